@@ -1,0 +1,273 @@
+"""The cache on disk: converted weights, the locks of processes, and what was first seen.
+
+    <cache>/weights/<model_id>/<sha256[:16]>-<layout>.safetensors   the weights, converted
+    <cache>/weights/<model_id>/<sha256[:16]>-<layout>.json          their record (a ``Stored``)
+    <cache>/downloads/<model_id>/                                   downloads under way
+    <cache>/locks/<model_id>.lock                                   held by the process that fills the two
+    <cache>/lock.json                                               hashes first seen (``medzoo.lockfile``)
+
+``<cache>`` is ``MEDZOO_CACHE``, else the user's cache folder. Nothing here opens a network connection.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from medzoo.errors import DownloadError, WeightsError
+
+_log = logging.getLogger("medzoo")
+
+
+class DiskError(DownloadError):
+    """The disk is full, or does not let itself be written."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of converted weights.
+
+    Attributes:
+        model_id: id of the entry it was made for.
+        path: the safetensors file.
+        size: its bytes.
+        sha256: its own hash.
+        source: where the original came from, in words.
+        source_sha256: hash of the original checkpoint.
+        date: when it was stored, ISO 8601, UTC.
+    """
+
+    model_id: str
+    path: Path
+    size: int
+    sha256: str
+    source: str
+    source_sha256: str
+    date: str
+
+
+def root() -> Path:
+    """The cache folder; it may not exist yet."""
+    stated = os.environ.get("MEDZOO_CACHE")
+    if stated:
+        return Path(stated).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("medzoo", appauthor=False))
+
+
+@contextmanager
+def locked(model_id: str) -> Iterator[Path]:
+    """Hold the model's lock; yields the folder for its downloads.
+
+    The operating system drops the lock of a killed process, so a lock never outlives its holder.
+
+    Raises:
+        DiskError: the cache folder cannot be written.
+    """
+    import filelock
+
+    folder = root() / "downloads" / model_id
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _weights_folder(model_id).mkdir(parents=True, exist_ok=True)
+        path = root() / "locks" / f"{model_id}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=2)
+        except filelock.Timeout:
+            _log.warning("%s: another process is fetching these weights; waiting for it", model_id)
+            lock.acquire()
+    try:
+        _sweep(_weights_folder(model_id))
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only when nothing unfinished is left in it
+        lock.release()
+
+
+def find(model_id: str, source_sha256: str, layout: str) -> Stored | None:
+    """The converted weights of an original with that hash, if they are whole by their size."""
+    record = _record_path(model_id, source_sha256, layout)
+    stored = _read_record(record)
+    if stored is None or stored.source_sha256 != source_sha256:
+        return None
+    try:
+        size = stored.path.stat().st_size
+    except OSError:
+        return None
+    if size != stored.size:
+        _log.warning("%s: %s has %d bytes instead of %d; not used", model_id, stored.path, size, stored.size)
+        return None
+    return stored
+
+
+def temporary(model_id: str) -> Path:
+    """A fresh path beside the model's stored weights, to write before ``store`` takes it."""
+    handle, name = tempfile.mkstemp(suffix=".tmp", dir=_weights_folder(model_id))
+    os.close(handle)
+    return Path(name)
+
+
+def store(written: Path, *, model_id: str, layout: str, source: str, source_sha256: str) -> Stored:
+    """Move a written file in its place, whole or not at all, and record what it is."""
+    record = _record_path(model_id, source_sha256, layout)
+    stored = Stored(
+        model_id=model_id,
+        path=record.with_suffix(".safetensors"),
+        size=written.stat().st_size,
+        sha256=sha256_of(written),
+        source=source,
+        source_sha256=source_sha256,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    with written.open("rb+") as file:
+        os.fsync(file.fileno())
+    # The record goes last: without it the weights do not count, so a kill in between costs one conversion.
+    os.replace(written, stored.path)
+    write_json(record, {key: value for key, value in asdict(stored).items() if key != "path"})
+    return stored
+
+
+def stored() -> list[Stored]:
+    """Everything in the cache, sorted by model id."""
+    records = sorted(root().glob("weights/*/*.json"))
+    return [item for record in records if (item := _read_record(record)) is not None]
+
+
+def models() -> list[str]:
+    """Ids of which there is anything, finished or not."""
+    return sorted({folder.name for folder in (*root().glob("weights/*"), *root().glob("downloads/*"))})
+
+
+def unfinished() -> list[Path]:
+    """Downloads that were interrupted and would be continued."""
+    return sorted(root().glob("downloads/*/*.part"))
+
+
+def problems() -> list[tuple[str, Path, str]]:
+    """Hash everything again: (model id, file, what is wrong) of each file that is not as it was stored."""
+    found = []
+    for record in sorted(root().glob("weights/*/*.json")):
+        item = _read_record(record)
+        if item is None:
+            found.append((record.parent.name, record, "the record cannot be read"))
+        elif not item.path.is_file():
+            found.append((item.model_id, item.path, "the file is missing"))
+        elif (actual := sha256_of(item.path)) != item.sha256:
+            found.append((item.model_id, item.path, f"sha256 is {actual}, recorded was {item.sha256}"))
+    for path in sorted(root().glob("weights/*/*.safetensors")):
+        if not path.with_suffix(".json").exists():
+            found.append((path.parent.name, path, "there is no record of it"))
+    return found
+
+
+def clear(model_id: str | None = None) -> int:
+    """Delete the weights and downloads of one model (of all: None); returns the bytes freed.
+
+    Raises:
+        WeightsError: a file cannot be deleted.
+    """
+    freed = 0
+    for parent in (root() / "weights", root() / "downloads"):
+        for folder in [parent / model_id] if model_id else sorted(parent.glob("*")):
+            freed += sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+            try:
+                if folder.exists():
+                    shutil.rmtree(folder)
+            except OSError as error:
+                raise WeightsError(f"{folder}: cannot be deleted ({error.strerror}); delete it by hand") from error
+    return freed
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one clear error.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskError(_full(folder, None)) from error
+        raise DiskError(
+            f"the folder {folder} cannot be written ({error.strerror or error}); "
+            "set MEDZOO_CACHE to a folder that can be"
+        ) from error
+
+
+def need_space(folder: Path, size: int) -> None:
+    """Check before writing ``size`` bytes under ``folder``.
+
+    Raises:
+        DiskError: the disk has less.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise DiskError(_full(folder, size))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON whole or not at all."""
+    handle, name = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights_folder(model_id: str) -> Path:
+    return root() / "weights" / model_id
+
+
+def _record_path(model_id: str, source_sha256: str, layout: str) -> Path:
+    return _weights_folder(model_id) / f"{source_sha256[:16]}-{layout}.json"
+
+
+def _read_record(record: Path) -> Stored | None:
+    try:
+        fields = json.loads(record.read_text(encoding="utf-8"))
+        return Stored(path=record.with_suffix(".safetensors"), **fields)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left behind; only under the model's lock."""
+    for path in folder.glob("*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def _full(folder: Path, size: int | None) -> str:
+    with suppress(OSError):
+        free = shutil.disk_usage(folder).free / 1e6
+        wanted = f"{size / 1e6:.1f} MB are needed, " if size else ""
+        return (
+            f"the disk of {folder} is full ({wanted}{free:.1f} MB are free); make room with "
+            "`medzoo cache clear --all`, or set MEDZOO_CACHE to a folder on another disk"
+        )
+    return f"the disk of {folder} is full; make room, or set MEDZOO_CACHE to a folder on another disk"

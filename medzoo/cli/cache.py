@@ -1,0 +1,97 @@
+"""``medzoo cache list|verify|clear|warm``: the converted weights on this disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+
+@click.group()
+def cache() -> None:
+    """Look after the downloaded and converted weights."""
+
+
+@cache.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+def list_(as_json: bool) -> None:
+    """List the weights in the cache: id, size, source, date."""
+    from medzoo import cachedir
+
+    items = cachedir.stored()
+    if as_json:
+        click.echo(json.dumps([asdict(item) | {"path": str(item.path)} for item in items], indent=1))
+        return
+    width = max((len(item.model_id) for item in items), default=0)
+    for item in items:
+        click.echo(f"{item.model_id:{width}}  {_size(item.size):>9}  {item.date[:10]}  {item.source}")
+    for path in cachedir.unfinished():
+        size = _size(path.stat().st_size)
+        click.echo(f"{path.parent.name:{width}}  {size:>9}  unfinished download, continued when it is asked for again")
+    click.echo(f"{len(items)} models, {_size(sum(item.size for item in items))} in {cachedir.root()}", err=True)
+
+
+@cache.command()
+@click.pass_context
+def verify(context: click.Context) -> None:
+    """Hash everything in the cache again; exit code 2 if something changed."""
+    from medzoo import cachedir
+
+    problems = cachedir.problems()
+    for model_id, path, problem in problems:
+        click.echo(f"{path}: {problem}. Type `medzoo cache clear {model_id}`, then fetch it again.", err=True)
+    if problems:
+        context.exit(2)
+    click.echo(f"{len(cachedir.stored())} models verified, all as they were stored.")
+
+
+@cache.command()
+@click.argument("model_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Clear every model.")
+@click.option("--yes", is_flag=True, help="With --all: do not ask.")
+def clear(model_id: str | None, everything: bool, yes: bool) -> None:
+    """Delete the cached weights of MODEL_ID, or of all models, and forget the hashes first seen."""
+    from medzoo import cachedir, lockfile
+
+    if (model_id is None) != everything:
+        raise click.UsageError("Give one MODEL_ID, or --all.")
+    if model_id is not None:
+        model_id = _known(model_id)
+    what = f"the cached weights of {model_id}" if model_id else f"everything in {cachedir.root()}"
+    if everything and not yes:
+        click.confirm(f"Delete {what}?", abort=True)
+    freed = cachedir.clear(model_id)
+    lockfile.forget(model_id)
+    click.echo(f"Deleted {what}: {_size(freed)} freed.")
+
+
+@cache.command()
+@click.argument("model_ids", nargs=-1, required=True, metavar="MODEL_ID...")
+def warm(model_ids: tuple[str, ...]) -> None:
+    """Fetch and convert the weights of each MODEL_ID, so that it runs without a network."""
+    from medzoo.zoo import fetch_weights
+
+    for model_id in model_ids:
+        weights = fetch_weights(model_id)
+        click.echo(f"{model_id}: {weights.path} (from {weights.source})")
+
+
+def _known(stated: str) -> str:
+    """The full id of something cached, from the id or the number it begins with.
+
+    The registry is not asked: what is cached may have left it.
+    """
+    from medzoo import cachedir, lockfile
+    from medzoo.errors import UnknownModelError
+
+    known = sorted(set(cachedir.models()) | set(lockfile.models()))
+    matches = [model_id for model_id in known if stated in (model_id, model_id.split("_")[0])]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"'{stated}' means several models" if matches else f"nothing is cached for '{stated}'"
+    raise UnknownModelError(f"{problem}; cached: {', '.join(matches or known) or 'nothing'}", tuple(matches))
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

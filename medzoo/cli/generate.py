@@ -1,0 +1,174 @@
+"""``medzoo generate``: samples of one model into a folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from medzoo.families._base import Generator
+    from medzoo.samples import Samples
+    from medzoo.saving import Writer
+
+GRID, GRID_SAMPLES, GRID_SIDE = "grid.png", 100, 128
+
+
+@click.command()
+@click.argument("model_id")
+@click.option(
+    "-n", "--number", "n", type=click.IntRange(min=0), default=10, show_default=True, help="How many samples."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: samples/MODEL_ID]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first sample.")
+@click.option("--condition", "--class", "condition", help="Class by name or index, for a conditional model.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
+@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
+)
+@click.option("--format", type=click.Choice(["png", "npy", "npz"]), default="png", show_default=True)
+@click.option("--grid", is_flag=True, help=f"Also write {GRID}, a sheet of the first {GRID_SAMPLES}.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+def generate(model_id: str, n: int, out: Path | None, **options: Any) -> None:
+    """Generate samples of MODEL_ID: images, masks if it makes any, and manifest.jsonl.
+
+    Sample i is the same whatever the number, batch size or start. Synthetic images, not for clinical use.
+    """
+    from medzoo import saving
+
+    resume, overwrite, condition = options["resume"], options["overwrite"], options["condition"]
+    if out is not None:
+        saving.check_folder(out, resume=resume, overwrite=overwrite)  # before anything slow
+    from medzoo import zoo
+
+    generator = zoo.load(model_id, device=options["device"], precision=options["precision"])
+    out = out or Path("samples") / generator.entry.model_id
+    batch_size = options["batch_size"] or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size()
+    _check(generator, n, batch_size, options)
+    run = saving.Run(
+        model_id=generator.entry.model_id,
+        revision=generator.entry.revision,
+        weights_sha256=generator.weights_sha256,
+        seed=options["seed"],
+        start=options["start"],
+        condition=condition,
+        precision=generator.precision,
+        batch_size=batch_size,
+        format=options["format"],
+    )
+    began = time.perf_counter()
+    with _ctrl_c() as stopped, saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer:
+        quiet = options["quiet"] or options["as_json"]
+        head, made, left = _write(generator, writer, n, quiet=quiet, stopped=stopped)
+    seconds = time.perf_counter() - began
+    if made < left:
+        click.echo(
+            f"Stopped: {writer.written} of {n} samples are whole in {out}. "
+            "To go on, type the same command with --resume (without --overwrite).",
+            err=True,
+        )
+        sys.exit(130)
+    sheet = _sheet(generator, out, n, head, options) if options["grid"] and n else None
+    _report(out, sheet, run, n, made, seconds, options["as_json"])
+
+
+def _recorded_batch_size(out: Path) -> int | None:
+    """Batch size of the run in a folder: the same batches give the same bytes."""
+    from medzoo import saving
+
+    size = (saving.recorded(out) or {}).get("batch_size")
+    return size if isinstance(size, int) else None
+
+
+def _check(generator: Generator, n: int, batch_size: int, options: dict[str, Any]) -> None:
+    """Let everything that is wrong be said before the folder is touched."""
+    from medzoo import saving
+
+    generator.stream(n, options["condition"], seed=options["seed"], start=options["start"], batch_size=batch_size)
+    output = generator.entry.output
+    size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
+    saving.check_format(options["format"], (output.channels, *size), output.masks)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[list[bool]]:
+    """The first Ctrl-C only makes the list non-empty, so that the batch under way is finished; the second stops."""
+    stopped: list[bool] = []
+
+    def note(signum: int, frame: object) -> None:
+        stopped.append(True)
+        signal.signal(signal.SIGINT, before)
+        click.echo("\nStopping after this batch (Ctrl-C again: at once) ...", err=True)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(
+    generator: Generator, writer: Writer, n: int, *, quiet: bool, stopped: list[bool]
+) -> tuple[list[Samples], int, int]:
+    """Make and write what is missing; gives the first samples, for the sheet, how many were made, and had to be."""
+    from tqdm import tqdm
+
+    run, head, made = writer.run, [], 0
+    ranges = writer.pending(n)
+    left = sum(map(len, ranges))
+    # In a log file a bar line every ten seconds will do.
+    pace = 0.1 if sys.stderr.isatty() else 10.0
+    with tqdm(total=n, initial=n - left, unit="image", disable=quiet, mininterval=pace, dynamic_ncols=True) as bar:
+        for part in ranges:
+            batches = generator.stream(
+                len(part), run.condition, seed=run.seed or 0, start=part.start, batch_size=run.batch_size
+            )
+            for samples in batches:
+                writer.put(samples)
+                made += len(samples)
+                bar.update(len(samples))
+                if samples.indices[0] < run.start + GRID_SAMPLES:
+                    head.append(samples)
+                if stopped:
+                    return head, made, left
+    return head, made, left
+
+
+def _sheet(generator: Generator, out: Path, n: int, head: list[Samples], options: dict[str, Any]) -> Path:
+    """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
+    from medzoo.samples import Samples
+    from medzoo.saving import write_picture
+
+    shown = min(n, GRID_SAMPLES)
+    if sum(map(len, head)) >= shown:
+        first = Samples.concatenate(head)[:shown]
+    else:
+        first = generator.generate(shown, options["condition"], seed=options["seed"], start=options["start"])
+    return write_picture(out / GRID, first, size=GRID_SIDE)
+
+
+def _report(out: Path, sheet: Path | None, run: Any, n: int, made: int, seconds: float, as_json: bool) -> None:
+    rate = made / seconds if seconds else 0.0
+    if as_json:
+        summary = {
+            "folder": str(out), "grid": str(sheet) if sheet else None, "model_id": run.model_id,
+            "revision": run.revision, "seed": run.seed, "start": run.start, "samples": n, "made": made,
+            "seconds": round(seconds, 3), "images_per_second": round(rate, 2),
+        }  # fmt: skip
+        click.echo(json.dumps(summary))
+        return
+    click.echo(f"{out}: {n} synthetic samples of {run.model_id}, {made} made in {seconds:.1f} s ({rate:.1f} images/s)")
+    if sheet:
+        click.echo(f"contact sheet: {sheet}")

@@ -1,0 +1,162 @@
+"""The page of ``medzoo info``: what one model is, and how far to trust it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from medzoo import weights
+from medzoo.errors import MedzooError
+from medzoo.families import known_families
+from medzoo.ranking import direction
+
+if TYPE_CHECKING:
+    from medzoo.catalog import Located
+    from medzoo.entry import Condition, Entry, Score, Verified, WeightSource
+
+NOTICE = "Synthetic images for research; not for clinical use."
+_INDENT = 14
+
+
+def page(located: Located) -> str:
+    """The whole page as text, wrapped to the terminal (not wrapped in a pipe)."""
+    entry = located.entry
+    license = entry.license
+    runs = "" if entry.family in known_families() else " (not built yet: cannot run here)"
+    sections = [
+        ("Makes", [_makes(entry)]),
+        ("Of", [", ".join(part for part in (entry.modality, entry.organ) if part)]),
+        ("Family", [entry.family + runs]),
+        ("Needs", _needs(entry.condition)),
+        ("Licences", [f"weights: {license.weights or 'none stated'}", f"data: {license.data or 'not known'}"]),
+        ("Learned from", _data(entry)),
+        ("Reported", [_score(score) for score in entry.reported] or ["no scores"]),
+        ("Verified", [_check(check) for check in entry.verified] or ["nothing yet"]),
+        ("Weights", [*(_source(source) for source in entry.weights), _here(located)]),
+        ("Cite", [_citation(entry)]),
+        ("Notes", [entry.notes] if entry.notes else []),
+        ("Use", _use(entry)),
+    ]
+    lines = [entry.model_id, entry.title, ""]
+    for name, paragraphs in sections:
+        lines += _section(name, paragraphs)
+    return "\n".join([*lines, "", NOTICE])
+
+
+def _section(name: str, paragraphs: list[str]) -> list[str]:
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        first = f"{name if not lines else '':{_INDENT}}"
+        lines += _wrapped(paragraph, first)
+    return lines
+
+
+def _wrapped(text: str, first: str) -> list[str]:
+    if not sys.stdout.isatty():
+        return [first + text]
+    width = max(shutil.get_terminal_size().columns, 40)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * (_INDENT + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _makes(entry: Entry) -> str:
+    output = entry.output
+    what = {"image": "images", "image+mask": "images with masks", "mask": "masks"} | {
+        "volume": "volumes",
+        "volume+mask": "volumes with masks",
+    }
+    size = " x ".join(str(side) for side in output.size) + " pixels" if output.size else "of varying size"
+    channels = f"{output.channels} channel{'s' * (output.channels != 1)}"
+    masks = f", {output.masks} mask channel{'s' * (output.masks != 1)}" if output.masks else ""
+    spacing = f", spacing {' x '.join(f'{side:g}' for side in output.spacing)} mm" if output.spacing else ""
+    return f"{what[output.type]}, {size}, {channels}{masks}{spacing}"
+
+
+def _needs(condition: Condition | None) -> list[str]:
+    if condition is None:
+        return ["nothing but noise"]
+    parts: list[str] = [condition.kind]
+    if condition.classes:
+        parts.append(", ".join(f"{name} ({index})" for index, name in enumerate(condition.classes)))
+    if condition.inputs:
+        parts.append(", ".join(condition.inputs))
+    lines = [": ".join(parts) + ("" if condition.required else " (optional)")]
+    for attribute in condition.attributes or ():
+        known = attribute.low is not None and attribute.high is not None
+        between = f" from {attribute.low:g} to {attribute.high:g}" if known else ""
+        lines.append(f"{attribute.name}{between}{f' in {attribute.unit}' if attribute.unit else ''}")
+    return lines + ([condition.about] if condition.about else [])
+
+
+def _data(entry: Entry) -> list[str]:
+    data = entry.training_data
+    access = {True: "public", False: "not public", None: None}[data.public]
+    known = [f"{data.images} images" if data.images else None, access]
+    detail = ", ".join(part for part in known if part)
+    line = ", ".join(data.datasets) + (f" ({detail})" if detail else "")
+    return [line] + ([data.about] if data.about else [])
+
+
+def _score(score: Score) -> str:
+    return f"{score.metric} {score.value:g}{_way(score.metric)}: {score.protocol or 'no protocol stated'}" + (
+        f" [{score.source}]" if score.source else ""
+    )
+
+
+def _check(check: Verified) -> str:
+    number = f": {check.metric} {check.value:g}{_way(check.metric)}" if check.metric and check.value is not None else ""
+    return f"{check.what}{number}; {check.how} ({check.when.isoformat()})"
+
+
+def _way(metric: str) -> str:
+    try:
+        return f" ({direction(metric)} is better)"
+    except MedzooError:
+        return ""
+
+
+def _source(source: WeightSource) -> str:
+    if source.kind == "package":
+        where = f"came along: {source.file}"
+    elif source.kind == "hub":
+        where = f"Hugging Face Hub: {source.repo}, {source.file}, revision {source.revision or 'not pinned'}"
+    elif source.kind == "http":
+        where = source.url + (f", member {source.member}" if source.member else "")
+    else:
+        where = f"local file: {source.path}"
+    unknown = "sha256 not known yet: the first download is recorded and compared ever after"
+    return f"{where}; {f'sha256 {source.sha256}' if source.sha256 else unknown}"
+
+
+def _here(located: Located) -> str:
+    here = weights.is_available_offline(located.entry, located.registry, located.path)
+    return "On this machine: " + ("yes" if here else "no")
+
+
+def _citation(entry: Entry) -> str:
+    if entry.citation is None:
+        return "nothing known"
+    doi = f"https://doi.org/{entry.citation.doi}" if entry.citation.doi else None
+    return "; ".join(part for part in (entry.citation.text, doi) if part) or "nothing known"
+
+
+def _use(entry: Entry) -> list[str]:
+    condition = entry.condition
+    given = ""
+    if condition is not None and condition.kind == "class" and condition.classes:
+        given = f', condition="{condition.classes[0]}"'
+    elif condition is not None and condition.required:
+        given = ", condition=..."
+    flag = given.replace(", condition=", " --condition ").replace('"', "")
+    return [
+        f'medzoo.generate("{entry.model_id}", 16{given})',
+        f"medzoo generate {entry.model_id} -n 16{flag} --out samples",
+    ]

@@ -1,0 +1,281 @@
+"""Entry: the frozen, strict, validated record of one model.
+
+One YAML file of ``registry/models`` is one Entry. Unknown fields are errors, every field is stated
+(null where unknown), and nothing here touches torch, the disk or the network.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
+
+
+class Record(BaseModel):
+    """Base of every part of an entry: frozen, strict about types, closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    # YAML has lists only; a frozen record holds tuples. (A validator on the model, not on "*": pydantic
+    # refuses field validators on ``kind``, which tells the sources of weights apart.)
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
+class Output(Record):
+    """What one sample is.
+
+    Attributes:
+        type: ``image``, ``image+mask``, ``mask``, ``volume`` or ``volume+mask``.
+        size: (height, width), or (depth, height, width) of a volume, in pixels; null where unknown.
+        channels: image channels (mask channels not counted).
+        masks: mask channels, 0 for none. In the network's output they follow the image channels.
+        range: (low, high) raw network values that become 0 and 1; values outside are clipped.
+        spacing: pixel or voxel size in millimetres, in the order of ``size``; null where unknown.
+    """
+
+    type: Literal["image", "image+mask", "mask", "volume", "volume+mask"]
+    size: tuple[int, ...] | None
+    channels: Annotated[int, Field(ge=0)]
+    masks: Annotated[int, Field(ge=0)]
+    range: tuple[float, float]
+    spacing: tuple[float, ...] | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Output:
+        dims = 3 if self.type.startswith("volume") else 2
+        if self.size is not None and (len(self.size) != dims or min(self.size) < 1):
+            raise ValueError(f"size of type '{self.type}' needs {dims} positive numbers, found {list(self.size)}")
+        if self.spacing is not None and (self.size is None or len(self.spacing) != len(self.size)):
+            raise ValueError("spacing needs as many numbers as size")
+        if ("mask" in self.type) != (self.masks > 0):
+            raise ValueError(f"type '{self.type}' and masks: {self.masks} contradict each other")
+        if (self.type == "mask") != (self.channels == 0):
+            raise ValueError(f"type '{self.type}' and channels: {self.channels} contradict each other")
+        if self.range[0] >= self.range[1]:
+            raise ValueError(f"range needs low < high, found {list(self.range)}")
+        return self
+
+
+class Attribute(Record):
+    """One numeric attribute that a model is conditioned on, for example an age offset in years."""
+
+    name: str
+    low: float | None
+    high: float | None
+    unit: str | None
+
+
+class Condition(Record):
+    """What a model needs beside noise.
+
+    Attributes:
+        kind: ``class``, ``mask``, ``image``, ``images``, ``attributes`` or ``text``.
+        classes: names in the order of their indices, for kind ``class``.
+        inputs: names of the images expected, for kinds ``mask``, ``image`` and ``images``.
+        channels: channels of each input image; null where unknown or not an image.
+        attributes: numbers that go in, alone (kind ``attributes``) or beside images.
+        required: false when the model also runs without it.
+        about: one sentence on what the condition means and where it comes from.
+    """
+
+    kind: Literal["class", "mask", "image", "images", "attributes", "text"]
+    classes: tuple[str, ...] | None = None
+    inputs: tuple[str, ...] | None = None
+    channels: int | None = None
+    attributes: tuple[Attribute, ...] | None = None
+    required: bool = True
+    about: str | None = None
+
+    @model_validator(mode="after")
+    def _says_what_goes_in(self) -> Condition:
+        field = {"class": "classes", "attributes": "attributes", "text": None}.get(self.kind, "inputs")
+        if field is not None and not getattr(self, field):
+            raise ValueError(f"a condition of kind '{self.kind}' needs {field}")
+        return self
+
+
+class Sampling(Record):
+    """How the authors sampled their model.
+
+    Attributes:
+        latent: distribution of the latent, ``normal`` N(0, 1) or ``uniform`` U(0, 1); null where none is drawn.
+        norm_stats: batch-norm statistics, ``running`` (those stored: eval mode) or ``sample`` (those of each
+            sample alone: train mode with a batch of one); null where the network has no batch norm or nobody knows.
+        truncation: default truncation psi; null where it does not apply.
+        steps: default number of sampler steps; null where it does not apply.
+    """
+
+    latent: Literal["normal", "uniform"] | None
+    norm_stats: Literal["running", "sample"] | None = None
+    truncation: float | None = None
+    steps: int | None = None
+
+
+class Source(Record):
+    """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself."""
+
+    sha256: Sha256 | None
+    size: Annotated[int, Field(gt=0)] | None = None
+
+
+class PackageSource(Source):
+    """A file that came along with the registry; ``file`` is relative to the registry folder of the entry."""
+
+    kind: Literal["package"]
+    file: str
+    sha256: Sha256
+
+
+class HubSource(Source):
+    """A file of a Hugging Face Hub repository. ``revision`` is a full commit where one is known."""
+
+    kind: Literal["hub"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: str | None
+    file: str
+    md5: Md5 | None = None
+
+
+class HttpSource(Source):
+    """A file behind a plain URL, or the one member of a zip whose name matches the glob ``member``.
+
+    ``sha256``, ``size`` and ``md5`` are those of the checkpoint (the member), ``archive_*`` those of the zip.
+    """
+
+    kind: Literal["http"]
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    member: str | None = None
+    md5: Md5 | None = None
+    archive_sha256: Sha256 | None = None
+    archive_md5: Md5 | None = None
+
+
+class LocalSource(Source):
+    """A file on this machine; a relative ``path`` is relative to the YAML file."""
+
+    kind: Literal["local"]
+    path: str
+
+
+WeightSource = Annotated[
+    PackageSource | HubSource | HttpSource | LocalSource,
+    Field(discriminator="kind"),
+]
+
+
+class Checkpoint(Record):
+    """How the file of weights is laid out.
+
+    Attributes:
+        container: ``safetensors``, ``torch`` (``torch.save`` of a state dict or of mappings around one) or
+            ``unknown`` where nobody could look inside yet.
+        key: path of mapping keys to the state dict, dots between them; null when the file is the state dict.
+        strip_prefix: prefix to take off every key. Keys without it are dropped if any key has it.
+        ema: path to a list of tensors that replace the parameters, in the order of ``parameters()``; null for none.
+    """
+
+    container: Literal["safetensors", "torch", "unknown"]
+    key: str | None
+    strip_prefix: str | None
+    ema: str | None = None
+
+
+class License(Record):
+    """Licences, as SPDX identifiers where one fits, else in the words of the source; null where none is stated."""
+
+    weights: str | None
+    data: str | None
+
+
+class TrainingData(Record):
+    """What the model learned from."""
+
+    datasets: tuple[str, ...]
+    images: int | None
+    public: bool | None
+    about: str | None = None
+
+
+class Score(Record):
+    """One number with the protocol that gives it a meaning; ``protocol`` null where the source states none.
+
+    Metrics are named as in ``medzoo rank``: FID, FID_RADIMAGENET, FD_EFFICIENTNET_LITE0, ...
+    """
+
+    metric: str
+    value: float
+    protocol: str | None
+    source: str | None = None
+
+
+class Verified(Record):
+    """One thing that was checked by this project: what, how, when, and its number if it has one."""
+
+    what: str
+    how: str
+    when: datetime.date
+    metric: str | None = None
+    value: float | None = None
+
+
+class Citation(Record):
+    """The publication to cite."""
+
+    text: str | None
+    doi: str | None
+
+
+class Entry(Record):
+    """One generator of medical images. See ``docs/registry.md`` for the YAML form."""
+
+    model_id: ModelId
+    title: str
+    family: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    modality: str
+    organ: str | None
+    tags: tuple[str, ...]
+    output: Output
+    condition: Condition | None
+    config: dict[str, Any]
+    sampling: Sampling
+    weights: tuple[WeightSource, ...]
+    checkpoint: Checkpoint
+    license: License
+    training_data: TrainingData
+    reported: tuple[Score, ...]
+    citation: Citation | None
+    contact: str | None
+    verified: tuple[Verified, ...]
+    notes: str | None
+
+    @property
+    def revision(self) -> str:
+        """Twelve hex digits over everything in the entry that decides a pixel.
+
+        Titles, licences and scores may change without changing it; the family, its configuration, the way of
+        sampling, the output and the hashes of the weights may not.
+        """
+        decides = self.model_dump(mode="json", include={"family", "config", "sampling", "output", "checkpoint"})
+        decides["weights"] = sorted({source.sha256 or "" for source in self.weights})
+        text = json.dumps(decides, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def number(self) -> str:
+        """The five digits that begin the id."""
+        match = re.match(r"[0-9]{5}", self.model_id)
+        assert match is not None  # ModelId's pattern
+        return match.group()

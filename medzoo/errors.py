@@ -1,0 +1,86 @@
+"""Every error that medzoo raises on purpose.
+
+    MedzooError
+    |-- RegistryError          a registry file or folder is wrong
+    |   |-- EntryError         one YAML entry is broken (file, line, every problem)
+    |   `-- UnknownModelError  no entry has that id (carries the closest matches)
+    |-- WeightsError           weights could not be obtained
+    |   |-- DownloadError      network, server or disk got in the way
+    |   |-- IntegrityError     size or hash differs from what the entry states
+    |   `-- CheckpointError    the file is not the checkpoint that the entry describes
+    |-- GenerationError        the model could not be run
+    |   |-- ConditionError     the condition does not fit what the entry declares
+    |   `-- DeviceError        the device does not exist, or its memory is too small
+    |-- SavingError            samples could not be written
+    |-- DatasetError           reference images could not be read
+    `-- TrainingError          a training run cannot start or go on
+
+All of them are the user's to mend, so each message says what was expected, what was found and
+what to type next. The command line prints the message alone, without a traceback, and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class MedzooError(Exception):
+    """Base of every error that medzoo raises on purpose."""
+
+
+class RegistryError(MedzooError):
+    """A registry file or folder is wrong."""
+
+
+class EntryError(RegistryError):
+    """One registry entry is broken; the message lists every problem with file and line."""
+
+
+class UnknownModelError(RegistryError):
+    """No entry has that id, or several do.
+
+    Attributes:
+        matches: ids that come closest, best first.
+    """
+
+    def __init__(self, message: str, matches: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.matches = matches
+
+
+class WeightsError(MedzooError):
+    """Weights could not be obtained."""
+
+
+class DownloadError(WeightsError):
+    """Network, server or disk got in the way of a download."""
+
+
+class IntegrityError(WeightsError):
+    """Size or hash differs from what the entry states."""
+
+
+class CheckpointError(WeightsError):
+    """The file is not the checkpoint that the entry describes, or is not safe to read."""
+
+
+class GenerationError(MedzooError):
+    """The model could not be run."""
+
+
+class ConditionError(GenerationError):
+    """The condition does not fit what the entry declares."""
+
+
+class DeviceError(GenerationError):
+    """The device does not exist, or its memory is too small for a single sample."""
+
+
+class SavingError(MedzooError):
+    """Samples could not be written."""
+
+
+class DatasetError(MedzooError):
+    """Reference images could not be read."""
+
+
+class TrainingError(MedzooError):
+    """A training run cannot start or go on."""

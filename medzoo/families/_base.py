@@ -1,0 +1,306 @@
+"""The contract of a family: what every generator does around the one method that a family writes.
+
+A family file holds a ``FamilyConfig`` (the fields of ``config`` in a registry entry), the ``torch.nn.Module`` under
+the original state-dict names, and a ``Generator`` with ``sample_batch``. See ``docs/families.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from medzoo.entry import Entry, Record
+from medzoo.errors import CheckpointError, DeviceError, EntryError, GenerationError
+from medzoo.families import _device
+from medzoo.families._condition import Conditions, resolve_condition
+from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
+from medzoo.samples import Samples
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class FamilyConfig(Record):
+    """Base of a family's configuration: frozen, strict, closed to unknown fields; lists become tuples."""
+
+
+class Generator:
+    """A model ready to run: network, device, precision, and the rules that hold for every family.
+
+    Args:
+        entry: what the registry says about the model.
+        state: state dict under the original names. Its tensors are taken over, not copied.
+        fused: rewrite the network for speed (same images to 1e-4); False runs it as its authors ran it, and makes
+            ``decode`` differentiable.
+        device: "cpu", "cuda", "cuda:1", "mps"; None for a CUDA device if there is one, else the CPU.
+        precision: float32, bfloat16 or float16; what comes out is float32 always.
+        weights_sha256: hash of the checkpoint file, noted in every Samples.
+
+    Raises EntryError (config), CheckpointError (state), DeviceError or GenerationError (precision).
+    """
+
+    Config: ClassVar[type[FamilyConfig]]
+    # Called with the fields of the config, unless the family writes ``build``.
+    Network: ClassVar[type[nn.Module]]
+    # Regular expressions of state-dict keys that may be missing or left over.
+    tolerates: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
+
+    def __init__(
+        self,
+        entry: Entry,
+        state: Mapping[str, Tensor],
+        *,
+        fused: bool = True,
+        device: str | torch.device | None = None,
+        precision: str = "float32",
+        weights_sha256: str | None = None,
+    ) -> None:
+        self.entry, self.fused, self.precision, self.weights_sha256 = entry, fused, precision, weights_sha256
+        self.device, self.dtype = self.check(device, precision)
+        self.config: Any = self._config()
+        network = self._loaded(state).float().eval().requires_grad_(False)
+        self.network = self.prepare(network, fused).to(self.device, self.dtype)
+        if fused and all(weight.dim() < 5 for weight in self.network.parameters()):
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    # What a family writes or may override.
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one latent. Raises GenerationError for a family that draws none."""
+        raise GenerationError(f"{self.entry.model_id}: family '{self.entry.family}' has no latents")
+
+    def sample_batch(self, noise: Noise, condition: Tensor | None) -> Tensor:
+        """The raw network output [B, channels + masks, (D,) H, W] for B = ``len(noise)``.
+
+        ``self.latent(noise)`` gives the latents, ``noise.normal(shape)`` and ``noise.uniform(shape)`` the next draw to
+        inject; all have a row a sample. ``condition`` holds the class of each sample, int64 [B], if the entry has one.
+        """
+        raise NotImplementedError
+
+    def build(self) -> nn.Module:
+        """The network with any weights."""
+        return self.Network(**dict(self.config))
+
+    def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
+        """The network to run, made from the loaded one (float32, CPU, eval mode). Families fuse here."""
+        return network
+
+    # What every family has.
+
+    @staticmethod
+    def check(device: str | torch.device | None, precision: str) -> tuple[torch.device, torch.dtype]:
+        """What the two words mean. Raises DeviceError or GenerationError, naming what there is."""
+        if precision not in PRECISIONS:
+            raise GenerationError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
+        return _device.find(device), PRECISIONS[precision]
+
+    def latent(self, noise: Noise) -> Tensor:
+        """The latents of a batch [B, *latent_shape], drawn as the entry's ``sampling.latent`` says."""
+        distribution: Distribution = self.entry.sampling.latent or "normal"
+        return noise.latent(self.latent_shape, distribution)
+
+    def latents(self, indices: Iterable[int], seed: int = 0) -> Tensor:
+        """The latents [B, *latent_shape] behind samples ``indices`` of a seed, without running the network."""
+        return self.latent(Noise(_whole("seed", seed, SEEDS), indices, self.device))
+
+    def decode(self, latents: Tensor, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
+        """Raw network output [B, channels + masks, (D,) H, W] float32 for explicit latents [B, *latent_shape].
+
+        Differentiable with respect to the latents when ``fused=False``. Injected draws come from ``noise``; by
+        default those of seed 0 and indices 0 to B - 1, so ``decode(latents(range(B)))`` is what ``generate(B)`` shows.
+        """
+        if tuple(latents.shape[1:]) != self.latent_shape:
+            raise GenerationError(
+                f"{self.entry.model_id}: latents must be [n, {', '.join(map(str, self.latent_shape))}], "
+                f"found {list(latents.shape)}"
+            )
+        noise = Noise(0, range(len(latents))) if noise is None else noise
+        noise = noise.on(self.device, self.dtype).given(latents)
+        conditions = resolve_condition(self.entry, condition, len(latents))
+        with _device.exact_convolutions(self.device):
+            return self.sample_batch(noise, conditions.tensor(self.device)).float()
+
+    def generate(
+        self, n: int, condition: Any = None, *, seed: int = 0, start: int = 0, batch_size: int | None = None
+    ) -> Samples:
+        """Samples ``start`` to ``start + n - 1`` of a seed; the same whatever the batch size.
+
+        Args:
+            condition: see ``docs/families.md``; one for all samples or one for each.
+            batch_size: None lets memory decide.
+
+        Raises GenerationError, ConditionError or DeviceError (not even one sample fits in memory).
+        """
+        parts = list(self.stream(n, condition, seed=seed, start=start, batch_size=batch_size))
+        return Samples.concatenate(parts) if parts else self._empty(seed)
+
+    def stream(
+        self, n: int, condition: Any = None, *, seed: int = 0, start: int = 0, batch_size: int | None = None
+    ) -> Iterator[Samples]:
+        """The samples of ``generate``, one batch at a time, in constant memory. Arguments are checked at once."""
+        n, start = _whole("n", n, INDICES), _whole("start", start, INDICES)
+        _whole("start + n", start + n, INDICES)
+        seed = _whole("seed", seed, SEEDS)
+        conditions = resolve_condition(self.entry, condition, n)
+        if batch_size is not None and _whole("batch_size", batch_size, INDICES) == 0:
+            raise GenerationError("batch_size must be at least 1, found 0")
+        return self._batches(range(start, start + n), conditions, seed, batch_size or self.suggest_batch_size())
+
+    def suggest_batch_size(self) -> int:
+        """A batch that fits in the free memory of the device by a cautious guess; 8 where the size is unknown."""
+        output = self.entry.output
+        if output.size is None:
+            return 8
+        return _device.batch_size(self.device, (output.channels + output.masks) * math.prod(output.size))
+
+    # How it is done.
+
+    def _batches(self, indices: range, conditions: Conditions, seed: int, size: int) -> Iterator[Samples]:
+        done = 0
+        while done < len(indices):
+            part = slice(done, done + size)
+            samples = self._attempt(indices[part], conditions[part], seed)
+            if samples is not None:
+                yield samples
+                done += len(samples)
+            elif len(indices[part]) == 1:
+                raise DeviceError(
+                    f"{self.entry.model_id}: the memory of '{self.device}' is too small for a single sample; "
+                    "free some, or choose another with device= (--device)"
+                )
+            else:
+                size = len(indices[part]) // 2
+
+    def _attempt(self, indices: range, conditions: Conditions, seed: int) -> Samples | None:
+        """One batch, or None when it does not fit in memory."""
+        try:
+            with torch.inference_mode(), _device.exact_convolutions(self.device):
+                noise = Noise(seed, indices, self.device, self.dtype)
+                raw = self.sample_batch(noise, conditions.tensor(self.device))
+                return self._finish(raw, indices, conditions, seed)
+        except (RuntimeError, MemoryError) as error:
+            if not _device.is_out_of_memory(error):
+                raise
+        # Only here, with the exception gone, are the tensors of the failed attempt free.
+        _device.release_memory(self.device)
+        return None
+
+    def _finish(self, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:
+        """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""
+        self._check(raw, indices)
+        output = self.entry.output
+        low, high = output.range
+        scaled = raw.float().sub(low).div_(high - low)
+        images = scaled[:, : output.channels].clamp(0, 1)
+        masks = (scaled[:, output.channels :] > 0.5).to(torch.uint8) if output.masks else None
+        return Samples(
+            images=images.contiguous().cpu().numpy(),
+            masks=None if masks is None else masks.contiguous().cpu().numpy(),
+            labels=conditions.labels,
+            condition=conditions.names,
+            indices=np.array(indices, dtype=np.int64),
+            **self._origin(seed),
+        )
+
+    def _check(self, raw: Tensor, indices: range) -> None:
+        output, name = self.entry.output, self.entry.model_id
+        dims = 3 if output.type.startswith("volume") else 2
+        size = output.size or tuple(raw.shape[-dims:])
+        wanted = (len(indices), output.channels + output.masks, *size)
+        if tuple(raw.shape) != wanted:
+            raise GenerationError(
+                f"{name}: the entry states output {list(wanted)} (samples, channels and masks, size), "
+                f"the network gave {list(raw.shape)}; correct 'output' or 'config' in the entry"
+            )
+        if not torch.isfinite(raw).all():
+            finite = torch.isfinite(raw).flatten(1).all(1).tolist()
+            broken = [i for i, fine in zip(indices, finite, strict=True) if not fine]
+            raise GenerationError(
+                f"{name}: the network gave numbers that are not finite for index {_listed(broken)} "
+                f"in {self.precision}; try precision float32"
+            )
+
+    def _empty(self, seed: int) -> Samples:
+        output = self.entry.output
+        size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
+        none = resolve_condition(self.entry, () if self.entry.condition else None, 0)
+        return Samples(
+            images=np.zeros((0, output.channels, *size), np.float32),
+            masks=np.zeros((0, output.masks, *size), np.uint8) if output.masks else None,
+            labels=none.labels,
+            condition=none.names,
+            indices=np.zeros(0, np.int64),
+            **self._origin(seed),
+        )
+
+    def _origin(self, seed: int) -> dict[str, Any]:
+        entry = self.entry
+        return {
+            "seed": seed, "model_id": entry.model_id, "revision": entry.revision, "weights_sha256": self.weights_sha256
+        }  # fmt: skip
+
+    def _config(self) -> FamilyConfig:
+        try:
+            return self.Config.model_validate(self.entry.config)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, ('config', *e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            ]
+            raise EntryError(
+                f"{self.entry.model_id}: 'config' does not fit family '{self.entry.family}': " + "; ".join(problems)
+            ) from None
+
+    def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """The network with the tensors of ``state``, every key accounted for."""
+        with torch.device("meta"):  # no memory, no random start values
+            network = self.build()
+        self._check_state(network.state_dict(), state)
+        network.load_state_dict(state, strict=False, assign=True)
+        if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
+            # Tensors that no checkpoint holds: those tolerated, and those that a network computes for itself.
+            network = self.build()
+            network.load_state_dict(state, strict=False, assign=True)
+        return network
+
+    def _check_state(self, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+        def strict(keys: Iterable[str]) -> list[str]:
+            return [key for key in keys if not any(re.search(pattern, key) for pattern in self.tolerates)]
+
+        def shapes(key: str) -> str:
+            return f"{key} is {list(found[key].shape)}, the network needs {list(wanted[key].shape)}"
+
+        wrong = [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape]
+        problems = {
+            "missing": strict(key for key in wanted if key not in found),
+            "unexpected": strict(key for key in found if key not in wanted),
+            "of another shape": wrong,
+        }
+        if any(problems.values()):
+            told = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems.items() if keys)
+            raise CheckpointError(
+                f"{self.entry.model_id}: the weights do not fit family '{self.entry.family}': {told}. "
+                "Correct 'config' or 'checkpoint' (key, strip_prefix) in the entry"
+            )
+
+
+def _whole(name: str, value: Any, limit: int) -> int:
+    """A whole number from 0 to ``limit - 1``, or a GenerationError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise GenerationError(f"{name} must be a whole number, found {value!r}")
+    if not 0 <= value < limit:
+        raise GenerationError(f"{name} must lie between 0 and {limit - 1}, found {value}")
+    return int(value)
+
+
+def _listed(things: Sequence[Any], most: int = 4) -> str:
+    more = f" and {len(things) - most} more" if len(things) > most else ""
+    return ", ".join(map(str, things[:most])) + more

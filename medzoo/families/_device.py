@@ -1,0 +1,85 @@
+"""Devices: finding one, its free memory, and telling that it ran out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+
+from medzoo.errors import DeviceError
+
+# Float32 numbers alive at once for each number of the output: a generator's widest maps, twice over.
+WORKING_NUMBERS = 64
+MIB = 2**20
+
+
+def find(device: str | torch.device | None) -> torch.device:
+    """The device asked for; None for a CUDA device if there is one, else the CPU. Raises DeviceError."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    names = available()
+    if found is None or (str(found) not in names and found.type not in names):
+        raise DeviceError(f"unknown device '{device}'; this machine has: {', '.join(names)}")
+    if found.index and f"{found.type}:{found.index}" not in names:
+        raise DeviceError(f"there is no device '{device}'; this machine has: {', '.join(names)}")
+    return found
+
+
+def available() -> list[str]:
+    """Names that ``find`` takes on this machine."""
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *(["cuda"] if cuda else []), *cuda, *mps]
+
+
+def batch_size(device: torch.device, output_numbers: int) -> int:
+    """A power of two of samples whose working memory fits, for samples of ``output_numbers`` numbers each.
+
+    At most 128 on a GPU, and 64 or half a GiB on a CPU, where larger batches leave the caches and gain nothing.
+    """
+    each = max(1, output_numbers) * 4 * WORKING_NUMBERS
+    if device.type == "cuda":
+        most, memory = 128, torch.cuda.mem_get_info(device)[0] // 2
+    else:
+        most, memory = 64, min(512 * MIB, _free_memory() // 4)
+    fits = max(1, min(most, memory // each))
+    return 1 << (fits.bit_length() - 1)
+
+
+def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Switches off cuDNN's TF32, whose 10-bit mantissa would let the batch size change a float32 image."""
+    if device.type == "cuda":
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return contextlib.nullcontext()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or NumPy says that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    told = str(error).lower()
+    return any(words in told for words in ("out of memory", "can't allocate memory", "cannot allocate memory"))
+
+
+def release_memory(device: torch.device) -> None:
+    """Gives the cached blocks of a GPU back, so that a smaller batch finds room."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _free_memory() -> int:
+    """Bytes that this machine could hand out; 2 GiB where it cannot be told."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 2048 * MIB

@@ -1,0 +1,337 @@
+"""FastGAN (Liu et al., "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis", ICLR 2021).
+
+Skip-layer excitation generator, any number of channels: the mask of an image-with-mask model is one more channel.
+Names of the published state dicts; 256, 512 and 1024 px as published, and 128 px (the same network one stage
+shorter) for small models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medzoo.families._base import FamilyConfig, Generator
+from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, fold_upsampling, norm_gate, sample_norm_gate
+from medzoo.randomness import Noise
+
+# Channels at each resolution, in units of ngf.
+WIDTHS: dict[int, float] = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
+# Skip-layer excitation: the feature map at the value gates the one at the key.
+EXCITES = {64: 4, 128: 8, 256: 16, 512: 32}
+# Blocks with a second convolution and two noise maps.
+NOISY = (8, 32, 128, 512)
+
+
+class Config(FamilyConfig):
+    """Arguments of :class:`Network`."""
+
+    ngf: Annotated[int, Field(ge=8)]
+    nz: Annotated[int, Field(ge=1)]
+    nc: Annotated[int, Field(ge=1)]
+    im_size: Literal[128, 256, 512, 1024]
+
+
+class FastGAN(Generator):
+    """Latents N(0, 1) and injected noise -> image and mask channels.
+
+    The published polyp model was sampled in train mode with batch 1: ``sampling.norm_stats: sample`` gives each image
+    its own batch-norm statistics and one power iteration of spectral norm, whatever the batch.
+    """
+
+    Config = Config
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.nz,)
+
+    def build(self) -> nn.Module:
+        return Network(**dict(self.config))
+
+    def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
+        assert isinstance(network, Network)
+        network.use_statistics(self.entry.sampling.norm_stats or "running")
+        return Fused(network) if fused else network
+
+    def sample_batch(self, noise: Noise, condition: Tensor | None) -> Tensor:
+        shapes = noise_shapes(self.config.im_size)
+        return self.network(self.latent(noise), [noise.normal(shape) for shape in shapes])
+
+
+class NoiseInjection(nn.Module):
+    """One learned number: the strength of one N(0, 1) map [n, 1, h, w] added to every channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+class UpBlock(nn.Sequential):
+    """Nearest x2, convolution, norm, gate: [n, inp, h, w] -> [n, out, 2h, 2w]."""
+
+    noises = 0
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__(
+            nn.Upsample(scale_factor=2, mode="nearest"), SpectralConv2d(inp, 2 * out, 3, 1, 1), BatchNorm2d(2 * out), GLU()
+        )
+
+    def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
+        up, conv, norm, _ = self
+        return norm_gate(conv(up(x)), norm)
+
+
+class NoisyUpBlock(nn.Sequential):
+    """An up block followed by a second convolution, each with injected noise."""
+
+    noises = 2
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__(
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            *(SpectralConv2d(inp, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
+            *(SpectralConv2d(out, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
+        )
+
+    def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
+        up, conv, inject, norm, _, conv2, inject2, norm2, _ = self
+        x = norm_gate(conv(up(x)), norm, noise[0], inject.weight)
+        return norm_gate(conv2(x), norm2, noise[1], inject2.weight)
+
+
+class Excitation(nn.Module):
+    """Gate for the channels of a large map, computed from a small one: [n, inp, h, w] -> [n, out, 1, 1] in (0, 1)."""
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4), SpectralConv2d(inp, out, 4), nn.SiLU(), SpectralConv2d(out, out, 1), nn.Sigmoid()
+        )
+
+    def forward(self, small: Tensor) -> Tensor:
+        return self.main(small)
+
+
+class Init(nn.Module):
+    """The first layer: latent [n, nz] -> [n, out, 4, 4]."""
+
+    def __init__(self, nz: int, out: int) -> None:
+        super().__init__()
+        self.init = nn.Sequential(SpectralConv2d(nz, 2 * out, 4, transposed=True), BatchNorm2d(2 * out), GLU())
+
+    def forward(self, z: Tensor) -> Tensor:
+        conv, norm, _ = self.init
+        return norm_gate(conv(z[:, :, None, None]), norm)
+
+
+class Network(nn.Module):
+    """Latent [n, nz] and noise maps -> images [n, nc, im_size, im_size], raw (tanh at 1024 px only).
+
+    Args:
+        ngf: width; the map at 128 px has this many channels.
+        nz: latent size.
+        nc: channels of the output, masks included.
+        im_size: 128, 256, 512 or 1024.
+    """
+
+    def __init__(self, ngf: int, nz: int, nc: int, im_size: int) -> None:
+        super().__init__()
+        self.nz, self.im_size = nz, im_size
+        width = {size: int(scale * ngf) for size, scale in WIDTHS.items() if size <= im_size}
+        self.sizes = [size for size in width if size > 4]
+        self.init = Init(nz, width[4])
+        for size in self.sizes:
+            block = NoisyUpBlock if size in NOISY else UpBlock
+            self.add_module(f"feat_{size}", block(width[size // 2], width[size]))
+        for size, small in EXCITES.items():
+            if size <= im_size:
+                self.add_module(f"se_{size}", Excitation(width[small], width[size]))
+        self.small_size = min(128, im_size // 2)
+        self.add_module(f"to_{self.small_size}", SpectralConv2d(width[self.small_size], nc, 1))
+        self.to_big = SpectralConv2d(width[im_size], nc, 3, 1, 1)
+
+    def use_statistics(self, stats: NormStats) -> None:
+        """Choose the statistics of batch norm in eval mode; ``sample`` also takes the power iteration of train mode."""
+        for module in self.modules():
+            if isinstance(module, BatchNorm2d):
+                module.stats = stats
+            elif isinstance(module, SpectralConv2d):
+                module.live = stats == "sample"
+
+    def reset(self) -> None:
+        """Start values of the published training code: N(0, 0.02) weights, norm gains N(1, 0.02)."""
+        for module in self.modules():
+            if isinstance(module, SpectralConv2d):
+                module.reset()
+            elif isinstance(module, BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def forward(self, z: Tensor, noise: list[Tensor]) -> Tensor:
+        return self.images(z, noise)[0]
+
+    def images(self, z: Tensor, noise: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The image and the small image (128 px; 64 px for a 128 px model) that the discriminator also sees."""
+        maps = {4: self.init(z)}
+        queue = list(noise)
+        for size in self.sizes:
+            block = self.get_submodule(f"feat_{size}")
+            mine, queue = queue[: block.noises], queue[block.noises :]
+            x = block(maps[size // 2], mine)
+            maps[size] = x * self.get_submodule(f"se_{size}")(maps[EXCITES[size]]) if size in EXCITES else x
+        big = self.to_big(maps[self.im_size])
+        small = self.get_submodule(f"to_{self.small_size}")(maps[self.small_size])
+        return (torch.tanh(big), torch.tanh(small)) if self.im_size == 1024 else (big, small)
+
+
+def noise_shapes(im_size: int) -> list[tuple[int, int, int]]:
+    """(channels, height, width) of every noise map, in the order in which the network takes them."""
+    return [(1, size, size) for size in NOISY if size <= im_size for _ in range(2)]
+
+
+class Fused(nn.Module):
+    """The same function as :class:`Network` in eval mode, rewritten for speed.
+
+    Spectral norm and stored batch-norm statistics go into the weights, nearest x2 and 3x3 convolution become one 4x4
+    transposed convolution (2.25 times fewer multiplications), and the small output, which nobody asks for, is left out.
+    On a CPU the large maps are made for a few samples at a time, so that they stay in the cache.
+    """
+
+    # Bytes of the largest map of a group of samples; above 32 MB glibc returns every block to the system.
+    GROUP_BYTES = 16 * 2**20
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.tanh = network.im_size == 1024
+        self.large = [size for size in network.sizes if size > 32]
+        self.init = FirstStage(*network.init.init[:2])
+        self.ups, self.seconds, self.gates = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for size in network.sizes:
+            block = list(network.get_submodule(f"feat_{size}"))
+            up = SmallUpStage if size == 8 else UpStage
+            self.ups[str(size)] = up(block[1], block[3], block[2]) if size in NOISY else up(block[1], block[2])
+            if size in NOISY:
+                self.seconds[str(size)] = Stage(block[5], block[7], block[6])
+            if size in EXCITES:
+                self.gates[str(size)] = FusedExcitation(network.get_submodule(f"se_{size}"))
+        self.to_big = nn.Parameter(fold_pixels(network.to_big.weight()), requires_grad=False)
+        self.largest = network.im_size**2 * 2 * network.to_big.weight_orig.shape[1]  # numbers in the last norm's input
+
+    def forward(self, z: Tensor, noise: list[Tensor]) -> Tensor:
+        maps = {4: self.init(z)}
+        for size in (8, 16, 32):
+            maps[size] = self.block(size, maps[size // 2], noise)
+        gates = {name: gate(maps[EXCITES[int(name)]]) for name, gate in self.gates.items()}
+        group = len(z)
+        if z.device.type == "cpu":
+            group = max(1, self.GROUP_BYTES // (self.largest * z.element_size()))
+        images = []
+        for start in range(0, len(z), group):
+            part = slice(start, start + group)
+            x, mine = maps[32][part], [one[part] for one in noise]
+            for size in self.large:
+                x = self.block(size, x, mine)
+                if str(size) in gates:
+                    x = x.mul_(gates[str(size)][part])
+            images.append(F.pixel_shuffle(F.conv2d(x, self.to_big, stride=2, padding=1), 2))
+        image = torch.cat(images)
+        return image.tanh_() if self.tanh else image
+
+    def block(self, size: int, x: Tensor, noise: list[Tensor]) -> Tensor:
+        if size not in NOISY:
+            return self.ups[str(size)](x)
+        first = 2 * NOISY.index(size)
+        return self.seconds[str(size)](self.ups[str(size)](x, noise[first]), noise[first + 1])
+
+
+class Stage(nn.Module):
+    """Convolution, noise, norm and gate: [n, inp, h, w] -> [n, out / 2, h, w].
+
+    Args:
+        conv, norm, noise: layers of the published network, whose weights are folded into one another.
+    """
+
+    def __init__(self, conv: SpectralConv2d, norm: BatchNorm2d, noise: NoiseInjection | None = None) -> None:
+        super().__init__()
+        self.sample, self.eps = norm.stats == "sample", norm.eps
+        weight = conv.weight().transpose(0, 1) if conv.transposed else conv.weight()  # [out, inp, k, k]
+        strength = torch.zeros(1) if noise is None else noise.weight
+        gain, bias = norm.weight, norm.bias
+        if not self.sample:
+            gain = gain * torch.rsqrt(norm.running_var + norm.eps)
+            bias = bias - norm.running_mean * gain
+            weight = weight * gain[:, None, None, None]
+            strength = strength * gain[None, :, None, None]
+        tensors = {"weight": self.arrange(weight), "gain": gain, "bias": bias, "strength": strength}
+        for name, value in tensors.items():
+            self.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
+
+    def arrange(self, weight: Tensor) -> Tensor:
+        """The weight [out, inp, k, k] in the form that ``convolve`` takes."""
+        return weight
+
+    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(x, self.weight, bias, padding=1)
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        x = self.convolve(x, None if self.sample else self.bias)
+        if noise is not None:
+            x.addcmul_(noise, self.strength)
+        return sample_norm_gate(x, self.gain, self.bias, self.eps) if self.sample else F.glu(x, dim=1)
+
+
+class UpStage(Stage):
+    """With nearest x2 before the convolution: [n, inp, h, w] -> [n, out / 2, 2h, 2w]."""
+
+    def arrange(self, weight: Tensor) -> Tensor:
+        return fold_upsampling(weight)
+
+    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv_transpose2d(x, self.weight, bias, stride=2, padding=1)
+
+
+class SmallUpStage(Stage):
+    """The same as four matrix products, for small maps, where reordering the weights of a convolution costs more."""
+
+    def arrange(self, weight: Tensor) -> Tensor:
+        """[4 phases, 4 taps x inp, out]: phase (a, b) holds output rows 2i + a and columns 2j + b."""
+        folded = fold_upsampling(weight)  # [inp, out, 4, 4]; row 2i + a sees inputs i + a - 1 (tap 3 - a), i + a (1 - a)
+        phases = [folded[:, :, [3 - a, 1 - a]][:, :, :, [3 - b, 1 - b]] for a in (0, 1) for b in (0, 1)]
+        return torch.stack([phase.permute(2, 3, 0, 1).flatten(0, 2) for phase in phases])
+
+    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        n, _, h, w = x.shape
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        out = x.new_empty(n, h, 2, w, 2, self.weight.shape[2])
+        for phase, weight in enumerate(self.weight):
+            a, b = divmod(phase, 2)
+            taps = [padded[:, a + i : a + i + h, b + j : b + j + w] for i in (0, 1) for j in (0, 1)]
+            out[:, :, a, :, b] = (torch.cat(taps, 3).flatten(0, 2) @ weight).view(n, h, w, -1)
+        out = out.view(n, 2 * h, 2 * w, -1)
+        return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
+
+
+class FirstStage(Stage):
+    """From the latent: [n, nz] -> [n, out / 2, 4, 4], a matrix product."""
+
+    def arrange(self, weight: Tensor) -> Tensor:
+        return weight.permute(1, 2, 3, 0).flatten(1)  # [nz, 4 x 4 x out]
+
+    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        out = (x @ self.weight).view(len(x), 4, 4, -1)
+        return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
+
+
+class FusedExcitation(nn.Module):
+    """:class:`Excitation` with plain weights."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Parameter(gate.main[1].weight().clone(), requires_grad=False)
+        self.second = nn.Parameter(gate.main[3].weight().clone(), requires_grad=False)
+
+    def forward(self, small: Tensor) -> Tensor:
+        x = F.silu(F.conv2d(F.adaptive_avg_pool2d(small, 4), self.first))
+        return torch.sigmoid(F.conv2d(x, self.second))

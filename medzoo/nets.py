@@ -1,0 +1,163 @@
+"""Small blocks shared by families: convolutions with live spectral norm, and batch norm with a choice of statistics.
+
+State-dict names are those of ``torch.nn.utils.spectral_norm`` and ``torch.nn.BatchNorm2d``, so that published
+checkpoints load as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NormStats = Literal["running", "sample"]
+
+
+class SpectralConv2d(nn.Module):
+    """Convolution whose weight is divided by its largest singular value (Miyato et al., ICLR 2018, algorithm 1).
+
+    Holds ``weight_orig`` [out, in, k, k] (or [in, out, k, k] when ``transposed``) and the singular vectors
+    ``weight_u``, ``weight_v``. In train mode every forward takes one power iteration and keeps the vectors; with
+    ``live`` set it takes one too but forgets it, so that the same input always gives the same output.
+    """
+
+    weight_u: Tensor
+    weight_v: Tensor
+
+    def __init__(
+        self, inp: int, out: int, kernel: int, stride: int = 1, padding: int = 0, *, transposed: bool = False
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.transposed = stride, padding, transposed
+        shape = (inp, out, kernel, kernel) if transposed else (out, inp, kernel, kernel)
+        self.weight_orig = nn.Parameter(torch.empty(shape))
+        self.register_buffer("weight_u", torch.empty(out))
+        self.register_buffer("weight_v", torch.empty(inp * kernel * kernel))
+        self.live = False
+
+    def reset(self, std: float = 0.02) -> None:
+        """Draw N(0, std) weights and the starting vectors, as the published training code does."""
+        nn.init.normal_(self.weight_orig, 0.0, std)
+        for vector in (self.weight_u, self.weight_v):
+            vector.copy_(F.normalize(torch.randn_like(vector), dim=0, eps=1e-12))
+
+    def weight(self) -> Tensor:
+        """The normalised weight, in the shape of ``weight_orig``."""
+        matrix = self.weight_orig.transpose(0, 1) if self.transposed else self.weight_orig
+        matrix = matrix.flatten(1)
+        u, v = self.weight_u, self.weight_v
+        if self.training or self.live:
+            with torch.no_grad():
+                v = F.normalize(torch.mv(matrix.t(), u), dim=0, eps=1e-12)
+                u = F.normalize(torch.mv(matrix, v), dim=0, eps=1e-12)
+                if self.training:
+                    self.weight_u.copy_(u)
+                    self.weight_v.copy_(v)
+        return self.weight_orig / torch.dot(u, torch.mv(matrix, v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.transposed:
+            return F.conv_transpose2d(x, self.weight(), None, self.stride, self.padding)
+        return F.conv2d(x, self.weight(), None, self.stride, self.padding)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that at inference uses the running statistics or those of each sample alone.
+
+    ``sample`` is what a published model does that was sampled in train mode, one image at a time.
+    """
+
+    stats: NormStats = "running"
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training or self.stats == "running":
+            return super().forward(input)
+        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def norm_gate(x: Tensor, norm: BatchNorm2d, noise: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
+    """Add scaled noise, batch norm, gated linear unit: [n, 2c, h, w] -> [n, c, h, w].
+
+    The first half of the channels times the sigmoid of the second. In train mode it is one fused piece where
+    ``compile_training`` was called.
+    """
+    if not (norm.training and _fused_norm_gate):
+        x = x if noise is None else x + strength * noise
+        return F.glu(norm(x), dim=1)
+    out, mean, var = _fused_norm_gate(x, noise, strength, norm.weight, norm.bias, norm.eps)
+    with torch.no_grad():
+        count = x.numel() / x.shape[1]
+        momentum = norm.momentum
+        assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+        norm.num_batches_tracked += 1
+        weight = momentum if momentum is not None else 1.0 / float(norm.num_batches_tracked)
+        norm.running_mean.lerp_(mean, weight)
+        norm.running_var.lerp_(var * (count / (count - 1)), weight)
+    return out
+
+
+def compile_training() -> None:
+    """Let TorchInductor fuse the pieces between convolutions: their backward is five times faster on a CPU."""
+    global _fused_norm_gate
+    torch._dynamo.config.recompile_limit = 64  # one for each shape of map
+    _fused_norm_gate = torch.compile(_norm_gate, dynamic=False)
+
+
+def _norm_gate(
+    x: Tensor, noise: Tensor | None, strength: Tensor | None, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output in the type of ``x``; mean and (biased) variance in float32."""
+    wide = x.float()
+    if noise is not None and strength is not None:
+        wide = wide + strength * noise
+    mean = wide.mean((0, 2, 3))
+    var = (wide - mean[:, None, None]).square().mean((0, 2, 3))
+    scale = weight * torch.rsqrt(var + eps)
+    shift = bias - mean * scale
+    value, gate = (wide * scale[:, None, None] + shift[:, None, None]).chunk(2, dim=1)
+    return (value * torch.sigmoid(gate)).to(x.dtype), mean.detach(), var.detach()
+
+
+_fused_norm_gate: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None
+
+
+def sample_norm_gate(x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Batch norm with the statistics of each sample, then the gate: [n, 2c, h, w] -> [n, c, h, w]; overwrites ``x``.
+
+    One pass for both sums, one for scale and shift, one for the gate.
+    """
+    count = x.shape[2] * x.shape[3]
+    flat = x.permute(0, 2, 3, 1).reshape(len(x), count, -1)
+    ones = flat.new_ones(1, 1, count).expand(len(x), -1, -1)
+    mean = torch.bmm(ones, flat).squeeze(1).float() / count
+    var = torch.bmm(ones, flat.square()).squeeze(1).float() / count - mean.square()
+    scale = gain * torch.rsqrt(var.clamp_min(0) + eps)
+    shift = bias - mean * scale
+    x = torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+    return F.glu(x, dim=1)
+
+
+def fold_upsampling(weight: Tensor) -> Tensor:
+    """Weight [out, in, 3, 3] of a convolution behind nearest x2 -> [in, out, 4, 4] of the transposed convolution
+    (stride 2, padding 1) that does both, exactly: each output pixel sees only two input rows and columns.
+    """
+    spread = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    return torch.einsum("oikl,ak,bl->ioab", weight, spread, spread)
+
+
+def fold_pixels(weight: Tensor) -> Tensor:
+    """Weight [out, in, 3, 3] of a convolution -> [4 out, in, 4, 4] of one (stride 2, padding 1) that gives the four pixels
+    of each 2x2 block as channels, for ``pixel_shuffle``. A CPU is twice as fast so where ``out`` is only a few.
+    """
+    blocks = [F.pad(weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)]
+    return torch.stack(blocks, dim=1).flatten(0, 1)
+
+
+class GLU(nn.Module):
+    """Holds the place of the gate in a published ``Sequential``; :func:`norm_gate` computes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.glu(x, dim=1)

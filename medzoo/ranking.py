@@ -1,0 +1,110 @@
+"""Entries ordered by a score: best first, whichever way the score runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from medzoo.catalog import Sheet
+from medzoo.errors import MedzooError
+
+Direction = Literal["lower", "higher", "nearest 0.5"]
+
+# The last word of a metric's name that is in one of these says which way is better.
+_LOWER = {"FID", "KID", "FD", "MMD", "MSE", "MAE", "RMSE", "LPIPS", "NIQE", "LOSS"}
+_HIGHER = {
+    "RATIO",
+    "IOU",
+    "DICE",
+    "F1",
+    "AUC",
+    "AUPRC",
+    "ACCURACY",
+    "SENSITIVITY",
+    "SPECIFICITY",
+    "PRECISION",
+    "RECALL",
+    "DENSITY",
+    "COVERAGE",
+    "SSIM",
+    "PSNR",
+    "IS",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of one entry; ``origin`` is ``reported`` (published by others) or ``verified`` (run here)."""
+
+    model_id: str
+    value: float
+    origin: Literal["reported", "verified"]
+    protocol: str | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scores of one metric, best first, and the ids of the entries that have none."""
+
+    metric: str
+    better: Direction
+    rows: tuple[Row, ...]
+    without: tuple[str, ...]
+
+
+def rank(sheets: Sequence[Sheet], metric: str) -> Ranking:
+    """Order entries by a metric.
+
+    Args:
+        sheets: the entries.
+        metric: its name in upper or lower case, or the end of a name where one metric alone has it ("IoU" for SEG_IOU).
+
+    Raises:
+        MedzooError: no entry has the metric, or the name means several; the message lists those known.
+    """
+    scores = [(sheet.path.stem, name, row) for sheet in sheets for name, row in _scores(sheet.path.stem, sheet.fields)]
+    ids = [sheet.path.stem for sheet in sheets]
+    name = _meant(metric, sorted({name for _, name, _ in scores}))
+    better = direction(name)
+    rows = sorted((row for _, other, row in scores if other == name), key=lambda row: _order(row.value, better))
+    having = {row.model_id for row in rows}
+    return Ranking(name, better, tuple(rows), tuple(one for one in ids if one not in having))
+
+
+def direction(metric: str) -> Direction:
+    """Which way a metric is better. Raises MedzooError for one whose name tells nothing."""
+    parts = metric.upper().split("_")
+    if parts[0] == "TURING":  # how often a person tells real from synthetic
+        return "nearest 0.5"
+    for part in reversed(parts):
+        if part in _LOWER:
+            return "lower"
+        if part in _HIGHER:
+            return "higher"
+    raise MedzooError(f"nobody has said whether a high or a low {metric} is better; see medzoo info for its values")
+
+
+def _scores(model_id: str, fields: Mapping[str, Any]) -> Iterable[tuple[str, Row]]:
+    for score in fields["reported"]:
+        yield str(score["metric"]).upper(), Row(model_id, score["value"], "reported", score["protocol"])
+    for check in fields["verified"]:
+        if check.get("metric") is not None and check.get("value") is not None:
+            how = f"{check['how']} ({check['when']})"
+            yield str(check["metric"]).upper(), Row(model_id, check["value"], "verified", how)
+
+
+def _meant(metric: str, known: list[str]) -> str:
+    wanted = metric.strip().upper().replace("-", "_").replace(" ", "_")
+    if wanted in known:
+        return wanted
+    ending = [name for name in known if name.endswith("_" + wanted)]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise MedzooError(f"'{metric}' means several metrics: {', '.join(ending)}; type one of them")
+    raise MedzooError(f"no entry has a score named '{metric}'; there are: {', '.join(known) or 'none at all'}")
+
+
+def _order(value: float, better: Direction) -> float:
+    return {"lower": value, "higher": -value, "nearest 0.5": abs(value - 0.5)}[better]

@@ -1,0 +1,134 @@
+"""Shared fixtures: no test sees the user's cache or registry, and tiny models stand in for large ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medzoo.entry import Entry
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of reference material beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("there is no ../shared beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cache of the test's own, no extra registry, no model kept from the test before."""
+    monkeypatch.setenv("MEDZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("MEDZOO_REGISTRY", raising=False)
+
+
+def entry_fields(**changes: Any) -> dict[str, Any]:
+    """Fields of an entry for a tiny ``monai_gan`` of 8 x 8 grey images; changes replace top-level fields."""
+    fields: dict[str, Any] = {
+        "model_id": "99001_TINY",
+        "title": "A tiny model for tests",
+        "family": "monai_gan",
+        "modality": "x-ray",
+        "organ": None,
+        "tags": [],
+        "output": {
+            "type": "image", "size": [8, 8], "channels": 1, "masks": 0, "range": [0.0, 1.0], "spacing": None,
+        },
+        "condition": None,
+        "config": {"latent": 4, "start_shape": [4, 4, 4], "channels": [4, 1], "strides": [2, 1]},
+        "sampling": {"latent": "uniform"},
+        "weights": [],
+        "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None},
+        "license": {"weights": None, "data": None},
+        "training_data": {"datasets": [], "images": None, "public": None},
+        "reported": [],
+        "citation": None,
+        "contact": None,
+        "verified": [],
+        "notes": None,
+    }  # fmt: skip
+    return fields | changes
+
+
+def masked() -> dict[str, Any]:
+    """Changes that turn the tiny model into one of an RGB image with a mask."""
+    return {
+        "output": {
+            "type": "image+mask", "size": [8, 8], "channels": 3, "masks": 1, "range": [0.0, 1.0], "spacing": None,
+        },
+        "config": {"latent": 4, "start_shape": [4, 4, 4], "channels": [4, 4], "strides": [2, 1]},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tiny_entry() -> Callable[..., Entry]:
+    """``tiny_entry(**changes) -> Entry``."""
+    return lambda **changes: Entry.model_validate(entry_fields(**changes))
+
+
+@pytest.fixture
+def add_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """``add_model(state=None, **changes) -> id``: a registry of the test's own, with weights beside the YAML.
+
+    Without ``state`` the network of the family gets seeded random weights.
+    """
+    registry = tmp_path / "registry"
+
+    def add(state: dict[str, Any] | None = None, **changes: Any) -> str:
+        from safetensors.torch import save_file
+
+        fields = entry_fields(**changes)
+        registry.mkdir(exist_ok=True)
+        weights = registry / f"{fields['model_id']}.safetensors"
+        save_file(random_state(fields) if state is None else state, weights)
+        sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        fields["weights"] = [{"kind": "local", "path": weights.name, "sha256": sha256}]
+        (registry / f"{fields['model_id']}.yaml").write_text(json.dumps(fields))  # JSON is YAML
+        monkeypatch.setenv("MEDZOO_REGISTRY", str(registry))
+        return str(fields["model_id"])
+
+    return add
+
+
+def random_state(fields: dict[str, Any], seed: int = 0) -> dict[str, Any]:
+    """Seeded weights for the family and config of an entry, of a size that keeps values near 1."""
+    import torch
+
+    from medzoo.families import get_family
+
+    family = get_family(fields["family"])
+    network = family.Network(**dict(family.Config.model_validate(fields["config"])))
+    torch.manual_seed(seed)
+    state = {}
+    for key, tensor in network.state_dict().items():
+        noise = torch.randn(tensor.shape)
+        if not tensor.is_floating_point():
+            state[key] = torch.zeros_like(tensor)
+        elif key.endswith("running_var"):
+            state[key] = 0.5 + noise.abs()
+        elif tensor.dim() > 1:
+            state[key] = noise / (tensor[0].numel() ** 0.5)
+        else:
+            state[key] = 0.1 * noise + (key.endswith("weight") and tensor.numel() > 1)
+    for key in [key for key in state if key.endswith("_orig")]:
+        _set_singular_vectors(state, key.removesuffix("_orig"))
+    return state
+
+
+def _set_singular_vectors(state: dict[str, Any], name: str) -> None:
+    """Spectral norm keeps the first singular vectors of its weight, over dimension 0 or (transposed) 1."""
+    import torch
+
+    weight, u = state[f"{name}_orig"], state[f"{name}_u"]
+    fits = weight.shape[0] == len(u) and weight[0].numel() == len(state[f"{name}_v"])
+    matrix = (weight if fits else weight.transpose(0, 1)).flatten(1)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    state[f"{name}_u"], state[f"{name}_v"] = left[:, 0].contiguous(), right[0].contiguous()

@@ -1,0 +1,117 @@
+"""Entry: what a record accepts, and what its revision depends on."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from medzoo.entry import Condition, Entry, Output
+
+MEDNIST = Path(__file__).parents[1] / "registry" / "models" / "00101_MONAI_GAN_MEDNIST_HAND.yaml"
+
+
+@pytest.fixture
+def fields() -> dict[str, Any]:
+    return dict(yaml.safe_load(MEDNIST.read_text()))
+
+
+def test_a_record_is_frozen_and_holds_tuples(fields: dict[str, Any]) -> None:
+    entry = Entry.model_validate(fields)
+    assert entry.output.size == (64, 64)
+    assert entry.number == "00101"
+    assert isinstance(entry.weights, tuple)
+    with pytest.raises(ValidationError, match="frozen"):
+        entry.title = "another"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("model_id",), "101_X", "pattern"),
+        (("title",), None, "valid string"),
+        (("family",), "FastGAN", "pattern"),
+        (("output", "type"), "picture", "'image', 'image\\+mask'"),
+        (("output", "size"), [64], "needs 2 positive numbers"),
+        (("output", "size"), [64, 0], "needs 2 positive numbers"),
+        (("output", "channels"), True, "valid integer"),
+        (("output", "channels"), 0, "contradict"),
+        (("output", "masks"), 1, "contradict"),
+        (("output", "range"), [1, 0], "low < high"),
+        (("output", "range"), ["0", 1], "valid number"),
+        (("output", "spacing"), [0.5], "as many numbers as size"),
+        (("sampling", "latent"), "gaussian", "'normal' or 'uniform'"),
+        (("weights", 0, "kind"), "ftp", "'package', 'hub', 'http', 'local'"),
+        (("weights", 0, "sha256"), "5302E6", "pattern"),
+        (("weights", 0, "size"), 0, "greater than 0"),
+        (("checkpoint", "container"), "pickle", "'safetensors', 'torch' or 'unknown'"),
+        (("license", "weights"), False, "valid string"),
+        (("nonsense",), 1, "Extra inputs"),
+    ],
+)
+def test_a_wrong_value_is_refused(fields: dict[str, Any], path: tuple[Any, ...], value: object, says: str) -> None:
+    inner: Any = fields
+    for part in path[:-1]:
+        inner = inner[part]
+    inner[path[-1]] = value
+    with pytest.raises(ValidationError, match=says):
+        Entry.model_validate(fields)
+
+
+@pytest.mark.parametrize("kind", ["package", "hub", "http", "local"])
+def test_every_kind_of_source(fields: dict[str, Any], kind: str) -> None:
+    sources = {
+        "package": {"kind": "package", "file": "weights/x.safetensors", "sha256": "a" * 64},
+        "hub": {"kind": "hub", "repo": "org/name", "revision": None, "file": "x.pt", "sha256": None},
+        "http": {"kind": "http", "url": "https://example.org/x.zip", "member": "*/x.pt", "sha256": None},
+        "local": {"kind": "local", "path": "x.pt", "sha256": None},
+    }
+    fields["weights"] = [sources[kind]]
+    assert Entry.model_validate(fields).weights[0].kind == kind
+
+
+def test_what_came_along_must_have_its_hash(fields: dict[str, Any]) -> None:
+    fields["weights"] = [{"kind": "package", "file": "weights/x.safetensors", "sha256": None}]
+    with pytest.raises(ValidationError, match="sha256"):
+        Entry.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ({"kind": "class"}, "needs classes"),
+        ({"kind": "image"}, "needs inputs"),
+        ({"kind": "attributes"}, "needs attributes"),
+    ],
+)
+def test_a_condition_says_what_goes_in(condition: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Condition.model_validate(condition)
+    assert Condition.model_validate({"kind": "text"}).required
+
+
+def test_a_volume_has_three_sides() -> None:
+    volume = {"type": "volume", "size": [8, 16, 16], "channels": 1, "masks": 0, "range": [0, 1], "spacing": [2, 1, 1]}
+    assert Output.model_validate(volume).size == (8, 16, 16)
+    with pytest.raises(ValidationError, match="needs 3 positive numbers"):
+        Output.model_validate({**volume, "size": [16, 16]})
+
+
+def test_revision_follows_pixels_and_nothing_else(fields: dict[str, Any]) -> None:
+    before = Entry.model_validate(copy.deepcopy(fields)).revision
+    words = copy.deepcopy(fields)
+    words.update(title="another", notes="more", license={"weights": None, "data": None})
+    words["verified"] = [{"what": "loads", "how": "strictly", "when": datetime.date(2025, 1, 31)}]
+    assert Entry.model_validate(words).revision == before
+    for change in (
+        {"config": {**fields["config"], "latent": 32}},
+        {"sampling": {**fields["sampling"], "latent": "normal"}},
+        {"output": {**fields["output"], "range": [-1, 1]}},
+        {"weights": [{**fields["weights"][0], "sha256": "b" * 64}]},
+    ):
+        assert Entry.model_validate({**copy.deepcopy(fields), **change}).revision != before

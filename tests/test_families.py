@@ -1,0 +1,420 @@
+"""The contract that every family keeps, applied to each by one line; and what is special to some.
+
+To add a family: append its ``Case`` to ``CASES``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import medzoo.families as families
+from medzoo.entry import Entry
+from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError, RegistryError
+from medzoo.families import _device, get_family, known_families
+from medzoo.families._base import FamilyConfig, Generator
+from medzoo.randomness import Noise
+from medzoo.samples import Samples
+from tests.conftest import entry_fields, random_state
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny model of a family; ``range`` are the raw values that become 0 and 1."""
+
+    family: str
+    config: dict[str, Any]
+    size: tuple[int, ...]
+    channels: int = 1
+    masks: int = 0
+    range: tuple[float, float] = (-1.0, 1.0)
+    sampling: dict[str, Any] = field(default_factory=lambda: {"latent": "normal"})
+
+    def fields(self) -> dict[str, Any]:
+        kind = "image" if len(self.size) == 2 else "volume"
+        output = {
+            "type": f"{kind}+mask" if self.masks else kind, "size": list(self.size), "channels": self.channels,
+            "masks": self.masks, "range": list(self.range), "spacing": None,
+        }  # fmt: skip
+        return entry_fields(family=self.family, config=self.config, output=output, sampling=self.sampling)
+
+    def load(self, state: dict[str, torch.Tensor] | None = None, **options: Any) -> Generator:
+        fields = self.fields()
+        state = random_state(fields) if state is None else state
+        return get_family(self.family)(Entry.model_validate(fields), state, device="cpu", **options)
+
+    def __str__(self) -> str:
+        return self.family + ("+mask" if self.masks else "") + "".join(f"-{v}" for v in self.sampling.values() if v)
+
+
+MONAI = {"latent": 6, "start_shape": [4, 4, 4], "channels": [6, 1], "strides": [2, 1]}
+MONAI_MASK = MONAI | {"channels": [6, 4]}
+
+CASES = [
+    Case("monai_gan", MONAI, (8, 8), range=(0.0, 1.0), sampling={"latent": "uniform"}),
+    Case("monai_gan", MONAI_MASK, (8, 8), channels=3, masks=1, range=(0.0, 1.0)),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.param
+    return found
+
+
+def close(one: Samples, other: Samples, atol: float = 1e-5) -> None:
+    """Images equal to ``atol``; masks equal but for pixels that lie on the threshold."""
+    np.testing.assert_allclose(one.images, other.images, atol=atol)
+    assert one.indices.tolist() == other.indices.tolist()
+    if one.masks is not None:
+        assert other.masks is not None
+        assert (one.masks != other.masks).mean() < 0.01
+
+
+class TestContract:
+    def test_output_is_what_the_entry_states(self, case: Case) -> None:
+        samples = case.load(weights_sha256="f" * 64).generate(5, seed=2, start=3)
+        assert samples.images.shape == (5, case.channels, *case.size) and samples.images.dtype == np.float32
+        assert samples.images.min() >= 0 and samples.images.max() <= 1 and samples.images.std() > 0
+        assert (samples.masks is None) == (case.masks == 0)
+        if samples.masks is not None:
+            assert samples.masks.shape == (5, case.masks, *case.size)
+            assert 0 < samples.masks.mean() < 1
+        assert samples.indices.tolist() == [3, 4, 5, 6, 7]
+        assert (samples.seed, samples.model_id, samples.weights_sha256) == (2, "99001_TINY", "f" * 64)
+        assert len({image.tobytes() for image in samples.images}) == 5
+
+    @pytest.mark.parametrize("fused", [True, False])
+    def test_a_sample_is_decided_by_seed_and_index_alone(self, case: Case, fused: bool) -> None:
+        generator = case.load(fused=fused)
+        whole = generator.generate(7, seed=5, start=2, batch_size=7)
+        for size in (1, 3, 4):
+            close(generator.generate(7, seed=5, start=2, batch_size=size), whole)
+        close(generator.generate(1, seed=5, start=6), whole[4])
+        close(case.load(fused=fused).generate(3, seed=5, start=4), whole[2:5])
+        assert abs(generator.generate(1, seed=6, start=6).images - whole[4].images).max() > 1e-3
+
+    def test_running_the_model_does_not_change_it(self, case: Case) -> None:
+        state = random_state(case.fields())
+        before = {key: tensor.clone() for key, tensor in state.items()}
+        generator = case.load(state, fused=False)
+        first = generator.generate(3)
+        assert np.array_equal(generator.generate(3).images, first.images)
+        assert all(torch.equal(state[key], before[key]) for key in state)
+
+    def test_fused_gives_the_same_images(self, case: Case) -> None:
+        close(case.load(fused=True).generate(6), case.load(fused=False).generate(6), atol=1e-4)
+
+    @pytest.mark.parametrize("fused", [True, False])
+    def test_decode_of_the_latents_is_the_sample(self, case: Case, fused: bool) -> None:
+        generator = case.load(fused=fused)
+        indices = [4, 0, 9]
+        latents = generator.latents(indices, seed=3)
+        assert latents.shape == (3, *generator.latent_shape) and latents.dtype == torch.float32
+        with torch.no_grad():
+            raw = generator.decode(latents, noise=Noise(3, indices))
+            default = generator.decode(generator.latents(range(2)))
+        assert raw.dtype == torch.float32
+        low, high = case.range
+        scaled = ((raw - low) / (high - low))[:, : case.channels].clamp(0, 1).numpy()
+        for row, index in enumerate(indices):
+            np.testing.assert_allclose(scaled[row], generator.generate(1, seed=3, start=index).images[0], atol=1e-5)
+        scaled = ((default - low) / (high - low))[:, : case.channels].clamp(0, 1).numpy()
+        np.testing.assert_allclose(scaled, generator.generate(2).images, atol=1e-5)
+
+    def test_gradients_reach_the_latents(self, case: Case) -> None:
+        generator = case.load(fused=False)
+        latents = generator.latents(range(2)).requires_grad_()
+        raw = generator.decode(latents)
+        raw[0].sum().backward()
+        assert latents.grad is not None and torch.isfinite(latents.grad).all()
+        assert latents.grad[0].abs().max() > 0
+        assert latents.grad[1].abs().max() == 0  # no sample sees another
+        direction = torch.nn.functional.normalize(latents.grad[:1], dim=-1)
+        step = 1e-3
+        with torch.no_grad():
+            ahead, behind = (
+                generator.decode((latents + sign * step * torch.cat([direction, 0 * direction])).detach())[0].double()
+                for sign in (1, -1)
+            )
+        slope = ((ahead - behind).sum() / (2 * step)).item()
+        assert slope == pytest.approx((latents.grad[:1] * direction).sum().item(), rel=0.05)
+
+    def test_state_dicts_that_do_not_fit_are_named(self, case: Case) -> None:
+        state = random_state(case.fields())
+        key = next(key for key in state if key.endswith(("weight", "weight_orig")) and state[key].dim() > 1)
+        missing = {other: tensor for other, tensor in state.items() if other != key}
+        with pytest.raises(CheckpointError, match=f"99001_TINY.*1 missing: {key}"):
+            case.load(missing)
+        with pytest.raises(CheckpointError, match="1 unexpected: who.are.you"):
+            case.load(state | {"who.are.you": torch.zeros(1)})
+        shape = list(state[key].shape)
+        with pytest.raises(CheckpointError) as caught:
+            case.load(state | {key: torch.zeros(2, 3)})
+        assert f"1 of another shape: {key} is [2, 3], the network needs {shape}" in str(caught.value)
+
+    def test_config_errors_name_the_field(self, case: Case) -> None:
+        fields = case.fields() | {"config": case.config | {"colour": "blue"}}
+        with pytest.raises(EntryError, match=r"99001_TINY.*config\.colour"):
+            get_family(case.family)(Entry.model_validate(fields), {})
+
+    def test_no_samples(self, case: Case) -> None:
+        samples = case.load().generate(0, start=5)
+        assert samples.images.shape == (0, case.channels, *case.size) and len(samples.indices) == 0
+        assert (samples.masks is None) == (case.masks == 0)
+        assert list(case.load().stream(0)) == []
+
+    def test_low_precision_stays_near(self, case: Case) -> None:
+        exact = case.load().generate(4)
+        rough = case.load(precision="bfloat16").generate(4)
+        assert rough.images.dtype == np.float32
+        assert abs(rough.images - exact.images).mean() < 0.05
+        assert abs(rough.images - exact.images).max() > 0
+
+    def test_weights_stored_in_half_precision_run_in_float32(self, case: Case) -> None:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in random_state(case.fields()).items()}
+        full = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        close(case.load(state).generate(2), case.load(full).generate(2))
+
+    def test_arguments_are_checked(self, case: Case) -> None:
+        generator = case.load()
+        for arguments in ({"n": -1}, {"n": 1.5}, {"n": "3"}, {"n": True}, {"n": 1, "start": -1}, {"n": 1, "seed": -1}):
+            with pytest.raises(GenerationError, match=f"^{list(arguments)[-1]} must"):
+                generator.stream(**arguments)  # at once, not at the first batch
+        with pytest.raises(GenerationError, match="batch_size must be at least 1"):
+            generator.generate(1, batch_size=0)
+        with pytest.raises(GenerationError, match=r"start \+ n must lie"):
+            generator.generate(2, start=2**63 - 2)
+        with pytest.raises(ConditionError, match="takes no condition, found 'left'"):
+            generator.generate(1, "left")
+        with pytest.raises(GenerationError, match="latents must be"):
+            generator.decode(torch.zeros(2, 1, 1))
+
+
+class Fixed(Generator):
+    """A family for the tests below: hands out what it is told to, and remembers what it was asked."""
+
+    class Config(FamilyConfig):
+        pass
+
+    class Network(nn.Module):
+        pass
+
+    raw: torch.Tensor | None = None
+    largest = 10**9
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    def sample_batch(self, noise: Noise, condition: torch.Tensor | None) -> torch.Tensor:
+        self.asked = (len(noise), condition)
+        if len(noise) > self.largest:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        if self.raw is not None:
+            return self.raw[: len(noise)]
+        return self.latent(noise)[:, :, None, None].expand(-1, 1, 8, 8)
+
+
+@pytest.fixture
+def fixed(tiny_entry: Callable[..., Entry]) -> Callable[..., Fixed]:
+    return lambda **changes: Fixed(tiny_entry(**{"config": {}} | changes), {}, device="cpu")
+
+
+def test_raw_values_are_scaled_clipped_and_cut(fixed: Callable[..., Fixed]) -> None:
+    output = {"type": "image+mask", "size": [1, 4], "channels": 1, "masks": 1, "range": [-1.0, 3.0], "spacing": None}
+    generator = fixed(output=output)
+    generator.raw = torch.tensor([[[[-2.0, -1.0, 1.0, 5.0]], [[0.9, 1.0, 1.1, -9.0]]]])
+    samples = generator.generate(1)
+    assert samples.images.tolist() == [[[[0.0, 0.0, 0.5, 1.0]]]]
+    assert samples.masks is not None and samples.masks.tolist() == [[[[0, 0, 1, 0]]]]
+
+
+def test_numbers_that_are_not_finite_name_their_samples(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed()
+    generator.raw = torch.zeros(4, 1, 8, 8)
+    generator.raw[1, 0, 3, 3], generator.raw[3, 0, 0, 0] = float("nan"), float("inf")
+    with pytest.raises(GenerationError, match="99001_TINY.*not finite for index 101, 103 in float32"):
+        generator.generate(4, start=100, batch_size=4)
+
+
+def test_a_wrong_shape_is_told_with_both(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed()
+    generator.raw = torch.zeros(4, 3, 8, 8)
+    with pytest.raises(GenerationError, match=r"states output \[2, 1, 8, 8\].*the network gave \[2, 3, 8, 8\]"):
+        generator.generate(2, batch_size=2)
+
+
+def test_the_batch_is_halved_when_memory_runs_out(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed()
+    whole = generator.generate(20, batch_size=20)
+    generator.largest = 3
+    sizes = [len(part) for part in generator.stream(20, batch_size=16)]
+    assert sizes == [2] * 10
+    assert np.array_equal(generator.generate(20, batch_size=16).images, whole.images)
+    generator.largest = 0
+    with pytest.raises(DeviceError, match="99001_TINY: the memory of 'cpu' is too small for a single sample"):
+        generator.generate(3)
+
+
+def test_other_errors_of_a_network_are_not_taken_for_memory(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed()
+    generator.sample_batch = lambda noise, condition: torch.zeros(2, 3) @ torch.zeros(2, 3)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        generator.generate(1)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), MemoryError(),
+              RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")]
+)  # fmt: skip
+def test_what_running_out_of_memory_looks_like(error: Exception) -> None:
+    assert _device.is_out_of_memory(error)
+
+
+def test_the_suggested_batch_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(_device, "_free_memory", lambda: 8 * 2**30)
+    assert [_device.batch_size(cpu, size) for size in (1, 4 * 256 * 256, 4 * 1024 * 1024, 10**9)] == CPU_BATCHES
+    monkeypatch.setattr(_device, "_free_memory", lambda: 2**28)
+    assert _device.batch_size(cpu, 4 * 256 * 256) == 1
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * 2**30, 80 * 2**30))
+    assert _device.batch_size(torch.device("cuda"), 4 * 256 * 256) == 128
+
+
+# Samples of 1 number, 256 px, 1024 px with four channels, and far too large.
+CPU_BATCHES = [64, 8, 1, 1]
+
+CLASSES = {
+    "kind": "class", "classes": ["benign", "malignant"], "inputs": None, "channels": None, "attributes": None,
+    "required": True, "about": None,
+}  # fmt: skip
+
+
+def test_classes_by_name_index_and_sequence(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed(condition=CLASSES)
+    for condition in (1, "1", "malignant", "Malignant", np.int64(1), ["malignant"] * 3, (1, "1", 1), np.ones(3, int)):
+        samples = generator.generate(3, condition)
+        assert generator.asked[1] is not None and generator.asked[1].tolist() == [1, 1, 1]
+        assert samples.labels is not None and samples.labels.tolist() == [1, 1, 1]
+        assert samples.condition == ("malignant",) * 3
+    parts = list(generator.stream(3, [0, "malignant", 0], batch_size=2))
+    assert [part.condition for part in parts] == [("benign", "malignant"), ("benign",)]
+    empty = generator.generate(0, "benign")
+    assert empty.labels is not None and len(empty.labels) == 0 and empty.condition == ()
+    assert fixed(condition=CLASSES | {"required": False}).generate(2).labels is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (None, r"needs a class: benign \(0\), malignant \(1\)"),
+        ("cyst", "no class 'cyst'; it takes benign"),
+        (2, "no class 2"),
+        (-1, "no class -1"),
+        (True, "no class True"),
+        ([0, 1], "3 samples need 3 classes or one for all, found 2"),
+        ([0, 1, 0.5], "0.5 is no class"),
+        (0.5, "3 samples need 3 classes"),
+    ],
+)
+def test_wrong_classes_say_what_is_right(fixed: Callable[..., Fixed], condition: Any, message: str) -> None:
+    with pytest.raises(ConditionError, match=message):
+        fixed(condition=CLASSES).generate(3, condition)
+
+
+def test_conditions_that_cannot_be_given_yet_say_so(fixed: Callable[..., Fixed]) -> None:
+    mask = CLASSES | {"kind": "mask", "classes": None, "inputs": ["breast mask"]}
+    with pytest.raises(ConditionError, match="needs a condition of kind 'mask' \\(breast mask\\)"):
+        fixed(condition=mask).generate(1)
+
+
+@pytest.mark.parametrize("device", ["cud", "cuda:99", "meta", "cpu:7", 3.5])
+def test_unknown_devices_name_those_there_are(tiny_entry: Callable[..., Entry], device: Any) -> None:
+    with pytest.raises(DeviceError, match=f"device '{device}'.*this machine has: cpu"):
+        Fixed(tiny_entry(config={}), {}, device=device)
+
+
+def test_unknown_precision(tiny_entry: Callable[..., Entry]) -> None:
+    with pytest.raises(GenerationError, match="unknown precision 'fp8'; choose from float32, bfloat16, float16"):
+        Fixed(tiny_entry(config={}), {}, precision="fp8")
+
+
+def test_a_network_that_computes_buffers_of_its_own_keeps_them(tiny_entry: Callable[..., Entry]) -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.empty(1))
+            self.register_buffer("place", torch.arange(64.0).reshape(8, 8) / 64, persistent=False)
+
+    class Family(Fixed):
+        Network = Positions
+
+        def sample_batch(self, noise: Noise, condition: torch.Tensor | None) -> torch.Tensor:
+            return (self.network.gain * self.network.place).expand(len(noise), 1, 8, 8)
+
+    generator = Family(tiny_entry(config={}), {"gain": torch.ones(1)}, device="cpu")
+    assert generator.generate(1).images.max() == 63 / 64
+
+
+def test_families_are_imported_only_when_named() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from medzoo.families import known_families; print(known_families());"
+        "assert 'torch' not in sys.modules; from medzoo.families import get_family; get_family('monai_gan');"
+        "assert 'medzoo.families.fastgan' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "'monai_gan'" in result.stdout
+
+
+def test_another_package_provides_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("their_package")
+    module.TheirGenerator = Fixed  # type: ignore[attr-defined]
+    module.something = 3  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "their_package", module)
+    points = {"theirs": "their_package:TheirGenerator", "odd": "their_package:something", "gone": "their_package:Gone"}
+    monkeypatch.setattr(families, "_other_families", lambda: points)
+    assert "theirs" in known_families()
+    assert get_family("theirs") is Fixed
+    with pytest.raises(RegistryError, match="'odd'.*must be a subclass"):
+        get_family("odd")
+    with pytest.raises(RegistryError, match="'gone' of an installed package does not load: their_package:Gone"):
+        get_family("gone")
+    with pytest.raises(RegistryError, match="no family 'dream'; there are: .*gone.*monai_gan"):
+        get_family("dream")
+
+
+def test_monai_gan_equals_monai(shared: Path) -> None:
+    """The published MedNIST weights through MONAI's own network."""
+    monai = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
+    state = torch.load(shared / "checkpoints" / "mednist_gan" / "model.pt", weights_only=True)
+    config = {"latent": 64, "start_shape": [64, 8, 8], "channels": [32, 16, 8, 1], "strides": [2, 2, 2, 1]}
+    reference = monai.Generator(
+        latent_shape=64, start_shape=(64, 8, 8), channels=(32, 16, 8, 1), strides=(2, 2, 2, 1)
+    ).eval()
+    reference.load_state_dict(state)
+    case = Case("monai_gan", config, (64, 64), range=(0.0, 1.0), sampling={"latent": "uniform"})
+    for fused in (True, False):
+        generator = case.load(dict(state), fused=fused)
+        latents = generator.latents(range(8))
+        assert latents.min() >= 0 and latents.max() < 1
+        with torch.inference_mode():
+            expected = torch.sigmoid(reference(latents))
+        torch.testing.assert_close(generator.decode(latents), expected, atol=1e-5, rtol=0)
+
+
+def test_monai_gan_config_needs_as_many_strides_as_channels() -> None:
+    with pytest.raises(EntryError, match="config: needs as many strides as channels, found 1 and 2"):
+        Case("monai_gan", MONAI | {"strides": [2]}, (8, 8)).load({})

@@ -1,0 +1,166 @@
+"""Samples: checks, slices, joins, pictures, tensors."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from medzoo.samples import OUTLINE, Samples
+
+
+def make(n: int = 5, channels: int = 3, **changes: Any) -> Samples:
+    rng = np.random.default_rng(0)
+    fields: dict[str, Any] = {
+        "images": rng.random((n, channels, 8, 6), dtype=np.float32),
+        "indices": np.arange(10, 10 + n),
+        "masks": rng.integers(0, 2, (n, 1, 8, 6), dtype=np.uint8),
+        "labels": np.arange(n) % 2,
+        "condition": tuple("ab"[i % 2] for i in range(n)),
+        "seed": 3,
+        "model_id": "99001_TINY",
+        "revision": "0" * 12,
+        "weights_sha256": "f" * 64,
+    }
+    return Samples(**fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((5, 3, 8, 6))}, "images must be float32"),
+        ({"images": np.zeros((5, 8, 6), np.float32)}, "4 or 5 dimensions"),
+        ({"images": [1, 2]}, "found list"),
+        ({"images": np.full((5, 3, 8, 6), 1.1, np.float32)}, r"must lie in \[0, 1\]"),
+        ({"images": np.full((5, 3, 8, 6), np.nan, np.float32)}, r"must lie in \[0, 1\]"),
+        ({"masks": np.zeros((5, 1, 8, 7), np.uint8)}, "do not lie on images"),
+        ({"masks": np.full((5, 1, 8, 6), 255, np.uint8)}, "masks hold 0 and 1, found 255"),
+        ({"masks": np.zeros((5, 8, 6), np.uint8)}, "masks must be uint8 with 4"),
+        ({"indices": np.arange(4)}, "5 images but 4 indices"),
+        ({"labels": np.arange(6)}, "5 images but 6 labels"),
+        ({"labels": np.zeros(5)}, "labels must be int64"),
+        ({"condition": ("a",)}, "5 images but 1 condition"),
+    ],
+)
+def test_wrong_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_an_int_gives_one_sample_and_a_slice_gives_some() -> None:
+    samples = make()
+    one = samples[3]
+    assert len(one) == 1 and one.indices.tolist() == [13] and one.labels.tolist() == [1] and one.condition == ("b",)
+    assert np.array_equal(one.images, samples.images[3:4]) and np.array_equal(one.masks, samples.masks[3:4])
+    assert samples[-1].indices.tolist() == [14] == samples[np.int64(4)].indices.tolist()
+    assert samples[1::2].indices.tolist() == [11, 13]
+    assert samples[[4, 0]].indices.tolist() == [14, 10] and samples[[4, 0]].condition == ("a", "a")
+    assert samples[samples.labels == 1].indices.tolist() == [11, 13]
+    assert len(samples[9:]) == 0
+    with pytest.raises(IndexError):
+        samples[5]
+    assert (one.seed, one.model_id, one.revision, one.weights_sha256) == (3, "99001_TINY", "0" * 12, "f" * 64)
+
+
+@given(st.lists(st.integers(0, 7), max_size=4))
+def test_cutting_and_joining_gives_the_same_back(cuts: list[int]) -> None:
+    samples = make(7)
+    edges = [0, *sorted(cuts), 7]
+    joined = Samples.concatenate([samples[a:b] for a, b in zip(edges, edges[1:], strict=False)])
+    for name in ("images", "masks", "labels", "indices"):
+        assert np.array_equal(getattr(joined, name), getattr(samples, name))
+    assert joined.condition == samples.condition
+
+
+def test_what_does_not_go_together_is_not_joined() -> None:
+    samples = make()
+    assert len(samples + samples) == 10
+    with pytest.raises(ValueError, match="different seed: .*3.*4"):
+        samples + make(seed=4)
+    with pytest.raises(ValueError, match="with and without masks"):
+        samples + make(masks=None)
+    with pytest.raises(ValueError, match="nothing to concatenate"):
+        Samples.concatenate([])
+
+
+def test_uint8_rounds_halves_up_and_keeps_every_8_bit_value() -> None:
+    values = np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16) / np.float32(255)
+    samples = Samples(images=values, indices=np.arange(1))
+    assert samples.uint8().ravel().tolist() == list(range(256))
+    halves = Samples(images=np.float32([[[[0.5, 2.49 / 255, 2.51 / 255, 1.0]]]]), indices=np.arange(1))
+    assert halves.uint8().ravel().tolist() == [128, 2, 3, 255]
+
+
+def test_pictures() -> None:
+    rgb, grey, two = make(), make(channels=1), make(channels=2)
+    assert rgb.pil(1).mode == "RGB" and rgb.pil(1).size == (6, 8)
+    assert np.array_equal(np.asarray(rgb.pil(1)), rgb.uint8()[1].transpose(1, 2, 0))
+    assert grey.pil(0).mode == "L" and np.array_equal(np.asarray(grey.pil(0)), grey.uint8()[0, 0])
+    assert np.array_equal(np.asarray(two.pil(0)), np.concatenate(two.uint8()[0], axis=1))
+    volume = Samples(images=np.random.default_rng(0).random((2, 1, 5, 4, 3), np.float32), indices=np.arange(2))
+    assert np.array_equal(np.asarray(volume.pil(1)), volume.uint8()[1, 0, 2])
+
+
+def test_grid_lays_samples_row_by_row_with_outlined_masks() -> None:
+    mask = np.zeros((5, 1, 8, 6), np.uint8)
+    mask[:, :, 2:6, 1:5] = 1
+    samples = make(masks=mask)
+    sheet = np.asarray(samples.grid(columns=2))
+    assert sheet.shape == (3 * (8 + 2) + 2, 2 * (12 + 2) + 2, 3)
+    third = sheet[2 + 10 : 2 + 18, 2:14]
+    pixels = samples.uint8()[2].transpose(1, 2, 0)
+    assert np.array_equal(third[:, :6], pixels)
+    rim = mask[2, 0].astype(bool)
+    rim[3:5, 2:4] = False
+    assert (third[:, 6:][rim] == OUTLINE).all() and np.array_equal(third[:, 6:][~rim], pixels[~rim])
+    assert np.asarray(samples.grid(columns=2, masks=False)).shape == (32, 2 * 8 + 2, 3)
+    assert samples.grid(columns=1, size=4).size == (6 + 4, 5 * 6 + 2)
+    with pytest.raises(ValueError, match="no samples"):
+        samples[:0].grid()
+
+
+def test_a_mask_that_reaches_the_border_has_no_rim_there() -> None:
+    samples = make(1, masks=np.ones((1, 1, 8, 6), np.uint8))
+    sheet = np.asarray(samples.grid())
+    assert not (sheet == OUTLINE).all(axis=-1).any()
+
+
+def test_tensors_and_dataset() -> None:
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    samples = make()
+    assert samples.torch().dtype == torch.float32 and samples.torch().data_ptr() == samples.images.ctypes.data
+    dataset = samples.as_dataset()
+    assert isinstance(dataset, Dataset) and len(dataset) == 5
+    item = dataset[2]
+    assert set(item) == {"image", "mask", "label", "index"} and int(item["index"]) == 12
+    batches = list(DataLoader(dataset, batch_size=2))
+    assert torch.equal(torch.cat([batch["image"] for batch in batches]), samples.torch())
+    assert batches[0]["mask"].dtype == torch.uint8 and batches[2]["label"].tolist() == [0]
+    assert set(make(masks=None, labels=None).as_dataset()[0]) == {"image", "index"}
+
+
+def test_a_notebook_shows_a_sheet_that_says_synthetic() -> None:
+    html = make(20, model_id="<b>")._repr_html_()
+    assert "synthetic" in html and "&lt;b&gt;" in html and "<b>" not in html and "seed 3" in html
+    found = re.search(r"base64,([^\"]+)", html)
+    assert found is not None
+    assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == (4 * (12 + 2) + 2, 4 * (8 + 2) + 2)
+    assert "img" not in make(0, labels=None, condition=None)._repr_html_()
+    assert repr(make(2)) == "Samples(2 synthetic, 3x8x6 with 1 mask channel(s), model_id='99001_TINY', seed=3)"
+
+
+def test_importing_it_needs_neither_torch_nor_pillow() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, medzoo.samples; print([m for m in ('torch', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,210 @@
+"""From an id to samples, over real registry files and real weights on disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from medzoo import weights, zoo
+from medzoo.errors import (
+    CheckpointError,
+    ConditionError,
+    DeviceError,
+    DownloadError,
+    GenerationError,
+    IntegrityError,
+    RegistryError,
+    UnknownModelError,
+)
+from tests.conftest import entry_fields, masked, random_state
+
+AddModel = Callable[..., str]
+HAND = "99101_MONAI_GAN_MEDNIST_HAND"
+
+
+@pytest.fixture
+def add_hand(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The published MedNIST checkpoint, read where it lies."""
+    fields = entry_fields(
+        model_id=HAND,
+        config={"latent": 64, "start_shape": [64, 8, 8], "channels": [32, 16, 8, 1], "strides": [2, 2, 2, 1]},
+        checkpoint={"container": "torch", "key": None, "strip_prefix": None},
+        weights=[
+            {
+                "kind": "local",
+                "path": str(shared / "checkpoints" / "mednist_gan" / "model.pt"),
+                "sha256": "5302e6adf714d568bfc6d5238fc28c03cc99f4d623e3e1c9c5b1a6a56960d395",
+            }
+        ],
+    )
+    fields["output"] |= {"size": [64, 64]}
+    folder = tmp_path / "hand"
+    folder.mkdir()
+    (folder / f"{HAND}.yaml").write_text(json.dumps(fields))
+    monkeypatch.setenv("MEDZOO_REGISTRY", str(folder))
+    return HAND
+
+
+def test_published_weights_from_id_to_images(add_hand: str) -> None:
+    samples = zoo.generate(add_hand, 6)
+    assert samples.images.shape == (6, 1, 64, 64) and samples.model_id == HAND
+    assert samples.weights_sha256 == "5302e6adf714d568bfc6d5238fc28c03cc99f4d623e3e1c9c5b1a6a56960d395"
+    # A hand: bright strokes on black ground, dark at the border, and no two alike.
+    border = np.concatenate([samples.images[:, :, 0], samples.images[:, :, :, 0]], axis=2)
+    assert border.mean() < 0.05 < 0.15 < samples.images.mean() < 0.35
+    assert samples.images.std(axis=0).mean() > 0.05
+
+
+def test_generate_stream_and_load_agree(add_model: AddModel) -> None:
+    model_id = add_model(**masked())
+    whole = zoo.generate(model_id, 10, seed=4, start=2)
+    assert whole.images.shape == (10, 3, 8, 8) and whole.masks is not None and whole.masks.shape == (10, 1, 8, 8)
+    parts = list(zoo.stream(99001, 10, seed=4, start=2, batch_size=4))
+    assert [len(part) for part in parts] == [4, 4, 2]
+    for other in (sum(parts[1:], parts[0]), zoo.load("99001").generate(10, seed=4, start=2)):
+        np.testing.assert_allclose(other.images, whole.images, atol=1e-5)
+        assert other.indices.tolist() == list(range(2, 12))
+    one = zoo.generate(model_id, 1, seed=4, start=7)
+    np.testing.assert_allclose(one.images, whole[5].images, atol=1e-5)
+    assert zoo.generate(model_id, 0).images.shape == (0, 3, 8, 8)
+
+
+def test_a_loop_of_generate_loads_the_model_once(add_model: AddModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_id = add_model()
+    zoo.generate(model_id, 1)
+    kept = zoo._last
+    assert kept is not None
+    zoo.generate(model_id, 2, seed=9)
+    assert zoo._last is kept
+    zoo.generate(model_id, 1, precision="bfloat16")
+    assert zoo._last is not kept
+    # New weights under the same id are not taken for the old ones.
+    before = zoo.generate(model_id, 1)
+    add_model(random_state(entry_fields(), seed=1))
+    after = zoo.generate(model_id, 1)
+    assert after.weights_sha256 != before.weights_sha256 and not np.allclose(after.images, before.images)
+
+
+def test_what_is_wrong_is_said_before_anything_is_fetched(add_model: AddModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_id = add_model()
+    add_model({}, **entry_fields(model_id="99002_LATER", family="time_machine"))
+
+    def fetch(*arguments: Any, **named: Any) -> None:
+        pytest.fail("fetched")
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    with pytest.raises(DeviceError, match="unknown device 'gpu'; this machine has: cpu"):
+        zoo.generate(model_id, 1, device="gpu")
+    with pytest.raises(GenerationError, match="unknown precision 'half'"):
+        zoo.generate(model_id, 1, precision="half")
+    with pytest.raises(UnknownModelError, match="99001_TINY"):
+        zoo.generate("99001_TINNY", 1)
+    with pytest.raises(RegistryError, match=r"99002_LATER: its family 'time_machine' is not built yet\. Models that"):
+        zoo.generate("99002", 1)
+
+
+def test_arguments_reach_the_generator(add_model: AddModel) -> None:
+    model_id = add_model()
+    with pytest.raises(GenerationError, match="n must lie"):
+        zoo.generate(model_id, -1)
+    with pytest.raises(ConditionError, match="takes no condition"):
+        zoo.generate(model_id, 1, "malignant")
+    with pytest.raises(GenerationError, match="seed must be a whole number"):
+        zoo.stream(model_id, 1, seed="x")  # type: ignore[arg-type]
+
+
+def test_weights_that_do_not_fit_are_told(add_model: AddModel) -> None:
+    model_id = add_model(random_state(entry_fields(**masked())))
+    with pytest.raises(CheckpointError, match=r"99001_TINY: .* of another shape: conv\.layer_1"):
+        zoo.load(model_id)
+
+
+def test_changed_weights_are_refused(add_model: AddModel, tmp_path: Path) -> None:
+    model_id = add_model()
+    path = tmp_path / "registry" / f"{model_id}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(IntegrityError, match="99001_TINY"):
+        zoo.fetch_weights(model_id)
+
+
+def test_fetch_weights_gives_the_file(add_model: AddModel) -> None:
+    found = zoo.fetch_weights(add_model())
+    assert set(load_file(found.path)) == set(random_state(entry_fields()))
+
+
+def test_gradients_through_a_loaded_model(add_model: AddModel) -> None:
+    generator = zoo.load(add_model(), fused=False)
+    latents = generator.latents([3]).requires_grad_()
+    generator.decode(latents).sum().backward()
+    assert latents.grad is not None and latents.grad.abs().max() > 0
+    assert not any(parameter.requires_grad for parameter in generator.network.parameters())
+
+
+class TestHub:
+    """``hf://``: the text comes from the Hub client, the rest is the ordinary path."""
+
+    COMMIT = "a" * 40
+
+    @pytest.fixture
+    def hub(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+        asked: list[tuple[Any, ...]] = []
+        other = {"kind": "hub", "repo": "else/where", "revision": None, "file": "w.safetensors", "sha256": None}
+        fields = entry_fields(weights=[other | {"repo": "org/model"}, other])
+
+        def fetch_text(repo: str, revision: str | None, filename: str) -> weights.HubText:
+            asked.append((repo, revision, filename))
+            return weights.HubText(json.dumps(fields), self.COMMIT)
+
+        monkeypatch.setattr(weights, "fetch_text", fetch_text)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        return asked
+
+    def test_weights_beside_the_entry_are_pinned_to_its_commit(self, hub: list[tuple[Any, ...]]) -> None:
+        with pytest.raises(DownloadError) as caught:
+            zoo.generate("hf://org/model@v1.0", 1)
+        assert hub == [("org/model", "v1.0", "medzoo.yaml")]
+        assert f"org/model@{self.COMMIT}" in str(caught.value) and "else/where@main" in str(caught.value)
+
+    def test_without_a_revision(self, hub: list[tuple[Any, ...]]) -> None:
+        with pytest.raises(DownloadError):
+            zoo.fetch_weights("hf://org/model")
+        assert hub == [("org/model", None, "medzoo.yaml")]
+
+    @pytest.mark.parametrize("address", ["hf://org", "hf://org/model/sub/x", "hf://", "hf://org/model@"])
+    def test_what_is_no_address(self, address: str, hub: list[tuple[Any, ...]]) -> None:
+        with pytest.raises(UnknownModelError, match="is no address; type hf://organisation/repository"):
+            zoo.load(address)
+        assert hub == []
+
+
+def test_a_stream_of_many_samples_takes_the_memory_of_a_few(add_model: AddModel) -> None:
+    """Twenty thousand images of 32 x 32 would be 82 MB."""
+    output = {"type": "image", "size": [32, 32], "channels": 1, "masks": 0, "range": [0.0, 1.0], "spacing": None}
+    config = {"latent": 2, "start_shape": [1, 32, 32], "channels": [1], "strides": [1], "num_res_units": 1}
+    model_id = add_model(output=output, config=config)
+
+    def resident() -> int:
+        status = Path("/proc/self/statm")
+        if not status.exists():
+            pytest.skip("needs /proc")
+        return int(status.read_text().split()[1]) * 4096
+
+    sizes = []
+    for n in (2_000, 20_000):
+        for samples in zoo.stream(model_id, n, batch_size=500):
+            assert np.isfinite(samples.images[0, 0, 0, 0])
+        sizes.append(resident())
+    assert sizes[1] - sizes[0] < 20e6
+
+
+def test_importing_the_zoo_does_not_import_torch() -> None:
+    code = "import sys, medzoo.zoo; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
