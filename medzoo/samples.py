@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,11 +79,7 @@ class Samples:
         size = "x".join(str(s) for s in self.images.shape[1:])
         return f"Samples({len(self)} synthetic, {size}{masks}, model_id={self.model_id!r}, seed={self.seed})"
 
-    @overload
-    def __getitem__(self, which: int) -> Samples: ...
-    @overload
-    def __getitem__(self, which: slice | Sequence[int] | NDArray[Any]) -> Samples: ...
-    def __getitem__(self, which: int | slice | Sequence[int] | NDArray[Any]) -> Samples:
+    def __getitem__(self, which: int | np.integer | slice | Sequence[int] | NDArray[Any]) -> Samples:
         """Some of the samples, by position (not by index number); an int gives Samples of length one."""
         if isinstance(which, int | np.integer):
             position = range(len(self))[int(which)]  # IndexError and negative positions as in a list
@@ -193,7 +189,12 @@ class Samples:
         import torch
         from torch.utils.data import StackDataset
 
-        columns: dict[str, Any] = {"image": self.images, "mask": self.masks, "label": self.labels, "index": self.indices}
+        columns: dict[str, Any] = {
+            "image": self.images,
+            "mask": self.masks,
+            "label": self.labels,
+            "index": self.indices,
+        }
         tensors: dict[str, Any] = {k: torch.from_numpy(array) for k, array in columns.items() if array is not None}
         return StackDataset(**tensors)
 

@@ -98,6 +98,15 @@ def add_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return add
 
 
+def read_png(path: Path) -> tuple[Any, dict[str, Any]]:
+    """(pixels as an array, text chunks) of a PNG, read by Pillow."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image), dict(image.info)
+
+
 def random_state(fields: dict[str, Any], seed: int = 0) -> dict[str, Any]:
     """Seeded weights for the family and config of an entry, of a size that keeps values near 1."""
     import torch
@@ -105,10 +114,11 @@ def random_state(fields: dict[str, Any], seed: int = 0) -> dict[str, Any]:
     from medzoo.families import get_family
 
     family = get_family(fields["family"])
-    network = family.Network(**dict(family.Config.model_validate(fields["config"])))
+    generator = object.__new__(family)  # weights are needed to make a whole one
+    generator.config = family.Config.model_validate(fields["config"])
     torch.manual_seed(seed)
     state = {}
-    for key, tensor in network.state_dict().items():
+    for key, tensor in generator.build().state_dict().items():
         noise = torch.randn(tensor.shape)
         if not tensor.is_floating_point():
             state[key] = torch.zeros_like(tensor)

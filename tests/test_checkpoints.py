@@ -419,6 +419,7 @@ def test_conversion_to_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_full_disk_is_an_ordinary_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the safetensors writer raises on a full disk reaches the cache as ENOSPC."""
+
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 

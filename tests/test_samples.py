@@ -57,6 +57,7 @@ def test_wrong_arrays_are_refused(changes: dict[str, Any], message: str) -> None
 def test_an_int_gives_one_sample_and_a_slice_gives_some() -> None:
     samples = make()
     one = samples[3]
+    assert samples.masks is not None and one.masks is not None and one.labels is not None
     assert len(one) == 1 and one.indices.tolist() == [13] and one.labels.tolist() == [1] and one.condition == ("b",)
     assert np.array_equal(one.images, samples.images[3:4]) and np.array_equal(one.masks, samples.masks[3:4])
     assert samples[-1].indices.tolist() == [14] == samples[np.int64(4)].indices.tolist()
@@ -94,7 +95,7 @@ def test_uint8_rounds_halves_up_and_keeps_every_8_bit_value() -> None:
     values = np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16) / np.float32(255)
     samples = Samples(images=values, indices=np.arange(1))
     assert samples.uint8().ravel().tolist() == list(range(256))
-    halves = Samples(images=np.float32([[[[0.5, 2.49 / 255, 2.51 / 255, 1.0]]]]), indices=np.arange(1))
+    halves = Samples(images=np.array([[[[0.5, 2.49 / 255, 2.51 / 255, 1.0]]]], np.float32), indices=np.arange(1))
     assert halves.uint8().ravel().tolist() == [128, 2, 3, 255]
 
 

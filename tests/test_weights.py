@@ -318,9 +318,7 @@ def test_http_file_that_changed_meanwhile_starts_again(zenodo: ZenodoServer) -> 
     assert leftovers() == []
 
 
-def test_http_503_then_fine_and_retry_after_is_honoured(
-    zenodo: ZenodoServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_http_503_then_fine_and_retry_after_is_honoured(zenodo: ZenodoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("medzoo.sources.retry.time.sleep", waits.append)
     url = zenodo.add("model.pt", CONTENT)
@@ -396,9 +394,7 @@ def test_page_saved_as_a_model_is_refused(zenodo: ZenodoServer, page: bytes, sha
         ({"sha256": None, "md5": "0" * 32}, "has md5 .* expected 0000"),
     ],
 )
-def test_wrong_size_or_hash_is_refused_before_reading(
-    zenodo: ZenodoServer, stated: dict[str, Any], words: str
-) -> None:
+def test_wrong_size_or_hash_is_refused_before_reading(zenodo: ZenodoServer, stated: dict[str, Any], words: str) -> None:
     def never(*_: object) -> None:
         raise AssertionError("an unverified file was read")
 
@@ -674,9 +670,7 @@ def test_cache_that_cannot_be_written(hub: HubServer, monkeypatch: pytest.Monkey
     assert hub.count("GET") == 0
 
 
-def test_read_only_cache_with_the_weights_in_it_still_serves(
-    hub: HubServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_cache_with_the_weights_in_it_still_serves(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     model = entry(hub_source())
     found = fetch(model)
 

@@ -22,6 +22,7 @@ VERBS = {
     "generate": ("medzoo.cli.generate:generate", "Make images with a model and save them."),
     "cache": ("medzoo.cli.cache:cache", "Look after the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
+    "export": ("medzoo.cli.train:export", "Make a model of the registry from a training run."),
 }
 
 

@@ -23,9 +23,17 @@ _INDENT = 14
 def page(located: Located) -> str:
     """The whole page as text, wrapped to the terminal (not wrapped in a pipe)."""
     entry = located.entry
+    lines = [entry.model_id, entry.title, ""]
+    for name, paragraphs in sections(entry):
+        lines += _section(name, [*paragraphs, _here(located)] if name == "Weights" else paragraphs)
+    return "\n".join([*lines, "", NOTICE])
+
+
+def sections(entry: Entry) -> list[tuple[str, list[str]]]:
+    """What the page says beside the title: (name, paragraphs), the same on every machine."""
     license = entry.license
     runs = "" if entry.family in known_families() else " (not built yet: cannot run here)"
-    sections = [
+    return [
         ("Makes", [_makes(entry)]),
         ("Of", [", ".join(part for part in (entry.modality, entry.organ) if part)]),
         ("Family", [entry.family + runs]),
@@ -34,15 +42,11 @@ def page(located: Located) -> str:
         ("Learned from", _data(entry)),
         ("Reported", [_score(score) for score in entry.reported] or ["no scores"]),
         ("Verified", [_check(check) for check in entry.verified] or ["nothing yet"]),
-        ("Weights", [*(_source(source) for source in entry.weights), _here(located)]),
+        ("Weights", [_source(source) for source in entry.weights]),
         ("Cite", [_citation(entry)]),
         ("Notes", [entry.notes] if entry.notes else []),
         ("Use", _use(entry)),
     ]
-    lines = [entry.model_id, entry.title, ""]
-    for name, paragraphs in sections:
-        lines += _section(name, paragraphs)
-    return "\n".join([*lines, "", NOTICE])
 
 
 def _section(name: str, paragraphs: list[str]) -> list[str]:

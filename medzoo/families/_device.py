@@ -42,13 +42,13 @@ def available() -> list[str]:
 def batch_size(device: torch.device, output_numbers: int) -> int:
     """A power of two of samples whose working memory fits, for samples of ``output_numbers`` numbers each.
 
-    At most 128 on a GPU, and 64 or half a GiB on a CPU, where larger batches leave the caches and gain nothing.
+    At most 128 on a GPU, and 32 or half a GiB on a CPU, where larger batches leave the caches and gain nothing.
     """
     each = max(1, output_numbers) * 4 * WORKING_NUMBERS
     if device.type == "cuda":
         most, memory = 128, torch.cuda.mem_get_info(device)[0] // 2
     else:
-        most, memory = 64, min(512 * MIB, _free_memory() // 4)
+        most, memory = 32, min(512 * MIB, _free_memory() // 4)
     fits = max(1, min(most, memory // each))
     return 1 << (fits.bit_length() - 1)
 

@@ -2,28 +2,52 @@
 
 Images are [n, c, h, w] in [-1, 1]. Colour changes touch the first ``colours`` channels only; geometry moves every
 channel alike, so a mask stays on its image.
+
+An augmentation is drawn once for n images and applied to their copies of any size: the published code draws anew for
+the small image of a generated pair, and has the small image of a real pair made from the augmented large one. Here
+both pairs move and change colour together, so that no augmentation tells real from generated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def diffaugment(x: Tensor, policy: Sequence[str], colours: int, generator: torch.Generator) -> Tensor:
-    """Apply the parts of ``policy`` (``color``, ``translation``, ``cutout``) with the published strengths."""
-    for name in policy:
-        x = PARTS[name](x, colours, generator)
-    return x
+TRANSLATION, CUTOUT = 1 / 8, 1 / 2  # of each side, as published
 
 
-def color(x: Tensor, colours: int, generator: torch.Generator) -> Tensor:
-    """Brightness +-0.5, saturation 0-2, contrast 0.5-1.5, each uniform and per image."""
+@dataclass(frozen=True)
+class Augmentation:
+    """One drawn augmentation of n images.
+
+    Attributes:
+        policy: ``color``, ``translation``, ``cutout``, in the order in which they are applied.
+        draws: U(0, 1) numbers [7, n]: brightness, saturation, contrast, shift down and right, cutout row and column.
+            With 1/2 everywhere, ``color`` and ``translation`` change nothing.
+    """
+
+    policy: tuple[str, ...]
+    draws: Tensor
+
+    @classmethod
+    def draw(cls, policy: Sequence[str], n: int, generator: torch.Generator) -> Augmentation:
+        return cls(tuple(policy), torch.rand(7, n, generator=generator))
+
+    def __call__(self, x: Tensor, colours: int) -> Tensor:
+        """Augmented images, in the shape, type and place of ``x`` [n, c, h, w]."""
+        for name in self.policy:
+            x = PARTS[name](x, colours, self.draws)
+        return x
+
+
+def color(x: Tensor, colours: int, draws: Tensor) -> Tensor:
+    """Brightness +-0.5, saturation 0 to 2, contrast 0.5 to 1.5, each uniform and per image."""
     image, rest = x[:, :colours], x[:, colours:]
-    brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, generator=generator).to(x)
+    brightness, saturation, contrast = draws[:3, :, None, None, None].to(x)
     image = image + (brightness - 0.5)
     grey = image.mean(1, keepdim=True)
     image = (image - grey) * (saturation * 2) + grey
@@ -32,27 +56,41 @@ def color(x: Tensor, colours: int, generator: torch.Generator) -> Tensor:
     return torch.cat([image, rest], 1)
 
 
-def translation(x: Tensor, colours: int, generator: torch.Generator, ratio: float = 0.125) -> Tensor:
-    """Shift by up to 1/8 of each side, whole pixels, zeros coming in."""
-    n, _, h, w = x.shape
-    dy = torch.randint(-round(h * ratio), round(h * ratio) + 1, (n, 1), generator=generator)
-    dx = torch.randint(-round(w * ratio), round(w * ratio) + 1, (n, 1), generator=generator)
-    rows = (torch.arange(h) + dy + 1).clamp(0, h + 1)
-    cols = (torch.arange(w) + dx + 1).clamp(0, w + 1)
+def translation(x: Tensor, colours: int, draws: Tensor) -> Tensor:
+    """Shift by up to 1/8 of each side, whole pixels, zeros (the middle of the range) coming in.
+
+    Every shift of a size is equally likely; those of two sizes differ by less than a pixel of the smaller one.
+    """
+    h, w = x.shape[2:]
+    down, right = (
+        whole(u, 2 * reach + 1) - reach
+        for u, reach in zip(draws[3:5], (round(h * TRANSLATION), round(w * TRANSLATION)), strict=True)
+    )
+    rows = (torch.arange(h) - down[:, None] + 1).clamp(0, h + 1)[:, :, None].to(x.device)
+    cols = (torch.arange(w) - right[:, None] + 1).clamp(0, w + 1)[:, None, :].to(x.device)
     padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-    moved = padded[torch.arange(n)[:, None, None], rows[:, :, None].to(x.device), cols[:, None, :].to(x.device)]
+    moved = padded[torch.arange(len(x), device=x.device)[:, None, None], rows, cols]
     return moved.permute(0, 3, 1, 2)
 
 
-def cutout(x: Tensor, colours: int, generator: torch.Generator, ratio: float = 0.5) -> Tensor:
-    """Zero a square of half the side, centred anywhere."""
-    n, _, h, w = x.shape
-    cut_h, cut_w = round(h * ratio), round(w * ratio)
-    top = torch.randint(0, h + 1 - cut_h % 2, (n, 1), generator=generator) - cut_h // 2
-    left = torch.randint(0, w + 1 - cut_w % 2, (n, 1), generator=generator) - cut_w // 2
+def cutout(x: Tensor, colours: int, draws: Tensor) -> Tensor:
+    """Zero a square of half the side, centred anywhere, so partly outside of most images."""
+    h, w = x.shape[2:]
+    cut_h, cut_w = round(h * CUTOUT), round(w * CUTOUT)
+    top = whole(draws[5], h + 1 - cut_h % 2)[:, None] - cut_h // 2
+    left = whole(draws[6], w + 1 - cut_w % 2)[:, None] - cut_w // 2
     rows, cols = torch.arange(h), torch.arange(w)
     inside = ((rows >= top) & (rows < top + cut_h))[:, :, None] & ((cols >= left) & (cols < left + cut_w))[:, None, :]
     return x * (~inside)[:, None].to(x)
 
 
-PARTS = {"color": color, "translation": translation, "cutout": cutout}
+def whole(u: Tensor, count: int) -> Tensor:
+    """U(0, 1) -> whole numbers 0 to ``count - 1``, all equally likely."""
+    return (u.double() * count).long().clamp_max(count - 1)
+
+
+PARTS: dict[str, Callable[[Tensor, int, Tensor], Tensor]] = {
+    "color": color,
+    "translation": translation,
+    "cutout": cutout,
+}

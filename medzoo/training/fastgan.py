@@ -1,7 +1,8 @@
 """What FastGAN training adds to the generator: its discriminator and its losses (Liu et al., ICLR 2021).
 
-The discriminator sees the image and a small copy, judges patches, and as self-supervision decodes three of its maps back
-to the image; that reconstruction keeps it from over-fitting a few hundred images.
+The discriminator sees the image and a small copy, judges patches, and as self-supervision decodes three of its maps
+back to the image; that reconstruction keeps it from over-fitting a few hundred images. It is measured by L1 where the
+published code takes LPIPS, whose weights cannot be had without a network.
 """
 
 from __future__ import annotations
@@ -137,6 +138,7 @@ class Up(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         up, conv, norm = self
+        assert isinstance(norm, BatchNorm2d)
         return norm_gate(conv(up(x)), norm)
 
 

@@ -1,113 +1,157 @@
 """The training loop: one step, one log line, snapshots that survive a kill.
 
-Everything random in step k is drawn from (seed, k), so a run that was killed and resumed follows the path of one that
-was not.
+Everything random in step k is drawn from (seed, k) on the CPU, so a run that was killed and resumed follows the path
+of one that was not: number by number in float32 on one CPU with as many threads and without ``compile``, in
+distribution otherwise.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
+import shlex
+import shutil
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from medzoo.datasets import Images
-from medzoo.errors import TrainingError
+from medzoo.errors import DeviceError, TrainingError
+from medzoo.families._device import is_out_of_memory
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.nets import compile_training
-from medzoo.randomness import Noise
 from medzoo.training.config import TrainConfig
-from medzoo.training.diffaugment import diffaugment
+from medzoo.training.diffaugment import Augmentation
 from medzoo.training.fastgan import Discriminator, hinge_fake, hinge_real, resize
-from medzoo.training.heldout import HeldOut
+from medzoo.training.heldout import HeldOut, grid, sample
+from medzoo.training.runfolder import Best, RunFolder
 
 Report = Callable[[int, dict[str, float]], None]
+LOSSES = ("loss_d", "loss_g", "reconstruction", "d_real", "d_fake")
+GRID = 32  # samples of a picture
+LOG_EVERY = 10  # steps
 
 
 class Trainer:
-    """One run in one folder.
+    """One run in one folder (its files: ``medzoo.training.runfolder``).
 
-    Writes ``log.csv`` (a line every ten steps), ``heldout.csv``, ``samples/<step>.png`` (the same noise each time),
-    ``latest.pt`` (to resume) and ``best.safetensors`` (the averaged generator with the smallest held-out KID).
+    Args:
+        config: what to train.
+        train: the images to learn.
+        folder: of the run; it goes on where the folder left off.
+        held_out: measures snapshots; None keeps no best one.
+        device: where to train.
+
+    Raises:
+        TrainingError: the images do not fit the configuration.
     """
 
-    def __init__(self, config: TrainConfig, train: Images, folder: Path, held_out: HeldOut | None) -> None:
-        self.config, self.folder, self.held_out = config, folder, held_out
-        self.data = tensors(train, config.masks)
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: Images,
+        folder: Path,
+        held_out: HeldOut | None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.config, self.held_out, self.folder = config, held_out, RunFolder(folder)
+        self.device = device or torch.device("cpu")
+        self.data = tensors(train, config).to(self.device)
         self.colours = train.images.shape[1]
-        torch.manual_seed(config.seed)
-        shape = {**config.config, "nc": self.data.shape[1], "im_size": config.size}
-        self.generator, self.average = Network(**shape), Network(**shape)
-        self.generator.reset()
-        self.discriminator = Discriminator(config.ndf, self.data.shape[1], config.size)
-        for net in (self.generator, self.average, self.discriminator):
-            net.to(memory_format=torch.channels_last)
-        self.average.load_state_dict(self.generator.state_dict())
-        self.average.requires_grad_(False).eval()
+        self.generator, self.average, self.discriminator = self.networks()
         self.optimizers = [
             torch.optim.Adam(net.parameters(), config.lr, config.betas, fused=True)
             for net in (self.generator, self.discriminator)
         ]
         self.step = 0
-        self.best = math.inf
-        if config.compile:
+        self.best: Best | None = None
+        if config.compile and can_compile(self.device):
             compile_training()
 
-    def run(self, report: Report) -> None:
-        """Train up to ``config.steps``, from wherever the folder left off."""
-        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        if (self.folder / "latest.pt").exists():
+    def run(self, report: Report, stopped: Callable[[], object] = lambda: False) -> bool:
+        """Train up to ``config.steps``, from wherever the folder left off.
+
+        Args:
+            report: called after every step with its number and losses.
+            stopped: asked after every step; once true, the state is saved and the run ends.
+
+        Returns:
+            Whether all steps are done.
+
+        Raises:
+            TrainingError: another configuration or process owns the folder, the disk refuses, or the losses or
+                weights are not finite any more (then ``latest.pt`` holds the last good state).
+        """
+        with self.folder.opened(self.config):
             self.resume()
-        logs: dict[str, float] = {}
-        while self.step < self.config.steps:
-            logs = self.one_step()
-            self.step += 1
-            if not all(math.isfinite(value) for value in logs.values()):
-                raise TrainingError(
-                    f"step {self.step}: a loss is not finite ({logs}); the last good state is {self.folder / 'latest.pt'}"
-                )
-            if self.step % 10 == 0:
-                append(self.folder / "log.csv", {"step": self.step, **logs})
-            report(self.step, logs)
-            if self.step % self.config.held.every == 0 and self.held_out is not None:
-                self.measure()
-            if self.step % self.config.snapshot == 0 or self.step == self.config.steps:
-                self.save()
+            while self.step < self.config.steps:
+                losses = self.attempt()
+                self.step += 1
+                self.check_finite(losses)
+                if self.step % LOG_EVERY == 0:
+                    self.folder.add(self.folder.log, {"step": self.step, **losses})
+                report(self.step, losses)
+                halt = bool(stopped())
+                self.snapshot(halt)
+                if halt:
+                    break
+        return self.step >= self.config.steps
+
+    def snapshot(self, halt: bool) -> None:
+        """Measure, save and draw whatever is due after this step."""
+        config, last = self.config, self.step == self.config.steps
+        measure = self.held_out is not None and (last or self.step % config.held.every == 0)
+        draw = last or self.step % config.snapshot == 0
+        if measure or draw or halt:
+            self.check_weights()
+        if measure:
+            self.measure()
+        if measure or draw or halt:
+            self.save()
+        if draw:
+            images, masks = self.sample(GRID)
+            self.folder.picture(f"{self.step:06d}.png", grid(images, masks))
+
+    def attempt(self) -> dict[str, float]:
+        """``one_step``, with what only the user can mend said in words."""
+        try:
+            return self.one_step()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise DeviceError(f"a batch of {self.config.batch} does not fit in memory; lower batch") from error
+            if self.config.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                told = str(error).strip().partition("\n")[0]
+                raise TrainingError(f"TorchInductor could not compile ({told}); set compile: false") from error
+            raise
 
     def one_step(self) -> dict[str, float]:
         """One update of the discriminator, one of the generator, one of the average."""
         config, rng = self.config, torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        pick = torch.randint(len(self.data), (config.batch,), generator=rng)
-        real = self.data[pick].float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
-        latent = torch.randn(config.batch, self.generator.nz, generator=rng)
-        noise = [torch.randn(config.batch, *shape, generator=rng) for shape in noise_shapes(config.size)]
+        real = self.reals(rng)
+        latent = torch.randn(config.batch, self.generator.nz, generator=rng).to(self.device)
+        shapes = noise_shapes(config.size)
+        noise = [torch.randn(config.batch, *shape, generator=rng).to(self.device) for shape in shapes]
         quadrant = int(torch.randint(4, (1,), generator=rng))
-
-        def augmented(big: Tensor, small: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            state = rng.get_state()
-            big = diffaugment(big, config.augment, self.colours, rng)
-            if small is None:
-                return big, resize(big, config.size // 2)
-            rng.set_state(state)  # the small image moves with the large one
-            return big, diffaugment(small, config.augment, self.colours, rng)
+        augment_real, augment_fake = (Augmentation.draw(config.augment, config.batch, rng) for _ in range(2))
 
         with self.autocast():
             fake = self.generator.images(latent, noise)
-            real_pair = augmented(real)
-            fake_pair = augmented(*fake)
-            logits_real, maps = self.discriminator(*real_pair)
+            fake_pair = [augment_fake(image.float(), self.colours) for image in fake]
+            big = augment_real(real, self.colours)
+            small = resize(big, self.generator.small_size)
+            logits_real, maps = self.discriminator(big, small)
             logits_fake, _ = self.discriminator(*(image.detach() for image in fake_pair))
-            pairs = self.discriminator.reconstructions(maps, *real_pair, quadrant)
-        loss_real, loss_fake = hinge_real(logits_real.float(), rng), hinge_fake(logits_fake.float(), rng)
+            pairs = self.discriminator.reconstructions(maps, big, small, quadrant)
+        loss_d = hinge_real(logits_real.float(), rng) + hinge_fake(logits_fake.float(), rng)
         rebuilt = torch.stack([(decoded.float() - target.float()).abs().mean() for decoded, target in pairs]).sum()
-        self.update(1, loss_real + loss_fake + config.reconstruction * rebuilt)
+        self.update(1, loss_d + config.reconstruction * rebuilt)
 
         self.discriminator.requires_grad_(False)
         with self.autocast():
@@ -115,138 +159,145 @@ class Trainer:
         loss_g = -logits.float().mean()
         self.update(0, loss_g)
         self.discriminator.requires_grad_(True)
-        self.update_average()
-        return {
-            "loss_d": float((loss_real + loss_fake).detach()),
-            "loss_g": float(loss_g.detach()),
-            "reconstruction": float(rebuilt.detach()),
-            "d_real": float(logits_real.detach().float().mean()),
-            "d_fake": float(logits_fake.detach().float().mean()),
-        }
+        update_average(self.average, self.generator, min(config.ema, (1 + self.step) / (10 + self.step)))
+        values = torch.stack([loss_d, loss_g, rebuilt, logits_real.float().mean(), logits_fake.float().mean()])
+        return dict(zip(LOSSES, values.detach().tolist(), strict=True))
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
+    def reals(self, rng: torch.Generator) -> Tensor:
+        """A batch of training images in [-1, 1], drawn with replacement."""
+        batch = self.config.batch
+        pick = torch.randint(len(self.data), (batch,), generator=rng).to(self.device)
+        real = self.data[pick].float().div(127.5).sub(1)
+        if self.config.mirror:
+            flip = (torch.rand(batch, 1, 1, 1, generator=rng) < 0.5).to(self.device)
+            real = torch.where(flip, real.flip(3), real)
+        return real.contiguous(memory_format=torch.channels_last)
 
     def update(self, which: int, loss: Tensor) -> None:
         self.optimizers[which].zero_grad(set_to_none=True)
         loss.backward()
         self.optimizers[which].step()
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.generator.state_dict().items():
-            mine = self.average.state_dict()[name]
-            if value.is_floating_point() and not name.endswith(("_u", "_v")):
-                mine.lerp_(value, 1 - decay)
-            else:
-                mine.copy_(value)
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def networks(self) -> tuple[Network, Network, Discriminator]:
+        """Generator, its average, and discriminator, at the start values of the seed."""
+        config, channels = self.config, self.data.shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            generator, average = (network_of(config, channels) for _ in range(2))
+            generator.reset()
+            discriminator = Discriminator(config.ndf, channels, config.size)
+        average.load_state_dict(generator.state_dict())
+        average.requires_grad_(False).eval()
+        for net in (generator, average, discriminator):
+            net.to(self.device)
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return generator, average, discriminator
 
     def measure(self) -> None:
-        """Held-out distances of the average; keeps it if it is the best so far."""
+        """Held-out distances of the average; keeps it if its KID is the smallest so far."""
         assert self.held_out is not None
         started = time.monotonic()
-        images, _ = self.sample(self.config.held.samples)
-        scores = self.held_out(images)
-        append(self.folder / "heldout.csv", {"step": self.step, **scores, "seconds": time.monotonic() - started})
-        if scores["kid"] < self.best:
-            self.best = scores["kid"]
-            save_generator(self.average, self.folder / "best.safetensors", {"step": str(self.step), **text(scores)})
+        scores = self.held_out(self.sample(self.config.held.samples)[0])
+        seconds = time.monotonic() - started
+        self.folder.add(self.folder.held, {"step": self.step, **scores, "seconds": seconds})
+        if self.best is None or scores["kid"] < self.best.scores["kid"]:
+            state = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
+            self.best = Best(self.step, scores, state)
 
-    @torch.inference_mode()
-    def sample(self, n: int, batch: int = 32) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images uint8 [n, c, h, w] and masks uint8 [n, 1, h, w] of the average, from the zoo's own noise."""
-        parts = []
-        for start in range(0, n, batch):
-            noise = Noise(self.config.held.seed, range(start, min(n, start + batch)))
-            latent = noise.latent((self.average.nz,))
-            maps = [noise.normal(shape) for shape in noise_shapes(self.config.size)]
-            with self.autocast():
-                parts.append(self.average(latent, maps).float())
-        raw = torch.cat(parts).add(1).mul(127.5).clamp(0, 255)
-        images = raw[:, : self.colours].round().to(torch.uint8).numpy()
-        masks = (raw[:, self.colours :] > 127.5).to(torch.uint8).numpy()
-        return images, masks if masks.shape[1] else None
+    def sample(self, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        with self.autocast():
+            return sample(self.average, n, self.config.held.seed, self.colours, self.device)
 
     def save(self) -> None:
-        """Everything needed to go on, in one file that appears whole; and the grid."""
+        """Everything needed to go on."""
         state = {
             "step": self.step,
-            "best": self.best,
             "generator": self.generator.state_dict(),
             "average": self.average.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        target = self.folder / "latest.pt"
-        partial = target.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, target)
-        grid(*self.sample(32)).save(self.folder / "samples" / f"{self.step:06d}.png")
+        self.folder.save(state, self.best)
 
     def resume(self) -> None:
-        state = torch.load(self.folder / "latest.pt", weights_only=True)
-        self.step, self.best = state["step"], state["best"]
-        for name in ("generator", "average", "discriminator"):
-            getattr(self, name).load_state_dict(state[name])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for name in ("log.csv", "heldout.csv"):
-            forget_after(self.folder / name, self.step)
+        """Take over what the folder holds, if anything."""
+        found = self.folder.load(self.device)
+        if found is None:
+            return
+        state, self.best = found
+        try:
+            for name in ("generator", "average", "discriminator"):
+                getattr(self, name).load_state_dict(state[name])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                f"{self.folder.latest}: does not fit the networks of this configuration ({error}); "
+                "restore the configuration, or take another --out"
+            ) from None
+        self.step = int(state["step"])
+
+    def check_finite(self, losses: dict[str, float]) -> None:
+        if not all(math.isfinite(value) for value in losses.values()):
+            shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+            raise TrainingError(f"step {self.step}: a loss is not finite ({shown}); {self.advice()}")
+
+    def check_weights(self) -> None:
+        """A step can end with finite losses and broken weights: never save those over good ones."""
+        for which in ("generator", "average", "discriminator"):
+            for name, value in getattr(self, which).state_dict().items():
+                if not bool(torch.isfinite(value).all()):
+                    raise TrainingError(f"step {self.step}: {which}.{name} is not finite; {self.advice()}")
+
+    def advice(self) -> str:
+        latest = self.folder.latest
+        kept = f"{latest} holds the last good state" if latest.exists() else "nothing was saved yet"
+        return f"{kept}. Lower lr, or take precision: float32, in a new run"
 
 
-def tensors(images: Images, masks: bool) -> Tensor:
+def network_of(config: TrainConfig, channels: int) -> Network:
+    """The generator of a configuration; ``channels`` counts image and mask channels."""
+    return Network(ngf=config.config.ngf, nz=config.config.nz, nc=channels, im_size=config.size)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, current: nn.Module, decay: float) -> None:
+    """Weights and batch-norm statistics: ``decay`` x average + (1 - ``decay``) x current. The rest is copied: singular
+    vectors, whose average is not of unit length, and counters.
+    """
+    mine, theirs = average.state_dict(), current.state_dict()
+    averaged = [name for name in mine if mine[name].is_floating_point() and not name.endswith(("_u", "_v"))]
+    torch._foreach_lerp_([mine[name] for name in averaged], [theirs[name] for name in averaged], 1 - decay)
+    for name in mine.keys() - set(averaged):
+        mine[name].copy_(theirs[name])
+
+
+def tensors(images: Images, config: TrainConfig) -> Tensor:
     """uint8 [n, c (+1), h, w], the mask as 0 and 255 in the last channel."""
+    if len(images) < config.batch:
+        raise TrainingError(
+            f"{config.dataset}: {len(images)} training images are fewer than a batch of {config.batch}; "
+            "lower batch, or add images"
+        )
     parts = [images.images]
-    if masks:
+    if config.masks:
         if images.masks is None:
-            raise TrainingError("masks: true, but the dataset has no masks; set masks: false")
+            raise TrainingError(f"masks: true, but dataset {config.dataset} has no masks; set masks: false")
         parts.append(images.masks * np.uint8(255))
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
-def grid(images: np.ndarray, masks: np.ndarray | None, columns: int = 8):  # type: ignore[no-untyped-def]
-    """Contact sheet, each mask to the right of its image."""
-    from PIL import Image
-
-    if images.shape[1] == 1:
-        images = images.repeat(3, axis=1)
-    if masks is not None:
-        images = np.concatenate([images, masks.repeat(3, axis=1) * np.uint8(255)], axis=3)
-    n, _, h, w = images.shape
-    rows = -(-n // columns)
-    sheet = np.zeros((rows * h, columns * w, 3), np.uint8)
-    for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        sheet[row * h : (row + 1) * h, column * w : (column + 1) * w] = image.transpose(1, 2, 0)
-    return Image.fromarray(sheet)
-
-
-def save_generator(network: Network, path: Path, metadata: dict[str, str]) -> None:
-    from safetensors.torch import save_file
-
-    partial = path.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, partial, metadata)
-    os.replace(partial, path)
-
-
-def append(path: Path, row: dict[str, float]) -> None:
-    """One line of a CSV file, with a header if it is the first."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Drop the lines that a resumed run will write again."""
-    if path.exists():
-        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
-        path.write_text("".join([header, *kept]), encoding="utf-8")
-
-
-def text(scores: dict[str, float]) -> dict[str, str]:
-    return {key: json.dumps(value) for key, value in scores.items()}
+def can_compile(device: torch.device) -> bool:
+    """Whether TorchInductor finds what it needs; a warning if not."""
+    wanted = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if device.type != "cpu" or shutil.which(shlex.split(wanted)[0]):
+        return True
+    warnings.warn(
+        f"compile: true needs a C++ compiler, and there is no '{wanted}' (install one, or name yours in CXX); "
+        "training goes on without, more slowly",
+        stacklevel=3,
+    )
+    return False

@@ -1,0 +1,63 @@
+# make demo   100 synthetic polyp images with masks, and a contact sheet, in samples/
+# make test   everything that has to pass before a change lands
+#
+# Needs Python 3.11 or later with pip 22.3 or later, and the package index; everything goes into .venv.
+
+PYTHON ?= python3
+MODEL ?= 10001_FASTGAN_POLYP_W_MASKS
+N ?= 100
+OUT ?= samples
+
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES = $(shell find medzoo registry -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: demo test lint docs format clean
+
+demo: .venv/user
+	$(BIN)/medzoo generate $(MODEL) -n $(N) --out $(OUT) --grid --overwrite
+	@echo "samples: $(abspath $(OUT))"
+	@echo "contact sheet: $(abspath $(OUT))/grid.png"
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not network and not gpu"
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/dev
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "docs: $(abspath docs/_build/html)/index.html"
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build dist docs/_build docs/models docs/cli.md .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+
+# Made without ensurepip, which Debian keeps in a package of its own: the pip of PYTHON installs one inside.
+.venv/base: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is missing or older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))' || \
+	  { echo "$(PYTHON) has no pip, or one older than 22.3; on Debian: apt install python3-pip" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv' || \
+	  { echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv; the first time takes minutes, for torch"
+	rm -rf .venv
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --constraint constraints.txt pip hatchling
+	@touch $@
+
+# As a user has it. Where a developer's installation is, that one follows the sources by itself.
+.venv/user: .venv/base pyproject.toml $(SOURCES)
+	@if [ -e .venv/dev ]; then $(MAKE) --no-print-directory .venv/dev; else $(PIP) --no-build-isolation . ; fi
+	@touch $@
+
+.venv/dev: .venv/base pyproject.toml
+	$(PIP) --no-build-isolation --editable ".[dev,metrics]"
+	@touch $@

@@ -1,0 +1,118 @@
+"""Write the pages that the program itself knows best: cli.md and models/*.md, one for each registry entry.
+
+    python docs/generate.py [FOLDER]
+
+Sphinx does it before every build (conf.py); git ignores the files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from medzoo import catalog
+from medzoo.cli import main
+from medzoo.cli.page import sections
+from medzoo.entry import Entry
+from medzoo.families import known_families
+
+NOTICE = "*Synthetic images for research; not for clinical use.*"
+
+
+def write(folder: Path) -> None:
+    """Write every generated page into ``folder``; pages of entries that are gone are removed."""
+    os.environ.pop(catalog.ENVIRONMENT, None)  # only what is shipped
+    found, broken = catalog.scan()
+    if broken:
+        raise SystemExit("\n".join(map(str, broken)))
+    located = {each.entry.model_id: each for each in found}
+    pages = {folder / "cli.md": cli_page(), folder / "models" / "index.md": index_page(folder, found)}
+    for model_id, each in located.items():
+        pages[folder / "models" / f"{model_id}.md"] = model_page(folder, each)
+    (folder / "models").mkdir(exist_ok=True)
+    for old in set((folder / "models").glob("*.md")) - set(pages):
+        old.unlink()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
+            path.write_text(text, encoding="utf-8")
+
+
+def cli_page() -> str:
+    """Every command with its help text, as the terminal shows it."""
+    lines = ["# Command line", "", "Exit codes: 0 done, 2 something for you to mend, 130 stopped by Ctrl-C.", ""]
+    for context in _commands(main, "medzoo", None):
+        shown = context.command.get_help(context)
+        lines += [f"## {context.command_path}", "", "```text", shown, "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
+    settings = {**command.context_settings, "terminal_width": 100}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context
+    if isinstance(command, click.Group):
+        for verb in command.list_commands(context):
+            found = command.get_command(context, verb)
+            assert found is not None, verb
+            yield from _commands(found, verb, context)
+
+
+def index_page(folder: Path, found: Sequence[catalog.Located]) -> str:
+    """The table of all models, and the pictures there are."""
+    running = [each.entry for each in found if each.entry.family in known_families()]
+    others = [each.entry for each in found if each.entry.family not in known_families()]
+    lines = ["# Models", "", NOTICE, ""]
+    lines += [line for entry in running for line in _pictures(folder, entry)]
+    lines += ["## Those that run", "", *_table(running), ""]
+    lines += ["## Those whose family is not built yet", "", "Described, with links and licences. They do not run.", ""]
+    lines += [*_table(others), "", "```{toctree}", ":hidden:", ""]
+    lines += [each.entry.model_id for each in found]
+    return "\n".join([*lines, "```", ""])
+
+
+def _table(entries: Iterable[Entry]) -> list[str]:
+    rows = ["| id | makes | needs | licence of the weights | licence of the data |", "|---|---|---|---|---|"]
+    for entry in entries:
+        size = " x ".join(map(str, entry.output.size)) if entry.output.size else "varies"
+        masks = " with masks" if entry.output.masks else ""
+        needs = entry.condition.kind if entry.condition else "noise"
+        makes = f"{_escaped(entry.title)}, {size}{masks}"
+        weights, data = _escaped(entry.license.weights or "none stated"), _escaped(entry.license.data or "not known")
+        rows.append(f"| [{entry.model_id}]({entry.model_id}.md) | {makes} | {needs} | {weights} | {data} |")
+    return rows
+
+
+def model_page(folder: Path, located: catalog.Located) -> str:
+    """What ``medzoo info`` says, with a picture where docs/images has one."""
+    entry = located.entry
+    lines = [f"# {entry.model_id}", "", f"{_escaped(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
+    for name, paragraphs in sections(entry):
+        if name == "Use" or not paragraphs:
+            continue
+        lines += [f"**{name}**", "", *(f"- {_escaped(paragraph)}" for paragraph in paragraphs), ""]
+    if entry.family in known_families():
+        python, command = dict(sections(entry))["Use"]
+        lines += ["**Use**", "", "```python", python, "```", "", "```console", f"$ {command}", "```", ""]
+    return "\n".join(lines)
+
+
+def _pictures(folder: Path, entry: Entry) -> list[str]:
+    found = sorted((folder / "images").glob(f"{entry.number}_*.png"))
+    return [line for path in found for line in (f"![Synthetic, made by {entry.model_id}](../images/{path.name})", "")]
+
+
+def _escaped(text: str) -> str:
+    """Plain text as Markdown; addresses become links."""
+    parts = re.split(r"(https?://[^\s,;\]]+)", text)
+    return "".join(
+        f"<{part}>" if i % 2 else re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", part) for i, part in enumerate(parts)
+    )
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

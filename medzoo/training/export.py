@@ -1,0 +1,230 @@
+"""A finished run -> a model of the registry: weights, training record, and the draft of an entry.
+
+The averaged generator is made of averaged weights and averaged batch-norm statistics, and the second are not those of
+the first. So they are computed anew from the generator's own maps, and of the two the one with the smaller held-out
+KID is exported.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import Tensor
+
+from medzoo import catalog
+from medzoo.datasets import Dataset, describe
+from medzoo.errors import TrainingError
+from medzoo.families.fastgan import Network, noise_shapes
+from medzoo.nets import BatchNorm2d
+from medzoo.randomness import Noise
+from medzoo.samplefiles import write_whole
+from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.heldout import HeldOut, sample
+from medzoo.training.runfolder import RunFolder, read_best
+from medzoo.training.trainer import network_of
+
+LARGEST = 16_000_000  # bytes of a file of weights that comes along with the registry
+SEED, BATCHES, BATCH = 1, 64, 32  # of the recalibration
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        weights, entry: paths of the safetensors file and of the YAML file.
+        drafted: whether the YAML file is new; one that was there is left alone.
+        sha256, size: of the weights, in hex and bytes.
+        step: of the checkpoint.
+        scores: held-out distances by kind of batch-norm statistics, ``averaged`` and ``recalibrated``.
+        chosen: which of them was exported.
+    """
+
+    weights: Path
+    entry: Path
+    drafted: bool
+    sha256: str
+    size: int
+    step: int
+    scores: dict[str, dict[str, float]]
+    chosen: str
+
+
+def export(
+    run: Path,
+    model_id: str,
+    registry: Path,
+    held_out: HeldOut,
+    *,
+    checkpoint: Literal["best", "latest"] = "best",
+    half: bool = False,
+    device: torch.device | None = None,
+) -> Exported:
+    """Write ``weights/<ID>.safetensors``, ``training/<ID>/`` and, where there is none, ``models/<ID>.yaml``.
+
+    Args:
+        run: folder of the run.
+        model_id: of the entry.
+        registry: the registry folder.
+        held_out: measures the two generators on the samples that the configuration's ``held`` states.
+        checkpoint: ``best`` (smallest held-out KID) or ``latest``.
+        half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
+
+    Raises:
+        TrainingError: no such run, checkpoint or registry folder, weights of more than 16 MB, or a full disk.
+        EntryError: the id does not fit the registry's pattern.
+    """
+    device = device or torch.device("cpu")
+    config = load_config(run / "config.yaml")
+    dataset = describe(config.dataset)
+    if not registry.is_dir():
+        raise TrainingError(f"{registry}: not a folder; give the registry folder with --registry")
+    sketch = draft(model_id, config, dataset, sha256="0" * 64, size=1)
+    catalog.parse(sketch, f"draft of {model_id}")  # a bad id is said before anything is measured
+    step, state = read_checkpoint(run, checkpoint)
+    network = network_of(config, dataset.channels + config.masks)
+    load_state(network, state, run)
+    network.to(device).eval().requires_grad_(False)
+    candidates = {"averaged": network, "recalibrated": recalibrated(network, device)}
+    scores = {}
+    for name, one in candidates.items():
+        one.load_state_dict(stored(one.state_dict(), half))  # measure the numbers that will be read back
+        images, _ = sample(one, config.held.samples, config.held.seed, dataset.channels, device)
+        scores[name] = held_out(images)
+    chosen = min(scores, key=lambda name: scores[name]["kid"])
+    content = packed(stored(candidates[chosen].state_dict(), half), half)
+    sha256 = hashlib.sha256(content).hexdigest()
+
+    weights, entry = registry / "weights" / f"{model_id}.safetensors", registry / "models" / f"{model_id}.yaml"
+    drafted = not entry.exists()
+    with RunFolder(registry).saying_why():
+        for folder in (weights.parent, entry.parent, registry / "training" / model_id):
+            folder.mkdir(parents=True, exist_ok=True)
+        copy_record(run, registry / "training" / model_id, config)
+        write_whole(weights, content)
+        if drafted:
+            write_whole(entry, draft(model_id, config, dataset, sha256=sha256, size=len(content)).encode())
+    return Exported(weights, entry, drafted, sha256, len(content), step, scores, chosen)
+
+
+def read_checkpoint(run: Path, which: str) -> tuple[int, Mapping[str, Tensor]]:
+    """(step, state dict of the averaged generator) of ``best`` or ``latest``."""
+    folder = RunFolder(run)
+    path = folder.best if which == "best" else folder.latest
+    if not path.exists():
+        raise TrainingError(f"{path}: no such file; train first, or choose another --checkpoint")
+    if which == "best":
+        best = read_best(path)
+        return best.step, best.generator
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return int(state["step"]), state["average"]
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise TrainingError(f"{path}: not a state that this program wrote ({error})") from None
+
+
+def load_state(network: Network, state: Mapping[str, Tensor], run: Path) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(f"{run}: the checkpoint does not fit {run / 'config.yaml'} ({error})") from None
+
+
+@torch.no_grad()
+def recalibrated(network: Network, device: torch.device, batches: int = BATCHES, batch: int = BATCH) -> Network:
+    """A copy whose batch-norm statistics are the means over ``batches`` batches of its own maps, samples 0, 1, ... of
+    seed 1. Weights and singular vectors stay as they are.
+    """
+    found = copy.deepcopy(network).eval()
+    norms = [module for module in found.modules() if isinstance(module, BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch: the plain mean over all batches
+        norm.train()
+    for start in range(0, batches * batch, batch):
+        noise = Noise(SEED, range(start, start + batch), device)
+        found(noise.latent((found.nz,)), [noise.normal(shape) for shape in noise_shapes(found.im_size)])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return found.eval()
+
+
+def stored(state: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
+    """The numbers as the file will hold them: with ``half``, weights of two dimensions and more go to float16."""
+    return {
+        name: value.half() if half and value.dim() > 1 and value.numel() > 1 and value.is_floating_point() else value
+        for name, value in ((name, value.detach().cpu().contiguous()) for name, value in state.items())
+    }
+
+
+def packed(state: Mapping[str, Tensor], half: bool) -> bytes:
+    """The safetensors file. Raises TrainingError where it is too large to come along."""
+    from safetensors.torch import save
+
+    content = save(dict(state))
+    if len(content) > LARGEST:
+        hint = "lower ngf and train anew" if half else "try --half"
+        raise TrainingError(
+            f"the weights take {len(content) / 1e6:.1f} MB, and a model that comes along may take "
+            f"{LARGEST / 1e6:.0f} MB; {hint}"
+        )
+    return content
+
+
+def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
+    """Log, held-out distances and configuration; a configuration of the same values keeps its comments."""
+    for name in ("log.csv", "heldout.csv"):
+        if (run / name).exists():
+            shutil.copyfile(run / name, folder / name)
+    target = folder / "config.yaml"
+    if not target.exists() or differences(load_config(target), config) or load_config(target).steps != config.steps:
+        write_whole(target, dump_config(config).encode())
+
+
+def draft(model_id: str, config: TrainConfig, dataset: Dataset, *, sha256: str, size: int) -> str:
+    """YAML of an entry: what is known stated, the rest null or empty, to be completed by hand."""
+    fields: dict[str, Any] = {
+        "model_id": model_id,
+        "title": f"FastGAN, {config.size} px: {dataset.title}",
+        "family": "fastgan",
+        "modality": dataset.modality,
+        "organ": dataset.organ,
+        "tags": ["mask", "segmentation"] if config.masks else [],
+        "output": {
+            "type": "image+mask" if config.masks else "image",
+            "size": [config.size, config.size],
+            "channels": dataset.channels,
+            "masks": int(config.masks),
+            "range": [-1, 1],
+            "spacing": None,
+        },
+        "condition": None,
+        "config": {**config.config.model_dump(), "nc": dataset.channels + config.masks, "im_size": config.size},
+        "sampling": {"latent": "normal", "norm_stats": "running", "truncation": None, "steps": None},
+        "weights": [
+            {"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}
+        ],
+        "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
+        "license": {"weights": "Apache-2.0", "data": dataset.license},
+        "training_data": {
+            "datasets": [dataset.name],
+            "images": dataset.splits["train"],
+            "public": True,
+            "about": dataset.attribution,
+        },
+        "reported": [],
+        "citation": None,
+        "contact": None,
+        "verified": [],
+        "notes": f"Trained by this project (training/{model_id}/config.yaml). Not for clinical use.",
+    }
+    return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

@@ -1,0 +1,235 @@
+"""The files of one training run, and how they stay whole and in step through a kill, a full disk or a second process.
+
+    config.yaml        what is trained; a run never goes on with another configuration
+    latest.pt          everything needed to go on: the one file that decides
+    best.safetensors   the averaged generator with the smallest held-out KID, copied out of latest.pt
+    log.csv            losses, a line every ten steps
+    heldout.csv        held-out distances, a line a measurement
+    samples/<step>.png the same 32 samples each time
+
+A resumed run takes its step from ``latest.pt`` and brings the other files back to that step.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medzoo.errors import TrainingError
+from medzoo.samplefiles import sync_folder, write_whole
+from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best snapshot so far: its step, its held-out distances, and the state dict of the averaged generator."""
+
+    step: int
+    scores: dict[str, float]
+    generator: dict[str, Tensor]
+
+
+class RunFolder:
+    """Reads and writes the files of one run; every problem is a TrainingError that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.latest, self.best = path / "config.yaml", path / "latest.pt", path / "best.safetensors"
+        self.log, self.held = path / "log.csv", path / "heldout.csv"
+
+    @contextmanager
+    def opened(self, config: TrainConfig) -> Iterator[None]:
+        """Hold the folder's lock, with the configuration checked and stored."""
+        import filelock
+
+        with self.saying_why():
+            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise TrainingError(
+                    f"{self.path}: another process trains here; wait for it, or take another --out"
+                ) from None
+        try:
+            self.store(config)
+            yield
+        finally:
+            lock.release()
+
+    def store(self, config: TrainConfig) -> None:
+        """Write the configuration, once it fits the one that the run began with."""
+        if self.config.exists() and (changed := differences(load_config(self.config), config)):
+            raise TrainingError(
+                f"{self.path} holds a run of another configuration: {'; '.join(changed)}. "
+                "Restore the value, or begin a new run with another --out"
+            )
+        with self.saying_why():
+            write_whole(self.config, dump_config(config).encode())
+
+    def save(self, state: Mapping[str, Any], best: Best | None) -> None:
+        """Write ``latest.pt``, then what follows it."""
+        with self.saying_why():
+            for table in (self.log, self.held):
+                _sync(table)
+            _write_torch(self.latest, {**state, **_fields(best)})
+            self._write_best(best)
+
+    def load(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
+        """The saved state and the best snapshot, None where nothing was saved yet."""
+        for partial in self.path.glob(".*.part"):
+            partial.unlink()  # of a killed process; the lock is held
+        if not self.latest.exists():
+            if self.best.exists():
+                raise TrainingError(
+                    f"{self.path} holds {self.best.name} but no {self.latest.name} to go on from; take another --out"
+                )
+            self.log.unlink(missing_ok=True)
+            self.held.unlink(missing_ok=True)
+            return None
+        try:
+            state = torch.load(self.latest, map_location=device, weights_only=True)
+            best = self._best_of(state)
+            step = int(state["step"])
+        except Exception as error:  # whatever a damaged file makes of the reader
+            raise TrainingError(
+                f"{self.latest}: not a state that this program wrote ({type(error).__name__}: {error}); "
+                "move it away to begin anew"
+            ) from None
+        with self.saying_why():
+            for table in (self.log, self.held):
+                _forget_after(table, step)
+            self._write_best(best)
+        return state, best
+
+    def add(self, table: Path, row: Mapping[str, float | int]) -> None:
+        """One line of a CSV file, with a header if it is the first."""
+        with self.saying_why(), table.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow({key: value if isinstance(value, int) else f"{value:.6g}" for key, value in row.items()})
+
+    def picture(self, name: str, content: bytes) -> None:
+        with self.saying_why():
+            write_whole(self.path / "samples" / name, content)
+
+    @contextmanager
+    def saying_why(self) -> Iterator[None]:
+        """Turns what the disk refuses into one clear error."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            told = "no space left for" if full else "cannot write in"
+            kept = "the state of the last snapshot is whole" if self.latest.exists() else "nothing was saved yet"
+            todo = "make room" if full else "mend that"
+            raise TrainingError(
+                f"{told} {self.path} ({error.strerror or error}); {kept}: {todo} and type the same command again"
+            ) from error
+
+    def _best_of(self, state: Mapping[str, Any]) -> Best | None:
+        if "best_generator" in state:
+            if state["best_generator"] is None:
+                return None
+            return Best(int(state["best_step"]), dict(state["best_scores"]), dict(state["best_generator"]))
+        return read_best(self.best) if self.best.exists() else None  # a run of the first version kept it there alone
+
+    def _write_best(self, best: Best | None) -> None:
+        if best is None:
+            self.best.unlink(missing_ok=True)
+        elif not self.best.exists() or _step_of(self.best) != best.step:
+            from safetensors.torch import save
+
+            scores = {key: json.dumps(value) for key, value in best.scores.items()}
+            tensors = {name: value.contiguous() for name, value in best.generator.items()}
+            write_whole(self.best, save(tensors, {"step": str(best.step), **scores}))
+
+
+def read_best(path: Path) -> Best:
+    """The snapshot in a ``best.safetensors``. Raises TrainingError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            stated = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Best(int(stated.pop("step")), {key: float(value) for key, value in stated.items()}, tensors)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path}: not a snapshot that this program wrote ({error})") from None
+
+
+def read_table(path: Path) -> list[dict[str, float]]:
+    """The rows of a ``log.csv`` or ``heldout.csv``; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _fields(best: Best | None) -> dict[str, Any]:
+    """``best`` is the KID alone, as in the first version."""
+    if best is None:
+        return {"best": float("inf"), "best_step": None, "best_scores": None, "best_generator": None}
+    return {
+        "best": best.scores["kid"],
+        "best_step": best.step,
+        "best_scores": best.scores,
+        "best_generator": best.generator,
+    }
+
+
+def _step_of(path: Path) -> int | None:
+    from safetensors import SafetensorError, safe_open
+
+    with suppress(SafetensorError, KeyError, ValueError), safe_open(path, "pt") as file:
+        return int((file.metadata() or {})["step"])
+    return None
+
+
+def _write_torch(path: Path, state: Mapping[str, Any]) -> None:
+    """``torch.save`` that appears whole or not at all. Raises OSError."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            try:
+                torch.save(dict(state), file)
+            except RuntimeError as error:  # torch's own word for a write that failed
+                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _sync(path: Path) -> None:
+    if path.exists():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the lines that a resumed run will write again, and one that was cut off."""
+    if not path.exists():
+        return
+    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    kept = io.StringIO()
+    if header.endswith("\n"):
+        kept.write(header)
+        kept.writelines(line for line in lines if line.endswith("\n") and float(line.split(",")[0]) <= step)
+    write_whole(path, kept.getvalue().encode())

@@ -1,0 +1,206 @@
+"""Every case of the conformance kit: the original container, through the ordinary loader, against golden values.
+
+The kit lies outside the project (``../shared/conformance``, or the folder named by ``MEDZOO_CONFORMANCE``); its README
+explains the cases. Each run is compared as published and fused.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import medzoo
+from medzoo.errors import RegistryError
+from medzoo.families import known_families
+from medzoo.families._base import Generator
+from medzoo.randomness import Replay
+
+CASES = Path(os.environ.get("MEDZOO_CONFORMANCE", Path(__file__).parents[2] / "shared/conformance/public"))
+FILL = CASES.parent / "fill.py"
+
+# Cases whose family is not built yet. This list only shrinks.
+EXPECTED_FAILURES = """
+    brain_inpaint brain_tumor_grade brain_tumor_shape cdcgan_mammo_128_categorical cdcgan_mammo_128_continuous
+    cyclegan_resnet9_gray_batch cyclegan_resnet9_gray_instance cyclegan_resnet9_rgb_batch cyclegan_resnet9_rgb_instance
+    dcgan_classic_64 dcgan_mammo_128 ddpm_unet_class_learned_sigma ddpm_unet_gray pggan_cxr_1024 pggan_cxr_32_small
+    pix2pix_unet256_gray_batch pix2pix_unet256_gray_instance pix2pix_unet256_rgb_batch pix2pixhd_global_full_layout
+    pix2pixhd_global_small progan_polyp_256 singan_polyp_5scales stylegan2_128_cond3 stylegan2_512_full_layout
+    stylegan2_64 wgangp_mammo_128
+""".split()
+
+# The kit's architectures and the families that run them.
+FAMILIES = {
+    "fastgan": "fastgan",
+    "dcgan": "dcgan",
+    "dcgan_mammo": "dcgan",
+    "wgangp_mammo": "wgan_gp",
+    "progan": "pggan",
+    "pggan_cxr": "pggan",
+    "singan_seg": "singan",
+    "pix2pix_unet": "pix2pix",
+    "pix2pixhd_global": "pix2pixhd",
+    "cyclegan_resnet": "cyclegan",
+    "brain_inpaint": "inpaint",
+    "brain_tumor_shape": "inpaint",
+    "stylegan2_ada": "stylegan2",
+    "improved_diffusion_unet": "diffusion",
+}
+NORM_STATS = {"train": "sample", "batchstats": "sample", "eval": "running"}
+
+
+def names() -> list[Any]:
+    found = sorted(path.stem for path in CASES.glob("*.json"))
+    pending = pytest.mark.xfail(raises=RegistryError, strict=True, reason="family not built yet")
+    return [pytest.param(name, marks=pending if name in EXPECTED_FAILURES else ()) for name in found]
+
+
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance kit at {CASES} (set MEDZOO_CONFORMANCE)")
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["published", "fused"])
+@pytest.mark.parametrize("name", names())
+def test_case(name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = json.loads((CASES / f"{name}.json").read_text())
+    if case.get("layout_only"):
+        load(case, {"mode": "eval"}, fused, tmp_path, monkeypatch)
+        return
+    for run in case.get("runs", [{"mode": "eval"}]):
+        generator = load(case, run, fused, tmp_path, monkeypatch)
+        draws = [torch.from_numpy(fill().make_array(rule)) for rule in run.get("random_draws", [])]
+        latents = torch.from_numpy(fill().make_array(run["inputs"]["z"]))
+        raw = generator.decode(latents, noise=Replay(draws, len(latents)))
+        compare(raw, run["outputs"]["image"], case["tolerance"], f"{name}/{run['name']}")
+        if "image_128" in run["outputs"] and not fused:  # the fused path does not make what nobody asks for
+            small = generator.network.images(latents, draws)[1]
+            compare(small, run["outputs"]["image_128"], case["tolerance"], f"{name}/{run['name']}/image_128")
+
+
+def test_expected_failures_are_real() -> None:
+    """A name stays listed only while its family is missing."""
+    for name in EXPECTED_FAILURES:
+        path = CASES / f"{name}.json"
+        if path.exists():
+            assert FAMILIES[json.loads(path.read_text())["architecture"]] not in known_families(), name
+
+
+@pytest.mark.parametrize("variant", ["data parallel", "one device", "two keys", "flat"])
+def test_fastgan_container_variants(variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers in every layout seen in practice give the same image."""
+    case = json.loads((CASES / "fastgan_polyp_256.json").read_text())
+    if variant == "one device":
+        case["container"]["key_prefix"] = ""
+    elif variant == "two keys":
+        case["container"]["must_ignore"] = case["container"]["must_ignore"][:1]
+    elif variant == "flat":
+        case["container"] |= {"state_dict_at": [], "key_prefix": "", "must_ignore": []}
+    run = case["runs"][0]
+    generator = load(case, run, True, tmp_path, monkeypatch, key="g", prefix="module.")
+    draws = [torch.from_numpy(fill().make_array(rule)) for rule in run["random_draws"]]
+    latents = torch.from_numpy(fill().make_array(run["inputs"]["z"]))
+    compare(generator.decode(latents, noise=Replay(draws, 1)), run["outputs"]["image"], case["tolerance"], variant)
+
+
+def test_fastgan_averaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ema: g_ema`` replaces the parameters, in the order of the list, and keeps the buffers of ``g``."""
+    case = json.loads((CASES / "fastgan_polyp_256.json").read_text())
+    generator = load(case, case["runs"][2], False, tmp_path, monkeypatch, ema="g_ema")
+    state = generator.network.state_dict()
+    averaged = fill().fill_state_dict(case["state_dict"], case["fill"], case["container"]["g_ema_tag_prefix"])
+    raw = fill().fill_state_dict(case["state_dict"], case["fill"])
+    for key in state:
+        expected = averaged if key in case["parameter_order"] else raw
+        np.testing.assert_array_equal(state[key].numpy(), expected[key], err_msg=key)
+
+
+def fill() -> Any:
+    """The kit's rule for weights and inputs."""
+    spec = importlib.util.spec_from_file_location("conformance_fill", FILL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load(
+    case: dict[str, Any],
+    run: dict[str, Any],
+    fused: bool,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    **checkpoint: str | None,
+) -> Generator:
+    """Write the original container and an entry for it, and load the model by its id."""
+    file = folder / "checkpoint.pth"
+    if FAMILIES[case["architecture"]] in known_families():  # else the loader refuses before it looks for the file
+        write_container(case, run.get("weights_tag_prefix") or "", file)
+    container = case["container"]
+    shape = next(iter(run["outputs"].values()))["shape"] if "outputs" in run else [1, 1, 1, 1]
+    entry = {
+        "model_id": "90001_CONFORMANCE",
+        "title": case["case"],
+        "family": FAMILIES[case["architecture"]],
+        "modality": "none",
+        "organ": None,
+        "tags": [],
+        "output": {
+            **{"type": "image", "size": shape[2:], "channels": shape[1], "masks": 0},
+            **{"range": [-1, 1], "spacing": None},
+        },
+        "condition": None,
+        "config": case["config"],
+        "sampling": {"latent": "normal", "norm_stats": NORM_STATS[run["mode"]], "truncation": None, "steps": None},
+        "weights": [{"kind": "local", "path": str(file), "sha256": None}],
+        "checkpoint": {
+            "container": "torch",
+            "key": checkpoint.get("key", ".".join(container.get("state_dict_at", [])) or None),
+            "strip_prefix": checkpoint.get("prefix", container.get("key_prefix") or None),
+            "ema": checkpoint.get("ema"),
+        },
+        "license": {"weights": None, "data": None},
+        "training_data": {"datasets": [], "images": None, "public": None},
+        **{"reported": [], "citation": None, "contact": None, "verified": [], "notes": None},
+    }
+    (folder / "90001_CONFORMANCE.yaml").write_text(yaml.safe_dump(entry))
+    monkeypatch.setenv("MEDZOO_REGISTRY", str(folder))
+    monkeypatch.setenv("MEDZOO_CACHE", str(folder / "cache"))
+    return medzoo.load("90001_CONFORMANCE", fused=fused, device="cpu")
+
+
+def write_container(case: dict[str, Any], tag_prefix: str, path: Path) -> None:
+    """``torch.save`` of the file as the case describes it, everything that must be ignored included."""
+    container = case["container"]
+    state = tensors(fill().fill_state_dict(case["state_dict"], case["fill"], tag_prefix))
+    content: Any = {container["key_prefix"] + key: value for key, value in state.items()}
+    for key in reversed(container["state_dict_at"]):
+        content = {key: content}
+    for ignored in container["must_ignore"]:
+        if ignored["at"]:
+            content[ignored["at"][0]] = {container["key_prefix"] + "main.weight": torch.zeros(2, 2)}
+    if "g_ema_tag_prefix" in container and "g_ema" in content:
+        averaged = tensors(fill().fill_state_dict(case["state_dict"], case["fill"], container["g_ema_tag_prefix"]))
+        content["g_ema"] = [averaged[key] for key in case["parameter_order"]]
+    torch.save(content, path)
+
+
+def tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}
+
+
+def compare(found: torch.Tensor, golden: dict[str, Any], tolerance: dict[str, float], name: str) -> None:
+    """Shape, values at the stored places, and the statistics of every channel."""
+    assert list(found.shape) == golden["shape"], name
+    array = found.detach().numpy()
+    limits = {"atol": tolerance["suggested_atol"], "rtol": tolerance["suggested_rtol"]}
+    np.testing.assert_allclose(array.ravel()[golden["index"]], golden["value"], err_msg=name, **limits)
+    channels = tuple(axis for axis in range(array.ndim) if axis != 1)
+    np.testing.assert_allclose(array.mean(channels), golden["channel_mean"], err_msg=name, **limits)
+    np.testing.assert_allclose(array.std(channels), golden["channel_std"], err_msg=name, **limits)
+    np.testing.assert_allclose([array.min(), array.max()], [golden["min"], golden["max"]], err_msg=name, **limits)
