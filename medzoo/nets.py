@@ -130,14 +130,33 @@ def sample_norm_gate(x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tenso
     One pass for both sums, one for scale and shift, one for the gate.
     """
     count = x.shape[2] * x.shape[3]
-    flat = x.permute(0, 2, 3, 1).reshape(len(x), count, -1)
-    ones = flat.new_ones(1, 1, count).expand(len(x), -1, -1)
-    mean = torch.bmm(ones, flat).squeeze(1).float() / count
-    var = torch.bmm(ones, flat.square()).squeeze(1).float() / count - mean.square()
-    scale = gain * torch.rsqrt(var.clamp_min(0) + eps)
+    total, squares = _channel_sums(x)
+    mean = total / count
+    scale = gain * torch.rsqrt((squares / count - mean.square()).clamp_min(0) + eps)
     shift = bias - mean * scale
-    x = torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+    torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype), out=x)
+    return gate(x)
+
+
+def gate(x: Tensor) -> Tensor:
+    """Gated linear unit over channels: [n, 2c, h, w] -> [n, c, h, w]."""
+    if x.device.type == "cpu" and x.dtype != torch.float32 and x.shape[1] < 128:
+        return F.glu(x.float(), dim=1).to(x.dtype)  # halves narrower than two vectors of a core run one by one
     return F.glu(x, dim=1)
+
+
+def _channel_sums(x: Tensor, piece: int = 2**18) -> tuple[Tensor, Tensor]:
+    """Sums of ``x`` and of its squares over height and width, float32 [n, c]; ``piece`` numbers at a time stay in cache."""
+    flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view where memory is channels_last
+    total = squares = x.new_zeros((), dtype=torch.float32)
+    for part in flat.split(max(1, piece // (len(x) * x.shape[1])), dim=1):
+        if x.dtype == torch.float32:
+            ones = part.new_ones(part.shape[1])
+            total, squares = total + ones @ part, squares + ones @ part.square()
+        else:
+            total = total + part.sum(1, dtype=torch.float32)
+            squares = squares + part.square().sum(1, dtype=torch.float32)
+    return total, squares
 
 
 def fold_upsampling(weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, fold_upsampling, norm_gate, sample_norm_gate
+from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, fold_upsampling, gate, norm_gate, sample_norm_gate
 from medzoo.randomness import Noise
 
 # Channels at each resolution, in units of ngf.
@@ -223,27 +223,36 @@ class Fused(nn.Module):
         maps = {4: self.init(z)}
         for size in (8, 16, 32):
             maps[size] = self.block(size, maps[size // 2], noise)
-        gates = {name: gate(maps[EXCITES[int(name)]]) for name, gate in self.gates.items()}
+        gates = {int(name): excite(maps[EXCITES[int(name)]]) for name, excite in self.gates.items()}
         group = len(z)
         if z.device.type == "cpu":
             group = max(1, self.GROUP_BYTES // (self.largest * z.element_size()))
         images = []
         for start in range(0, len(z), group):
             part = slice(start, start + group)
-            x, mine = maps[32][part], [one[part] for one in noise]
-            for size in self.large:
-                x = self.block(size, x, mine)
-                if str(size) in gates:
-                    x = x.mul_(gates[str(size)][part])
-            images.append(F.pixel_shuffle(F.conv2d(x, self.to_big, stride=2, padding=1), 2))
+            images.append(self.large_maps(maps[32][part], [one[part] for one in noise], gates, part))
         image = torch.cat(images)
         return image.tanh_() if self.tanh else image
 
-    def block(self, size: int, x: Tensor, noise: list[Tensor]) -> Tensor:
+    def large_maps(self, x: Tensor, noise: list[Tensor], gates: dict[int, Tensor], part: slice) -> Tensor:
+        """From the 32 px map to the image, for a group of samples."""
+        alone = len(x) == 1  # then scaling the next weights costs less than scaling the map
+        scale = None
+        for size in self.large:
+            x = self.block(size, x, noise, scale)
+            scale = gates[size][part] if size in gates else None
+            if scale is not None and not alone:
+                x, scale = x.mul_(scale), None
+        weight = self.to_big if scale is None else self.to_big * scale
+        return F.pixel_shuffle(F.conv2d(x, weight, stride=2, padding=1), 2)
+
+    def block(self, size: int, x: Tensor, noise: list[Tensor], scale: Tensor | None = None) -> Tensor:
+        """Both stages of a resolution, or its only one; ``scale`` [1, inp, 1, 1] multiplies the input channels."""
+        up = self.ups[str(size)]
         if size not in NOISY:
-            return self.ups[str(size)](x)
+            return up(x, scale=scale)
         first = 2 * NOISY.index(size)
-        return self.seconds[str(size)](self.ups[str(size)](x, noise[first]), noise[first + 1])
+        return self.seconds[str(size)](up(x, noise[first], scale), noise[first + 1])
 
 
 class Stage(nn.Module):
@@ -272,14 +281,14 @@ class Stage(nn.Module):
         """The weight [out, inp, k, k] in the form that ``convolve`` takes."""
         return weight
 
-    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
         return F.conv2d(x, self.weight, bias, padding=1)
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        x = self.convolve(x, None if self.sample else self.bias)
+    def forward(self, x: Tensor, noise: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+        x = self.convolve(x, None if self.sample else self.bias, scale)
         if noise is not None:
             x.addcmul_(noise, self.strength)
-        return sample_norm_gate(x, self.gain, self.bias, self.eps) if self.sample else F.glu(x, dim=1)
+        return sample_norm_gate(x, self.gain, self.bias, self.eps) if self.sample else gate(x)
 
 
 class UpStage(Stage):
@@ -288,8 +297,9 @@ class UpStage(Stage):
     def arrange(self, weight: Tensor) -> Tensor:
         return fold_upsampling(weight)
 
-    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv_transpose2d(x, self.weight, bias, stride=2, padding=1)
+    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
+        weight = self.weight if scale is None else self.weight * scale.transpose(0, 1)
+        return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
 
 
 class SmallUpStage(Stage):
@@ -301,7 +311,7 @@ class SmallUpStage(Stage):
         phases = [folded[:, :, [3 - a, 1 - a]][:, :, :, [3 - b, 1 - b]] for a in (0, 1) for b in (0, 1)]
         return torch.stack([phase.permute(2, 3, 0, 1).flatten(0, 2) for phase in phases])
 
-    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
         n, _, h, w = x.shape
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         out = x.new_empty(n, h, 2, w, 2, self.weight.shape[2])
@@ -319,19 +329,20 @@ class FirstStage(Stage):
     def arrange(self, weight: Tensor) -> Tensor:
         return weight.permute(1, 2, 3, 0).flatten(1)  # [nz, 4 x 4 x out]
 
-    def convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
         out = (x @ self.weight).view(len(x), 4, 4, -1)
         return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
 
 
 class FusedExcitation(nn.Module):
-    """:class:`Excitation` with plain weights."""
+    """:class:`Excitation` as two matrix products: a 4x4 convolution of a 4x4 map has one output."""
 
-    def __init__(self, gate: nn.Module) -> None:
+    def __init__(self, excitation: nn.Module) -> None:
         super().__init__()
-        self.first = nn.Parameter(gate.main[1].weight().clone(), requires_grad=False)
-        self.second = nn.Parameter(gate.main[3].weight().clone(), requires_grad=False)
+        first, second = (excitation.main[i].weight().flatten(1).t() for i in (1, 3))
+        self.first = nn.Parameter(first.clone(memory_format=torch.contiguous_format), requires_grad=False)
+        self.second = nn.Parameter(second.clone(memory_format=torch.contiguous_format), requires_grad=False)
 
     def forward(self, small: Tensor) -> Tensor:
-        x = F.silu(F.conv2d(F.adaptive_avg_pool2d(small, 4), self.first))
-        return torch.sigmoid(F.conv2d(x, self.second))
+        x = F.silu(F.adaptive_avg_pool2d(small, 4).flatten(1) @ self.first)
+        return torch.sigmoid(x @ self.second)[:, :, None, None]
