@@ -19,8 +19,9 @@ demo: .venv/user
 	@echo "samples: $(abspath $(OUT))"
 	@echo "contact sheet: $(abspath $(OUT))/grid.png"
 
+# One thread: the networks are small, and threads that wait for a busy core cost more than they bring.
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not network and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not network and not gpu"
 
 lint: .venv/dev
 	$(BIN)/ruff check

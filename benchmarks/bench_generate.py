@@ -21,8 +21,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from medzoo import catalog
-from medzoo.families.fastgan import FastGAN, Network
 from medzoo.families._base import Generator
+from medzoo.families.fastgan import FastGAN, Network
 from medzoo.nets import BatchNorm2d, SpectralConv2d
 
 # Name, fused, statistics of batch norm, precision, batch.
@@ -139,7 +139,7 @@ def gflop(generator: Generator) -> float:
     """Multiplications and additions of one image in the network's convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         generator.generate(1)
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def matmul_peak(device: str, precision: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import generate  # type: ignore[import-not-found]  # docs/generate.py, not a package
+import generate  # docs/generate.py
 
 import medzoo
 

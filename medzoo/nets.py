@@ -45,7 +45,11 @@ class SpectralConv2d(nn.Module):
             vector.copy_(F.normalize(torch.randn_like(vector), dim=0, eps=1e-12))
 
     def weight(self) -> Tensor:
-        """The normalised weight, in the shape of ``weight_orig``."""
+        """The normalised weight, in the shape and type of ``weight_orig``."""
+        with torch.autocast(self.weight_orig.device.type, enabled=False):
+            return self._normalised()
+
+    def _normalised(self) -> Tensor:
         matrix = self.weight_orig.transpose(0, 1) if self.transposed else self.weight_orig
         matrix = matrix.flatten(1)
         u, v = self.weight_u, self.weight_v
@@ -85,7 +89,8 @@ def norm_gate(x: Tensor, norm: BatchNorm2d, noise: Tensor | None = None, strengt
     ``compile_training`` was called.
     """
     if not (norm.training and _fused_norm_gate):
-        x = x if noise is None else x + strength * noise
+        if noise is not None and strength is not None:
+            x = x + strength * noise
         return F.glu(norm(x), dim=1)
     out, mean, var = _fused_norm_gate(x, noise, strength, norm.weight, norm.bias, norm.eps)
     with torch.no_grad():
@@ -146,7 +151,7 @@ def gate(x: Tensor) -> Tensor:
 
 
 def _channel_sums(x: Tensor, piece: int = 2**18) -> tuple[Tensor, Tensor]:
-    """Sums of ``x`` and of its squares over height and width, float32 [n, c]; ``piece`` numbers at a time stay in cache."""
+    """Sums of ``x`` and of its squares over height and width, float32 [n, c]; in pieces that fit a cache."""
     flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # a view where memory is channels_last
     total = squares = x.new_zeros((), dtype=torch.float32)
     for part in flat.split(max(1, piece // (len(x) * x.shape[1])), dim=1):
@@ -168,8 +173,8 @@ def fold_upsampling(weight: Tensor) -> Tensor:
 
 
 def fold_pixels(weight: Tensor) -> Tensor:
-    """Weight [out, in, 3, 3] of a convolution -> [4 out, in, 4, 4] of one (stride 2, padding 1) that gives the four pixels
-    of each 2x2 block as channels, for ``pixel_shuffle``. A CPU is twice as fast so where ``out`` is only a few.
+    """Weight [out, in, 3, 3] of a convolution -> [4 out, in, 4, 4] of one (stride 2, padding 1) that gives the four
+    pixels of each 2x2 block as channels, for ``pixel_shuffle``. A CPU is twice as fast so where ``out`` is only a few.
     """
     blocks = [F.pad(weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)]
     return torch.stack(blocks, dim=1).flatten(0, 1)

@@ -24,7 +24,8 @@ from medzoo.randomness import Noise
 from medzoo.training import heldout, runfolder, trainer
 from medzoo.training.config import TrainConfig, dump_config, load_config
 from medzoo.training.export import recalibrated, stored
-from medzoo.training.fastgan import Discriminator, hinge_fake, hinge_real, resize
+from medzoo.training.fastgan import Discriminator, resize
+from medzoo.training.losses import hinge_fake, hinge_real
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer, update_average
 
@@ -275,7 +276,7 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
 
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    fields = {name: value for name, value in FIELDS.items() if name != "ndf"} | {"size": 100, "lr": "2e-4"}
+    fields = {name: value for name, value in FIELDS.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
     fields |= {"colour": 1, "augment": ["blur"], "config": {"ngf": 4, "nz": 8}}
     path.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()))
     lines = path.read_text().splitlines()
@@ -286,7 +287,7 @@ def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path)
     for name in ("size", "lr", "colour", "augment.0", "config.ngf"):
         line = next(i for i, text in enumerate(lines, 1) if text.startswith(name.partition(".")[0] + ":"))
         assert any(one.startswith(f"{path}:{line}: {name}: ") for one in told), (name, told)
-    assert any("ndf: missing" in one for one in told)
+    assert any("steps: missing" in one for one in told)
     assert any("found 100" in one for one in told) and any("2.0e-4" in one for one in told)
 
 
@@ -377,6 +378,11 @@ def test_a_state_of_the_first_version_is_read(tmp_path: Path) -> None:
     resumed.run(quiet)
     assert resumed.step == 3 and resumed.best.step == 2
     assert load(tmp_path / "latest.pt")["best"] == 0.5
+    from safetensors.torch import save_file
+
+    best = read_best(tmp_path / "best.safetensors")
+    save_file(best.generator, tmp_path / "first.safetensors", {"step": "2", "kid": "0.5", "fd": "3.0"})
+    assert read_best(tmp_path / "first.safetensors").scores == {"kid": 0.5, "fd": 3.0}
 
 
 def test_stopping_saves_and_resuming_finishes(tmp_path: Path) -> None:

@@ -119,9 +119,8 @@ def _run(trainer: Trainer, caught: list[int], *, quiet: bool) -> int:
         def report(step: int, losses: dict[str, float]) -> None:
             nonlocal made
             made += 1
-            if made == 1:
-                bar.reset(total)
-                bar.initial = bar.n = step - 1  # rate and time left count this session's steps
+            if made == 1:  # rate and time left count this session's steps, without those made before
+                bar.initial = bar.n = bar.last_print_n = step - 1
             bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
             bar.update()
 

@@ -1,4 +1,5 @@
-"""FastGAN (Liu et al., "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis", ICLR 2021).
+"""FastGAN (Liu et al., "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis",
+ICLR 2021).
 
 Skip-layer excitation generator, any number of channels: the mask of an image-with-mask model is one more channel.
 Names of the published state dicts; 256, 512 and 1024 px as published, and 128 px (the same network one stage
@@ -15,7 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, fold_upsampling, gate, norm_gate, sample_norm_gate
+from medzoo.nets import (
+    GLU,
+    BatchNorm2d,
+    NormStats,
+    SpectralConv2d,
+    fold_pixels,
+    fold_upsampling,
+    gate,
+    norm_gate,
+    sample_norm_gate,
+)
 from medzoo.randomness import Noise
 
 # Channels at each resolution, in units of ngf.
@@ -76,7 +87,10 @@ class UpBlock(nn.Sequential):
 
     def __init__(self, inp: int, out: int) -> None:
         super().__init__(
-            nn.Upsample(scale_factor=2, mode="nearest"), SpectralConv2d(inp, 2 * out, 3, 1, 1), BatchNorm2d(2 * out), GLU()
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            SpectralConv2d(inp, 2 * out, 3, 1, 1),
+            BatchNorm2d(2 * out),
+            GLU(),
         )
 
     def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
@@ -307,7 +321,9 @@ class SmallUpStage(Stage):
 
     def arrange(self, weight: Tensor) -> Tensor:
         """[4 phases, 4 taps x inp, out]: phase (a, b) holds output rows 2i + a and columns 2j + b."""
-        folded = fold_upsampling(weight)  # [inp, out, 4, 4]; row 2i + a sees inputs i + a - 1 (tap 3 - a), i + a (1 - a)
+        folded = fold_upsampling(
+            weight
+        )  # [inp, out, 4, 4]; row 2i + a sees inputs i + a - 1 (tap 3 - a), i + a (1 - a)
         phases = [folded[:, :, [3 - a, 1 - a]][:, :, :, [3 - b, 1 - b]] for a in (0, 1) for b in (0, 1)]
         return torch.stack([phase.permute(2, 3, 0, 1).flatten(0, 2) for phase in phases])
 

@@ -93,7 +93,8 @@ def export(
     network = network_of(config, dataset.channels + config.masks)
     load_state(network, state, run)
     network.to(device).eval().requires_grad_(False)
-    candidates = {"averaged": network, "recalibrated": recalibrated(network, device)}
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    candidates = {"averaged": network, "recalibrated": recalibrated(network, device, BATCHES, BATCH)}
     scores = {}
     for name, one in candidates.items():
         one.load_state_dict(stored(one.state_dict(), half))  # measure the numbers that will be read back
@@ -128,7 +129,7 @@ def read_checkpoint(run: Path, which: str) -> tuple[int, Mapping[str, Tensor]]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return int(state["step"]), state["average"]
     except Exception as error:  # whatever a damaged file makes of the reader
-        raise TrainingError(f"{path}: not a state that this program wrote ({error})") from None
+        raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None
 
 
 def load_state(network: Network, state: Mapping[str, Tensor], run: Path) -> None:
@@ -139,7 +140,7 @@ def load_state(network: Network, state: Mapping[str, Tensor], run: Path) -> None
 
 
 @torch.no_grad()
-def recalibrated(network: Network, device: torch.device, batches: int = BATCHES, batch: int = BATCH) -> Network:
+def recalibrated(network: Network, device: torch.device, batches: int, batch: int) -> Network:
     """A copy whose batch-norm statistics are the means over ``batches`` batches of its own maps, samples 0, 1, ... of
     seed 1. Weights and singular vectors stay as they are.
     """
@@ -210,9 +211,7 @@ def draft(model_id: str, config: TrainConfig, dataset: Dataset, *, sha256: str, 
         "condition": None,
         "config": {**config.config.model_dump(), "nc": dataset.channels + config.masks, "im_size": config.size},
         "sampling": {"latent": "normal", "norm_stats": "running", "truncation": None, "steps": None},
-        "weights": [
-            {"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}
-        ],
+        "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
         "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
         "license": {"weights": "Apache-2.0", "data": dataset.license},
         "training_data": {

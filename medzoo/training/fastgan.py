@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate
+from medzoo.training.losses import Comparison, Pair, hinge_fake, hinge_real
 
 # Channels of the discriminator at each resolution, in units of ndf.
 WIDTHS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
@@ -23,10 +24,12 @@ class Discriminator(nn.Module):
 
     Args:
         ndf: width. nc: channels, masks included. im_size: 128, 256, 512 or 1024.
+        reconstruction: weight of the self-supervision.
     """
 
-    def __init__(self, ndf: int, nc: int, im_size: int) -> None:
+    def __init__(self, ndf: int, nc: int, im_size: int, reconstruction: float = 1.0) -> None:
         super().__init__()
+        self.reconstruction = reconstruction
         width = {size: max(int(scale * ndf), 4) for size, scale in WIDTHS.items()}
         sizes = [s for s in sorted(width, reverse=True) if s <= im_size]
         self.stem = nn.Sequential(SpectralConv2d(nc, width[im_size], 3, 1, 1), nn.LeakyReLU(LEAK))
@@ -53,6 +56,23 @@ class Discriminator(nn.Module):
                 module.reset()
             elif isinstance(module, BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def compare(self, real: Pair, fake: Pair, rng: torch.Generator) -> Comparison:
+        """One look at a batch of each, with draws from ``rng``."""
+        quadrant = int(torch.randint(4, (1,), generator=rng))
+        logits_real, maps = self(*real)
+        logits_fake, _ = self(*(image.detach() for image in fake))
+        logits_real, logits_fake = logits_real.float(), logits_fake.float()
+        pairs = self.reconstructions(maps, *real, quadrant)
+        rebuilt = torch.stack([(decoded.float() - target.float()).abs().mean() for decoded, target in pairs]).sum()
+        hinge = hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng)
+        return Comparison(
+            loss=hinge + self.reconstruction * rebuilt,
+            real=logits_real.detach(),
+            fake=logits_fake.detach(),
+            reconstruction=rebuilt.detach(),
+            again=lambda: self(*fake)[0].float(),
+        )
 
     def forward(self, big: Tensor, small: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits [n, 50] (25 patches of each branch), and the maps that ``reconstructions`` decodes."""
@@ -93,9 +113,7 @@ class DownBlock(nn.Module):
             *(SpectralConv2d(inp, out, 4, 2, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK)),
             *(SpectralConv2d(out, out, 3, 1, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK)),
         )
-        self.direct = nn.Sequential(
-            nn.AvgPool2d(2), SpectralConv2d(inp, out, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK)
-        )
+        self.direct = nn.Sequential(nn.AvgPool2d(2), SpectralConv2d(inp, out, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK))
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.main(x) + self.direct(x)) / 2
@@ -155,15 +173,3 @@ class Decoder(nn.Sequential):
 def resize(x: Tensor, size: int) -> Tensor:
     """Area-averaged [n, c, size, size]."""
     return x if x.shape[-1] == size else F.interpolate(x, size, mode="area")
-
-
-def hinge_real(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Hinge loss of real logits with a margin drawn from U(0.8, 1) for each element."""
-    margin = 0.8 + 0.2 * torch.rand(logits.shape, generator=generator).to(logits)
-    return F.relu(margin - logits).mean()
-
-
-def hinge_fake(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Hinge loss of generated logits, margin as in :func:`hinge_real`."""
-    margin = 0.8 + 0.2 * torch.rand(logits.shape, generator=generator).to(logits)
-    return F.relu(margin + logits).mean()

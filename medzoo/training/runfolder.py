@@ -104,7 +104,7 @@ class RunFolder:
             step = int(state["step"])
         except Exception as error:  # whatever a damaged file makes of the reader
             raise TrainingError(
-                f"{self.latest}: not a state that this program wrote ({type(error).__name__}: {error}); "
+                f"{self.latest}: not a state that this program wrote ({type(error).__name__}); "
                 "move it away to begin anew"
             ) from None
         with self.saying_why():
@@ -152,9 +152,10 @@ class RunFolder:
         elif not self.best.exists() or _step_of(self.best) != best.step:
             from safetensors.torch import save
 
-            scores = {key: json.dumps(value) for key, value in best.scores.items()}
             tensors = {name: value.contiguous() for name, value in best.generator.items()}
-            write_whole(self.best, save(tensors, {"step": str(best.step), **scores}))
+            # One key, because safetensors writes several in any order, and the same run shall give the same file.
+            stated = {"medzoo": json.dumps({"step": best.step, **best.scores})}
+            write_whole(self.best, save(tensors, stated))
 
 
 def read_best(path: Path) -> Best:
@@ -163,9 +164,9 @@ def read_best(path: Path) -> Best:
 
     try:
         with safe_open(path, "pt") as file:
-            stated = dict(file.metadata() or {})
+            stated = _stated(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Best(int(stated.pop("step")), {key: float(value) for key, value in stated.items()}, tensors)
+        return Best(int(stated.pop("step")), stated, tensors)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(f"{path}: not a snapshot that this program wrote ({error})") from None
 
@@ -194,8 +195,15 @@ def _step_of(path: Path) -> int | None:
     from safetensors import SafetensorError, safe_open
 
     with suppress(SafetensorError, KeyError, ValueError), safe_open(path, "pt") as file:
-        return int((file.metadata() or {})["step"])
+        return int(_stated(file)["step"])
     return None
+
+
+def _stated(file: Any) -> dict[str, float]:
+    """Step and distances in a snapshot's metadata; the first version had a key for each."""
+    metadata = file.metadata() or {}
+    stated = json.loads(metadata["medzoo"]) if "medzoo" in metadata else metadata
+    return {key: float(value) for key, value in stated.items()}
 
 
 def _write_torch(path: Path, state: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -29,10 +30,14 @@ from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.nets import compile_training
 from medzoo.training.config import TrainConfig
 from medzoo.training.diffaugment import Augmentation
-from medzoo.training.fastgan import Discriminator, hinge_fake, hinge_real, resize
+from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.heldout import HeldOut, grid, sample
 from medzoo.training.runfolder import Best, RunFolder
 
+if TYPE_CHECKING:
+    from medzoo.training.projected import ProjectedDiscriminator
+
+Critic: TypeAlias = "Discriminator | ProjectedDiscriminator"
 Report = Callable[[int, dict[str, float]], None]
 LOSSES = ("loss_d", "loss_g", "reconstruction", "d_real", "d_fake")
 GRID = 32  # samples of a picture
@@ -138,30 +143,25 @@ class Trainer:
         latent = torch.randn(config.batch, self.generator.nz, generator=rng).to(self.device)
         shapes = noise_shapes(config.size)
         noise = [torch.randn(config.batch, *shape, generator=rng).to(self.device) for shape in shapes]
-        quadrant = int(torch.randint(4, (1,), generator=rng))
         augment_real, augment_fake = (Augmentation.draw(config.augment, config.batch, rng) for _ in range(2))
 
         with self.autocast():
             fake = self.generator.images(latent, noise)
-            fake_pair = [augment_fake(image.float(), self.colours) for image in fake]
+            fake_big, fake_small = (augment_fake(image.float(), self.colours) for image in fake)
             big = augment_real(real, self.colours)
-            small = resize(big, self.generator.small_size)
-            logits_real, maps = self.discriminator(big, small)
-            logits_fake, _ = self.discriminator(*(image.detach() for image in fake_pair))
-            pairs = self.discriminator.reconstructions(maps, big, small, quadrant)
-        loss_d = hinge_real(logits_real.float(), rng) + hinge_fake(logits_fake.float(), rng)
-        rebuilt = torch.stack([(decoded.float() - target.float()).abs().mean() for decoded, target in pairs]).sum()
-        self.update(1, loss_d + config.reconstruction * rebuilt)
+            seen = self.discriminator.compare(
+                (big, resize(big, self.generator.small_size)), (fake_big, fake_small), rng
+            )
+        self.update(1, seen.loss)
 
         self.discriminator.requires_grad_(False)
         with self.autocast():
-            logits, _ = self.discriminator(*fake_pair)
-        loss_g = -logits.float().mean()
+            loss_g = -seen.again().mean()
         self.update(0, loss_g)
         self.discriminator.requires_grad_(True)
         update_average(self.average, self.generator, min(config.ema, (1 + self.step) / (10 + self.step)))
-        values = torch.stack([loss_d, loss_g, rebuilt, logits_real.float().mean(), logits_fake.float().mean()])
-        return dict(zip(LOSSES, values.detach().tolist(), strict=True))
+        values = (seen.loss, loss_g, seen.reconstruction, seen.real.mean(), seen.fake.mean())
+        return {name: value.detach().item() for name, value in zip(LOSSES, values, strict=True)}
 
     def reals(self, rng: torch.Generator) -> Tensor:
         """A batch of training images in [-1, 1], drawn with replacement."""
@@ -181,20 +181,30 @@ class Trainer:
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
-    def networks(self) -> tuple[Network, Network, Discriminator]:
+    def networks(self) -> tuple[Network, Network, Critic]:
         """Generator, its average, and discriminator, at the start values of the seed."""
         config, channels = self.config, self.data.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             generator, average = (network_of(config, channels) for _ in range(2))
             generator.reset()
-            discriminator = Discriminator(config.ndf, channels, config.size)
+            discriminator = self.critic(channels)
         average.load_state_dict(generator.state_dict())
         average.requires_grad_(False).eval()
         for net in (generator, average, discriminator):
             net.to(self.device)
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return generator, average, discriminator
+
+    def critic(self, channels: int) -> Critic:
+        config = self.config
+        if config.discriminator == "fastgan":
+            return Discriminator(config.ndf, channels, config.size, config.reconstruction)
+        if self.colours != 3:
+            raise TrainingError(f"discriminator: projected needs colour images, {config.dataset} has none")
+        from medzoo.training.projected import ProjectedDiscriminator
+
+        return ProjectedDiscriminator(channels - self.colours)
 
     def measure(self) -> None:
         """Held-out distances of the average; keeps it if its KID is the smallest so far."""

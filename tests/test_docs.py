@@ -1,0 +1,131 @@
+"""The documentation builds without a warning, and what it tells people to type exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import medzoo
+from medzoo.cli import main
+
+ROOT = Path(__file__).parents[1]
+MODELS = {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
+TEXTS = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")])
+
+# In training: what the texts already say about it.
+PENDING = {"10001_FASTGAN_POLYP_W_MASKS", "docs/images/10001_grid.png"}
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built documentation; the checkout stays as it is."""
+    folder = tmp_path_factory.mktemp("docs")
+    written_here = shutil.ignore_patterns("_build", "models", "cli.md", "__pycache__")
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=written_here)
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "html"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+def test_every_model_has_its_page(html: Path) -> None:
+    pages = {path.stem for path in (html / "models").glob("*.html")}
+    assert pages == MODELS | {"index"}
+    for name in sorted(pages):
+        assert "not for clinical use" in (html / "models" / f"{name}.html").read_text(encoding="utf-8"), name
+
+
+def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
+    page = plain((html / "models" / "00010_FASTGAN_POLYP_PATCHES_W_MASKS.html").read_text(encoding="utf-8"))
+    facts = ("images with masks, 256 x 256 pixels", "weights: GNU GENERAL PUBLIC LICENSE", "data: CC-BY-4.0")
+    for fact in (*facts, "FID 63.99 (lower is better): ImageNet features, 1000 images", "HyperKvasir"):
+        assert fact in page, fact
+    assert "not built yet" not in page
+    assert "not built yet" in plain((html / "models" / "00003_CYCLEGAN_MMG_DENSITY_FULL.html").read_text())
+
+
+def test_every_command_is_described(html: Path) -> None:
+    page = plain((html / "cli.html").read_text(encoding="utf-8"))
+    for path, command in commands(main, "medzoo"):
+        assert f"Usage: {path} " in page
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
+
+
+def test_every_public_name_is_described(html: Path) -> None:
+    page = (html / "api.html").read_text(encoding="utf-8")
+    for name in medzoo.__all__:
+        assert f'id="medzoo.{name}"' in page or f'id="medzoo.errors.{name}"' in page, name
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+class TestText:
+    def test_commands_exist(self, text: Path) -> None:
+        for line in blocks(text, "console"):
+            command = re.sub(r"^\$ |^\w+=\S+ |\s#.*$", "", line)
+            words = shlex.split(command)
+            if words[:1] == ["medzoo"] and line.startswith("$"):
+                check(main, words[1:], "medzoo")
+
+    def test_python_compiles_and_its_names_exist(self, text: Path) -> None:
+        code = "\n".join(blocks(text, "python"))
+        compile(code, str(text), "exec")
+        for name in set(re.findall(r"\bmedzoo\.(\w+)", code)):
+            assert hasattr(medzoo, name) or (ROOT / "medzoo" / name).exists() or (ROOT / f"medzoo/{name}.py").exists()
+
+    def test_models_exist(self, text: Path) -> None:
+        named = set(re.findall(r"\b[0-8]\d{4}_[A-Z][A-Z0-9_-]+", text.read_text(encoding="utf-8")))  # 9....: examples
+        assert named <= MODELS | PENDING
+
+    def test_links_lead_somewhere(self, text: Path) -> None:
+        generated = {"docs/cli.md", "docs/models/index.md"}
+        for target in re.findall(r"\]\(([^)#]+)", text.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                path = (text.parent / target).resolve()
+                assert path.exists() or path.relative_to(ROOT).as_posix() in generated | PENDING, target
+
+
+def blocks(text: Path, language: str) -> list[str]:
+    """The lines of all fenced blocks of a language."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line.strip() if language == "console" else line for block in found for line in block.splitlines()]
+
+
+def check(command: click.Command, words: list[str], name: str) -> None:
+    """Fail unless ``command`` knows every option and subcommand among ``words``."""
+    context = click.Context(command, info_name=name)
+    if isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        verb = command.get_command(context, words[0])
+        assert verb is not None, f"{name} has no command {words[0]}"
+        check(verb, words[1:], f"{name} {words[0]}")
+    else:
+        command.make_parser(context).parse_args(args=list(words))  # raises for an unknown option
+
+
+def commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
+    found = [(name, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for verb in command.list_commands(context):
+            below = command.get_command(context, verb)
+            assert below is not None
+            found += commands(below, f"{name} {verb}")
+    return found
+
+
+def plain(html: str) -> str:
+    text = re.sub(r"<[^>]+>", "", html)
+    return re.sub(r"\s+", " ", text.replace("&#x27;", "'").replace("&amp;", "&"))
