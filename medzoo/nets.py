@@ -46,7 +46,7 @@ class SpectralConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """The normalised weight, in the shape and type of ``weight_orig``."""
-        with torch.autocast(self.weight_orig.device.type, enabled=False):
+        with torch.autocast("cuda", enabled=False):  # it would take these products in half precision; a CPU's does not
             return self._normalised()
 
     def _normalised(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 import medzoo
@@ -240,9 +242,9 @@ def test_rank_by_a_turing_test_puts_chance_first() -> None:
 
 
 def test_rank_tells_reported_from_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (MODELS / "00101_MONAI_GAN_MEDNIST_HAND.yaml").read_text().replace("00101_MONAI_GAN_MEDNIST_HAND", "90001_X")
-    check = "verified:\n  - {what: scored, how: by us, when: 2025-01-31, metric: fid, value: 1.5}\n"
-    (tmp_path / "90001_X.yaml").write_text(text.replace("verified: []\n", check))
+    fields = yaml.safe_load((MODELS / "00101_MONAI_GAN_MEDNIST_HAND.yaml").read_text())
+    check = {"what": "scored", "how": "by us", "when": datetime.date(2025, 1, 31), "metric": "fid", "value": 1.5}
+    (tmp_path / "90001_X.yaml").write_text(yaml.safe_dump(fields | {"model_id": "90001_X", "verified": [check]}))
     monkeypatch.setenv(catalog.ENVIRONMENT, str(tmp_path))
     assert rows("--by", "FID")[0] == ["1.5", "90001_X", "verified", "by us (2025-01-31)"]
     assert "scored: fid 1.5 (lower is better); by us (2025-01-31)" in run("info", "90001").stdout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,12 @@ def test_case(name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.Monkey
     if case.get("layout_only"):
         load(case, {"mode": "eval"}, fused, tmp_path, monkeypatch)
         return
+    generators: dict[tuple[str, str | None], Generator] = {}
     for run in case.get("runs", [{"mode": "eval"}]):
-        generator = load(case, run, fused, tmp_path, monkeypatch)
+        kind = (run["mode"], run.get("weights_tag_prefix"))
+        if kind not in generators:
+            generators[kind] = load(case, run, fused, tmp_path, monkeypatch)
+        generator = generators[kind]
         draws = [torch.from_numpy(fill().make_array(rule)) for rule in run.get("random_draws", [])]
         latents = torch.from_numpy(fill().make_array(run["inputs"]["z"]))
         raw = generator.decode(latents, noise=Replay(draws, len(latents)))
@@ -133,13 +138,13 @@ def test_fastgan_averaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     case = json.loads((CASES / "fastgan_polyp_256.json").read_text())
     generator = load(case, case["runs"][2], False, tmp_path, monkeypatch, ema="g_ema")
     state = generator.network.state_dict()
-    averaged = fill().fill_state_dict(case["state_dict"], case["fill"], case["container"]["g_ema_tag_prefix"])
-    raw = fill().fill_state_dict(case["state_dict"], case["fill"])
+    averaged, raw = weights(case["case"], case["container"]["g_ema_tag_prefix"]), weights(case["case"], "")
     for key in state:
         expected = averaged if key in case["parameter_order"] else raw
-        np.testing.assert_array_equal(state[key].numpy(), expected[key], err_msg=key)
+        assert torch.equal(state[key], expected[key]), key
 
 
+@cache
 def fill() -> Any:
     """The kit's rule for weights and inputs."""
     spec = importlib.util.spec_from_file_location("conformance_fill", FILL)
@@ -197,7 +202,7 @@ def load(
 def write_container(case: dict[str, Any], tag_prefix: str, path: Path) -> None:
     """``torch.save`` of the file as the case describes it, everything that must be ignored included."""
     container = case["container"]
-    state = tensors(fill().fill_state_dict(case["state_dict"], case["fill"], tag_prefix))
+    state = weights(case["case"], tag_prefix)
     content: Any = {container["key_prefix"] + key: value for key, value in state.items()}
     for key in reversed(container["state_dict_at"]):
         content = {key: content}
@@ -205,12 +210,15 @@ def write_container(case: dict[str, Any], tag_prefix: str, path: Path) -> None:
         if ignored["at"]:
             content[ignored["at"][0]] = {container["key_prefix"] + "main.weight": torch.zeros(2, 2)}
     if "g_ema_tag_prefix" in container and "g_ema" in content:
-        averaged = tensors(fill().fill_state_dict(case["state_dict"], case["fill"], container["g_ema_tag_prefix"]))
+        averaged = weights(case["case"], container["g_ema_tag_prefix"])
         content["g_ema"] = [averaged[key] for key in case["parameter_order"]]
     torch.save(content, path)
 
 
-def tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
+@lru_cache(maxsize=2)  # the same weights again and again, seconds each
+def weights(name: str, tag_prefix: str) -> dict[str, torch.Tensor]:
+    case = json.loads((CASES / f"{name}.json").read_text())
+    arrays = fill().fill_state_dict(case["state_dict"], case["fill"], tag_prefix)
     return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}
 
 

@@ -3,7 +3,8 @@
 Images are judged in the features of a fixed, pretrained network (EfficientNet-Lite0, ImageNet), mixed across channels
 (a random 1x1 convolution, equation 3) and from coarse to fine scales (random 3x3 convolutions); neither is trained.
 One small discriminator for each of four scales learns. Here it also gets the mask channels, at the resolution of its
-scale, so that image and mask are judged together.
+scale, so that image and mask are judged together; and a fifth one sees the pixels themselves, without which masks
+fray, since features of natural images say little about them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ProjectedFeatures(nn.Module):
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Maps of :class:`ProjectedFeatures` and masks [n, k, s, s] -> patch logits of the four scales, joined [n, p].
+    """Maps of :class:`ProjectedFeatures` and images with masks [n, 3 + k, s, s] -> patch logits, joined [n, p].
 
     Args:
         masks: mask channels, which follow the three of the image.
@@ -78,12 +79,8 @@ class ProjectedDiscriminator(nn.Module):
         self.scales = nn.ModuleList()
         for k, channels in enumerate(MIXED):
             # A mask at the finest scale keeps every pixel: 4 x 4 of them become channels.
-            inp = channels + masks * (16 if k == 0 else 1)
-            layers: list[nn.Module] = []
-            for out in (64, 128, 256)[k:]:
-                layers += [SpectralConv2d(inp, out, 4, 2, 1), nn.GroupNorm(8, out), nn.LeakyReLU(LEAK)]
-                inp = out
-            self.scales.append(nn.Sequential(*layers, SpectralConv2d(inp, 1, 3, 1, 1), nn.Flatten()))
+            self.scales.append(patches(channels + masks * (16 if k == 0 else 1), (64, 128, 256)[k:]))
+        self.pixels = patches(3 + masks, (32, 64, 128, 256))
         for module in self.modules():
             if isinstance(module, SpectralConv2d):
                 module.reset()
@@ -92,22 +89,31 @@ class ProjectedDiscriminator(nn.Module):
         """One look at a batch of each, with draws from ``rng``; the small copies are not used."""
         with torch.no_grad():
             maps_real = self.features(real[0][:, :3])
-        maps_fake, masks_fake = self.features(fake[0][:, :3]), fake[0][:, 3:]
-        logits_real = self(maps_real, real[0][:, 3:]).float()
-        logits_fake = self([one.detach() for one in maps_fake], masks_fake.detach()).float()
+        maps_fake = self.features(fake[0][:, :3])
+        logits_real = self(maps_real, real[0]).float()
+        logits_fake = self([one.detach() for one in maps_fake], fake[0].detach()).float()
         return Comparison(
             loss=hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng),
             real=logits_real.detach(),
             fake=logits_fake.detach(),
             reconstruction=torch.zeros(()),
-            again=lambda: self(maps_fake, masks_fake).float(),
+            again=lambda: self(maps_fake, fake[0]).float(),
         )
 
-    def forward(self, maps: list[Tensor], masks: Tensor) -> Tensor:
-        logits = []
+    def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
+        logits, masks = [self.pixels(images)], images[:, 3:]
         for k, (scale, x) in enumerate(zip(self.scales, maps, strict=True)):
             if masks.shape[1]:
                 small = F.pixel_unshuffle(masks, 4) if k == 0 else F.adaptive_avg_pool2d(masks, x.shape[-1])
                 x = torch.cat([x, small.to(x.dtype)], 1)
             logits.append(scale(x))
         return torch.cat(logits, 1)
+
+
+def patches(inp: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """[n, inp, s, s] -> logits [n, p] of patches, the side halved for each width."""
+    layers: list[nn.Module] = []
+    for out in widths:
+        layers += [SpectralConv2d(inp, out, 4, 2, 1), nn.GroupNorm(8, out), nn.LeakyReLU(LEAK)]
+        inp = out
+    return nn.Sequential(*layers, SpectralConv2d(inp, 1, 3, 1, 1), nn.Flatten())
