@@ -21,11 +21,13 @@ from medzoo.nets import (
     BatchNorm2d,
     NormStats,
     SpectralConv2d,
+    fold_differences,
     fold_pixels,
     fold_upsampling,
     gate,
     norm_gate,
     sample_norm_gate,
+    upsample_by_differences,
 )
 from medzoo.randomness import Noise
 
@@ -319,35 +321,14 @@ class UpStage(Stage):
 
 
 class DifferenceUpStage(Stage):
-    """The same from nine products an input pixel where :class:`UpStage` takes sixteen, for maps of many channels.
-
-    Along one axis the two outputs of pixel i are ``s x[i] - w0 d[i]`` and ``s x[i] + w2 d[i + 1]``, with the taps w0, w1,
-    w2, their sum s, and the differences d[i] = x[i] - x[i - 1]: three products for two outputs. The same along the other.
-    """
+    """The same from nine products an input pixel where :class:`UpStage` takes sixteen, for maps of many channels."""
 
     def arrange(self, weight: Tensor) -> Tensor:
-        """[3, 3, inp, out]: along each axis -w0, s and w2."""
-        kinds = weight.new_tensor([[-1, 0, 0], [1, 1, 1], [0, 0, 1]])
-        return torch.einsum("oikl,ak,bl->abio", weight, kinds, kinds)
+        return fold_differences(weight)
 
     def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
         weight = self.weight if scale is None else self.weight * scale.flatten()[:, None]
-        n, c, h, w = x.shape
-        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-        down = padded[:, 1:] - padded[:, :-1]  # [n, h + 1, w + 2, c]
-        right = padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]  # [n, h, w + 1, c]
-        both = down[:, :, 1:] - down[:, :, :-1]  # [n, h + 1, w + 1, c]
-        centre = padded[:, 1:-1, 1:-1].reshape(-1, c) @ weight[1, 1]
-        if bias is not None:
-            centre += bias
-        columns = [right[:, :, b : b + w].reshape(-1, c) @ weight[1, 2 * b] for b in (0, 1)]
-        out = x.new_empty(n, h, 2, w, 2, weight.shape[3])
-        for a in (0, 1):
-            row = torch.addmm(centre, down[:, a : a + h, 1:-1].reshape(-1, c), weight[2 * a, 1])
-            for b in (0, 1):
-                corner = both[:, a : a + h, b : b + w].reshape(-1, c)
-                out[:, :, a, :, b] = (row + columns[b]).addmm_(corner, weight[2 * a, 2 * b]).view(n, h, w, -1)
-        return out.view(n, 2 * h, 2 * w, -1).permute(0, 3, 1, 2)
+        return upsample_by_differences(x, weight, bias)
 
 
 class FirstStage(Stage):
