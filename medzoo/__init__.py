@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
-    from medzoo.lookup import info, list_models, search
+    from medzoo.lookup import list_models, search
     from medzoo.samples import Samples
-    from medzoo.zoo import generate, load, stream
+    from medzoo.zoo import generate, info, load, stream
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,7 @@ _HOMES = {
     "MedzooError": "medzoo.errors",
     "Samples": "medzoo.samples",
     "generate": "medzoo.zoo",
-    "info": "medzoo.lookup",
+    "info": "medzoo.zoo",
     "list_models": "medzoo.lookup",
     "load": "medzoo.zoo",
     "search": "medzoo.lookup",

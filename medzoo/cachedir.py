@@ -17,8 +17,8 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -78,10 +78,8 @@ def locked(model_id: str) -> Iterator[Path]:
     import filelock
 
     folder = root() / "downloads" / model_id
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _weights_folder(model_id).mkdir(parents=True, exist_ok=True)
-        path = root() / "locks" / f"{model_id}.lock"
+    path = root() / "locks" / f"{model_id}.lock"
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:
@@ -90,7 +88,10 @@ def locked(model_id: str) -> Iterator[Path]:
             _log.warning("%s: another process is fetching these weights; waiting for it", model_id)
             lock.acquire()
     try:
-        _sweep(_weights_folder(model_id))
+        with writing(folder):  # only now: the holder before may have removed them when it was done
+            folder.mkdir(parents=True, exist_ok=True)
+            _weights_folder(model_id).mkdir(parents=True, exist_ok=True)
+            _sweep(_weights_folder(model_id))
         yield folder
     finally:
         with suppress(OSError):
@@ -114,11 +115,21 @@ def find(model_id: str, source_sha256: str, layout: str) -> Stored | None:
     return stored
 
 
+def is_intact(item: Stored) -> bool:
+    """Whether the file still has the hash that it was stored with; a warning says so where it has not."""
+    try:
+        if sha256_of(item.path) == item.sha256:
+            return True
+    except OSError as error:
+        _log.warning("%s: %s cannot be read (%s); not used", item.model_id, item.path, error.strerror)
+        return False
+    _log.warning("%s: %s changed since it was stored; not used", item.model_id, item.path)
+    return False
+
+
 def temporary(model_id: str) -> Path:
     """A fresh path beside the model's stored weights, to write before ``store`` takes it."""
-    handle, name = tempfile.mkstemp(suffix=".tmp", dir=_weights_folder(model_id))
-    os.close(handle)
-    return Path(name)
+    return _fresh(_weights_folder(model_id))
 
 
 def store(written: Path, *, model_id: str, layout: str, source: str, source_sha256: str) -> Stored:
@@ -222,15 +233,15 @@ def need_space(folder: Path, size: int) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
-    handle, name = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+    written = _fresh(path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with written.open("w", encoding="utf-8") as file:
             json.dump(content, file, indent=1, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(written, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         raise
 
 
@@ -238,6 +249,13 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fresh(folder: Path) -> Path:
+    """A new empty file, as readable as the user's files are: a cache may be shared (``tempfile`` hides its own)."""
+    path = folder / f"{secrets.token_hex(8)}.tmp"
+    path.touch(exist_ok=False)
+    return path
 
 
 def _weights_folder(model_id: str) -> Path:

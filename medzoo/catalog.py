@@ -35,11 +35,13 @@ class Located:
         entry: the validated record.
         path: its YAML file; relative ``local`` weights start at the folder of this file.
         registry: its registry folder; ``package`` weights are relative to it.
+
+    Both are None for an entry that lies in no folder of this machine.
     """
 
     entry: Entry
-    path: Path
-    registry: Path
+    path: Path | None
+    registry: Path | None
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,7 @@ def _fitting(text: str, ids: list[str]) -> list[str]:
     """The ids that ``text`` may mean: by number, else by the whole id, by its beginning, or by any part of it."""
     wanted = text.casefold()
     if text.isascii() and text.isdigit():
-        return [known for known in ids if known[:5] == f"{int(text):05d}"]
+        return [known for known in ids if known[:5] == text.lstrip("0").zfill(5)]
     if not wanted:
         return []
     return (

@@ -12,17 +12,27 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
 
 
+def _inside(path: str) -> str:
+    if "\\" in path or ":" in path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"expected a name inside the repository, such as weights/model.pt, found '{path}'")
+    return path
+
+
+# A file or a branch of a repository: joined to folders of this machine, so it must not lead out of them.
+InsideRepo = Annotated[str, AfterValidator(_inside)]
+
+
 class Record(BaseModel):
     """Base of every part of an entry: frozen, strict about types, closed to unknown fields."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     # YAML has lists only; a frozen record holds tuples. (A validator on the model, not on "*": pydantic
     # refuses field validators on ``kind``, which tells the sources of weights apart.)
@@ -144,8 +154,8 @@ class HubSource(Source):
 
     kind: Literal["hub"]
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: str | None
-    file: str
+    revision: InsideRepo | None
+    file: InsideRepo
     md5: Md5 | None = None
 
 

@@ -7,6 +7,7 @@ fields, everything else validates.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from medzoo.entry import Entry
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is eight times faster, where it is there
+_CONTROL = re.compile(r"[^\t\n -~\xa0-\U0010ffff]")  # they steer a terminal, or end a path
+_LONGEST = 100  # characters of a wrong value that a message repeats
 _DEEPEST = 50  # an entry needs about six levels; some parsers crash at ten thousand
 
 
@@ -92,6 +95,8 @@ def _refuse_traps(text: str, name: str) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 1
         if depth > _DEEPEST:
             raise EntryError(f"{name}:{line}: more than {_DEEPEST} levels deep; no entry is")
+        if isinstance(event, yaml.ScalarEvent) and (found := _CONTROL.search(event.value)):
+            raise EntryError(f"{name}:{line}: holds the control character {found[0]!r}; remove it")
         if isinstance(event, yaml.AliasEvent):
             raise EntryError(f"{name}:{line}: *{event.anchor} repeats an anchor (&); write the value out")
 
@@ -190,7 +195,8 @@ def _line(root: yaml.Node, loc: tuple[int | str, ...]) -> int:
 
 def _shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value) if node.style in ("'", '"') else node.value or "nothing"
+        value = node.value if len(node.value) <= _LONGEST else node.value[:_LONGEST] + "..."
+        return repr(value) if node.style in ("'", '"') else value or "nothing"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 

@@ -29,7 +29,7 @@ def recorded(model_id: str, source: str) -> str | None:
         WeightsError: the lock file is damaged.
     """
     found = _read().get(model_id, {}).get(source)
-    return None if found is None else str(found["sha256"])
+    return None if found is None else found["sha256"]
 
 
 def record(model_id: str, source: str, sha256: str, size: int) -> None:
@@ -39,13 +39,14 @@ def record(model_id: str, source: str, sha256: str, size: int) -> None:
         content.setdefault(model_id, {})[source] = {"sha256": sha256, "size": size, "date": date}
 
 
-def forget(model_id: str | None = None) -> int:
-    """Forget one model (all: None), so that the next download is accepted whatever it is; returns how many."""
-    if not path().exists():
-        return 0
-    with _writing() as content:
-        forgotten = [key for key in content if model_id in (None, key)]
-        return sum(len(content.pop(key)) for key in forgotten)
+def forget(model_id: str | None = None) -> None:
+    """Forget one model (all: None, also a damaged file), so that the next download is accepted whatever it is."""
+    if model_id is None:
+        with cachedir.writing(path().parent):
+            path().unlink(missing_ok=True)
+    elif model_id in _read():
+        with _writing() as content:
+            content.pop(model_id, None)
 
 
 def models() -> list[str]:
@@ -69,12 +70,12 @@ def _writing() -> Iterator[dict[str, Any]]:
 def _read() -> dict[str, Any]:
     try:
         models: Any = json.loads(path().read_text(encoding="utf-8"))["models"]
+        if any(len(seen["sha256"]) != 64 for sources in models.values() for seen in sources.values()):
+            raise ValueError("a sha256 has not 64 digits")
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{path()}: the lock file cannot be read ({error}); mend it, or delete it to accept what is downloaded next"
         ) from error
-    if not isinstance(models, dict) or not all(isinstance(value, dict) for value in models.values()):
-        raise WeightsError(f"{path()}: the lock file is damaged; delete it to accept what is downloaded next")
-    return models
+    return dict(models)

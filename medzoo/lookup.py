@@ -1,7 +1,7 @@
 """Which entries fit: filters and words.
 
 Everything here works on sheets, that is on what the YAML files state, so that a listing needs no validation;
-``list_models``, ``search`` and ``info`` return validated entries.
+``list_models`` and ``search`` return validated entries.
 """
 
 from __future__ import annotations
@@ -64,11 +64,6 @@ def list_models(
 def search(text: str) -> list[Entry]:
     """The entries in which every word of ``text`` occurs, best first: "mammo mass", "chest x-ray", "polyps"."""
     return entries(find(read(), text))
-
-
-def info(model_id: str | int) -> Entry:
-    """The entry that an id, a number or a unique part of an id means (``UnknownModelError`` otherwise)."""
-    return catalog.resolve(model_id).entry
 
 
 def read() -> list[Sheet]:

@@ -19,7 +19,10 @@ _UP = 2  # filter: each row minus the one above
 
 
 def encode_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
-    """Pixels uint8 [H, W, 1] or [H, W, 3] and Latin-1 texts by keyword -> the bytes of a PNG file (ISO 15948)."""
+    """Pixels uint8 [H, W, 1] or [H, W, 3] and texts by keyword -> the bytes of a PNG file (ISO 15948).
+
+    Texts are Latin-1; what it lacks becomes a question mark.
+    """
     height, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
     filtered = np.empty((height, 1 + width * channels), np.uint8)
@@ -28,7 +31,9 @@ def encode_png(pixels: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     deflate = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)
-    words = [(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1")) for key, text in texts.items()]
+    words = [
+        (b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1", "replace")) for key, text in texts.items()
+    ]
     data = deflate.compress(filtered.data) + deflate.flush()
     chunks = [(b"IHDR", header), *words, (b"IDAT", data), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in chunks)

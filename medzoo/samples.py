@@ -99,6 +99,8 @@ class Samples:
         )
 
     def __add__(self, other: Samples) -> Samples:
+        if not isinstance(other, Samples):
+            return NotImplemented
         return Samples.concatenate([self, other])
 
     @staticmethod
@@ -163,6 +165,8 @@ class Samples:
 
         if not len(self):
             raise ValueError("no samples to draw")
+        if (columns is not None and columns < 1) or (size is not None and size < 1):
+            raise ValueError(f"columns and size must be at least 1, found {columns} and {size}")
         cells = [self._cell(i, masks and self.masks is not None) for i in range(len(self))]
         pictures = [Image.fromarray(cell) for cell in cells]
         shrink = min(1.0, size / max(self.images.shape[-2:])) if size else 1.0

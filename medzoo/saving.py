@@ -18,6 +18,7 @@ import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,9 +82,15 @@ class Writer:
         self._pending: deque[list[tuple[int, Future[dict[str, Any]]]]] = deque()
         with saying_why(self.folder, self._whole):
             self.folder.mkdir(parents=True, exist_ok=True)
-            if overwrite:
-                _clear(self.folder)
-            self._open(resume)
+            self._manifest = (self.folder / MANIFEST).open("ab", buffering=0)
+            try:
+                _lock(self._manifest, self.folder)
+                if overwrite:
+                    _clear(self.folder, self._manifest)
+                self._begin(resume)
+            except BaseException:
+                self._manifest.close()
+                raise
         self._done = range(run.start, run.start + self._lines)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="medzoo-write")
 
@@ -124,7 +131,7 @@ class Writer:
             self._pool.shutdown(cancel_futures=True)
             self._manifest.close()
 
-    def _open(self, resume: bool) -> None:
+    def _begin(self, resume: bool) -> None:
         """Read or begin run.json and manifest.jsonl."""
         wanted = {"medzoo": __version__, **asdict(self.run)}
         found = recorded(self.folder) if resume else None
@@ -139,10 +146,8 @@ class Writer:
             raise SavingError(f"{self.folder} holds another run: {told}. Take another folder, or type --overwrite")
         for path in self.folder.glob(".*.part"):
             path.unlink()
-        path = self.folder / MANIFEST
-        self._manifest = path.open("ab", buffering=0)
         end = 0
-        with path.open("rb") as lines:
+        with (self.folder / MANIFEST).open("rb") as lines:
             for line in lines:
                 record = _parsed(line)
                 if record is None or record.get("index") != self.run.start + self._lines:
@@ -206,6 +211,8 @@ def save(samples: Samples, folder: str | Path, *, format: Format = "png", overwr
     """Write samples into a folder of their own; gives the folder. Raises SavingError."""
     check_format(format, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
     start = int(samples.indices[0]) if len(samples) else 0
+    if len(set(samples.indices.tolist())) < len(samples):
+        raise SavingError("several samples have the same index, which names their files; save each of them once")
     condition = None if samples.condition is None else ", ".join(dict.fromkeys(samples.condition))
     run = Run(
         model_id=samples.model_id,
@@ -226,18 +233,24 @@ def save(samples: Samples, folder: str | Path, *, format: Format = "png", overwr
 def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
     """Raises SavingError when ``folder`` is no folder, or holds something and neither was asked for."""
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise SavingError(f"{folder} is a file; give a folder")
     if resume and overwrite:
         raise SavingError("--resume and --overwrite contradict each other; type one of them")
     with saying_why(folder):
-        names = [path.name for path in folder.iterdir() if not path.name.endswith(".part")] if folder.exists() else []
+        if folder.exists() and not folder.is_dir():
+            raise SavingError(f"{folder} is a file; give a folder")
+        names = [path.name for path in folder.iterdir() if not _is_rest(path)] if folder.exists() else []
     if resume and names and RUN not in names:
         raise SavingError(f"{folder} is not empty and holds no run to resume (no {RUN}); take another folder")
     if names and not (resume or overwrite):
         raise SavingError(
-            f"{folder} is not empty; go on with its run by --resume, replace it by --overwrite, or take another folder"
+            f"{folder} is not empty; go on with its run by --resume, replace it by --overwrite (in Python: "
+            "overwrite=True), or take another folder"
         )
+
+
+def _is_rest(path: Path) -> bool:
+    """Whether a run that was killed before its first sample may have left this."""
+    return path.name.endswith(".part") or (path.name == MANIFEST and path.stat().st_size == 0)
 
 
 def recorded(folder: str | Path) -> dict[str, Any] | None:
@@ -254,10 +267,28 @@ def recorded(folder: str | Path) -> dict[str, Any] | None:
     return found
 
 
-def _clear(folder: Path) -> None:
-    """Remove the files of an earlier run, the manifest first."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name not in (MANIFEST, RUN)):
-        if _OURS.fullmatch(path.name):
+def _lock(manifest: FileIO, folder: Path) -> None:
+    """Two processes must not write one run. The system drops the lock of a killed one.
+
+    Raises SavingError when another process holds it.
+    """
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SavingError(f"another process is writing into {folder}; wait for it, or take another folder") from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def _clear(folder: Path, manifest: FileIO) -> None:
+    """Remove the files of an earlier run; the manifest stays and is emptied first."""
+    manifest.truncate(0)
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != RUN):
+        if _OURS.fullmatch(path.name) and path.name != MANIFEST:
             path.unlink()
 
 

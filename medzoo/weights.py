@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ def fetch(
 
     Args:
         base: registry folder that ``file`` of a package source is relative to; None if there is none.
+            A path on this machine is refused when neither ``base`` nor ``yaml_path`` is given: such an entry comes
+            from the Hub, and has no say about files here.
         convert: reads an original and writes safetensors (``checkpoints.convert``).
         yaml_path: file of the entry, whose folder ``path`` of a local source is relative to; ``base`` if None.
         offline: never use the network. None: as ``HF_HUB_OFFLINE`` says.
@@ -107,8 +110,9 @@ def is_available_offline(entry: Entry, base: Path | None, yaml_path: Path | None
             if isinstance(source, PackageSource | LocalSource):
                 here = _resolve(source, base, yaml_path).is_file()
             else:
-                here = _cached(source, entry) is not None
-        except WeightsError:
+                expected = source.sha256 or lockfile.recorded(entry.model_id, _name(source))
+                here = expected is not None and cachedir.find(entry.model_id, expected, _layout(entry)) is not None
+        except (WeightsError, OSError):
             continue
         if here:
             return True
@@ -140,27 +144,35 @@ def _on_disk(
     source: Source, entry: Entry, base: Path | None, yaml_path: Path | None, convert: Convert
 ) -> Weights | None:
     """The weights of a source without any network, None if that cannot be."""
-    layout = _layout(entry)
     if isinstance(source, HubSource | HttpSource):
         stored = _cached(source, entry)
         return None if stored is None else Weights(stored.path, stored.source_sha256, stored.source)
     assert isinstance(source, PackageSource | LocalSource)
     path = _resolve(source, base, yaml_path)
-    if not path.is_file():
-        raise DownloadError(f"there is no file {path}")
-    sha256 = _verify(path, source)
+    try:
+        if not path.is_file():
+            raise DownloadError(f"there is no file {path}")
+        sha256 = _verify(path, source)
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read ({error.strerror})") from error
     if _is_ready(entry):
         return Weights(path, sha256, _name(source))
-    stored = cachedir.find(entry.model_id, sha256, layout)
+    stored = _intact(entry, sha256)
     if stored is None:
         with cachedir.locked(entry.model_id):
-            stored = cachedir.find(entry.model_id, sha256, layout) or _convert(path, sha256, source, entry, convert)
+            stored = _intact(entry, sha256) or _convert(path, sha256, source, entry, convert)
     return Weights(stored.path, sha256, _name(source))
 
 
 def _cached(source: Source, entry: Entry) -> cachedir.Stored | None:
     expected = source.sha256 or lockfile.recorded(entry.model_id, _name(source))
-    return cachedir.find(entry.model_id, expected, _layout(entry)) if expected else None
+    return _intact(entry, expected) if expected else None
+
+
+def _intact(entry: Entry, source_sha256: str) -> cachedir.Stored | None:
+    """The converted weights of that original, if every byte is as it was stored."""
+    stored = cachedir.find(entry.model_id, source_sha256, _layout(entry))
+    return stored if stored is not None and cachedir.is_intact(stored) else None
 
 
 def _download(
@@ -237,8 +249,10 @@ def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert:
     with cachedir.writing(folder):
         cachedir.need_space(folder, original.stat().st_size)
         written = cachedir.temporary(entry.model_id)
+        mode = stat.S_IMODE(written.stat().st_mode)
         try:
             convert(original, entry, written)
+            written.chmod(mode)  # safetensors leaves a file that its owner alone may read
             return cachedir.store(
                 written,
                 model_id=entry.model_id,
@@ -257,13 +271,17 @@ def _verify(path: Path, source: Source) -> str:
 
 def _resolve(source: PackageSource | LocalSource, base: Path | None, yaml_path: Path | None) -> Path:
     if isinstance(source, LocalSource):
-        path = Path(source.path).expanduser()
         folder = yaml_path.parent if yaml_path is not None else base
-        if not path.is_absolute() and folder is None:
-            raise WeightsError(f"'{source.path}' is relative, but the entry lies in no folder; state a full path")
-        return path if path.is_absolute() else folder / path  # type: ignore[operator]
+        if folder is None:
+            raise WeightsError(f"'{source.path}' is a file of this machine, which an entry of the Hub may not name")
+        try:
+            return folder / Path(source.path).expanduser()
+        except RuntimeError:  # ~somebody
+            raise WeightsError(f"'{source.path}' names a user whose home is not known; state a full path") from None
     if base is None:
-        raise WeightsError(f"'{source.file}' should come along with a registry folder, but the entry lies in none")
+        raise WeightsError(
+            f"'{source.file}' should come along with a registry folder, but an entry of the Hub has none"
+        )
     path = (base / source.file).resolve()
     if not path.is_relative_to(base.resolve()):
         raise WeightsError(f"'{source.file}' points outside of the registry folder {base}")
@@ -324,7 +342,7 @@ def _failure(entry: Entry, failures: dict[str, WeightsError], offline: bool) -> 
     kind = next(kind for kind in kinds if any(isinstance(error, kind) for error in failures.values()))
     reasons = [f"\n  {name}: {error}" for name, error in failures.items()]
     advice = ""
-    if kind is DownloadError:
+    if any(isinstance(source, HubSource | HttpSource) for source in entry.weights) and kind is DownloadError:
         advice = f"\nOnce the reason is gone, `medzoo cache warm {entry.model_id}` fetches them"
         advice += "; the network is switched off (HF_HUB_OFFLINE)." if offline else "; behind a proxy, set HTTPS_PROXY."
     return kind(f"{entry.model_id}: no weights could be obtained." + "".join(reasons) + advice)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo import catalog, weights
+from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import RegistryError, UnknownModelError
 from medzoo.samples import Samples
@@ -80,25 +80,31 @@ def load(
     return _build(_ready(model_id, device, precision), fused, device, precision)
 
 
+def info(model_id: str | int) -> Entry:
+    """The entry that an id, a number, a unique part of an id or an ``hf://`` address means.
+
+    Raises UnknownModelError for none or several.
+    """
+    return find(model_id).entry
+
+
 def fetch_weights(model_id: str | int) -> Weights:
     """Make sure that the weights of a model are on this disk, without running it."""
-    return _fetch(_find(model_id))
+    return _fetch(find(model_id))
 
 
-@dataclass(frozen=True)
-class _Found:
+def find(model_id: str | int) -> Located:
     """An entry and the folders that its weights may be relative to; None for an entry of the Hub."""
-
-    entry: Entry
-    path: Path | None
-    registry: Path | None
+    if isinstance(model_id, str) and model_id.startswith("hf://"):
+        return Located(_hub_entry(model_id), None, None)
+    return catalog.resolve(model_id)
 
 
 @dataclass(frozen=True)
 class _Ready:
     """All that a Generator is made of: the entry, its weights on this disk, its family."""
 
-    found: _Found
+    found: Located
     obtained: Weights
     family: type[Generator]
 
@@ -115,13 +121,6 @@ def _kept(model_id: str | int, device: str | None, precision: str) -> Generator:
         _last = None  # free the old one before the new one takes memory
         _last = (key, _build(ready, True, device, precision))
     return _last[1]
-
-
-def _find(model_id: str | int) -> _Found:
-    if isinstance(model_id, str) and model_id.startswith("hf://"):
-        return _Found(_hub_entry(model_id), None, None)
-    located = catalog.resolve(model_id)
-    return _Found(located.entry, located.path, located.registry)
 
 
 def _hub_entry(address: str) -> Entry:
@@ -141,7 +140,7 @@ def _hub_entry(address: str) -> Entry:
     return entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
 
 
-def _fetch(found: _Found) -> Weights:
+def _fetch(found: Located) -> Weights:
     from medzoo import checkpoints
 
     return weights.fetch(found.entry, base=found.registry, convert=checkpoints.convert, yaml_path=found.path)
@@ -151,7 +150,7 @@ def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:
     """Everything checked that can be, then the weights, which may take a long download."""
     from medzoo.families import get_family, known_families
 
-    found = _find(model_id)
+    found = find(model_id)
     entry, known = found.entry, known_families()
     if entry.family not in known:
         running = [located.entry.model_id for located in catalog.scan()[0] if located.entry.family in known]

@@ -110,6 +110,8 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         ("when: 2025-02-31\n", "x.yaml: day is out of range"),
         ("[" * 100_000, "x.yaml:1: more than 50 levels deep"),
         ("- " * 100_000, "x.yaml:1: more than 50 levels deep"),
+        ('a: 1\nb: "\\e[31mred"\n', "x.yaml:2: holds the control character '\\x1b'"),
+        ('a: 1\nb: "p.pt\\0"\n', "x.yaml:2: holds the control character '\\x00'"),
         ("a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n", "x.yaml:2: *a repeats an anchor"),
     ],
 )
@@ -252,3 +254,14 @@ def test_an_unknown_id_gets_the_closest(wanted: str) -> None:
 def test_an_id_like_no_other(wanted: str | int) -> None:
     with pytest.raises(UnknownModelError, match="no model has the id"):
         catalog.resolve(wanted)
+
+
+def test_a_long_wrong_value_is_cut() -> None:
+    with pytest.raises(EntryError) as caught:
+        catalog.parse("x" * 100_000, "x.yaml")
+    assert "found xxx" in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_number_of_thousands_of_digits_is_no_id() -> None:
+    with pytest.raises(UnknownModelError, match="no model has the id"):
+        catalog.resolve("1" * 5000)

@@ -31,7 +31,7 @@ def filled(tmp_path: Path) -> Path:
     """One model in the cache; returns its file."""
     (tmp_path / "mine.pt").write_bytes(CONTENT)
     source = {"kind": "local", "path": str(tmp_path / "mine.pt"), "sha256": SHA256}
-    return weights.fetch(entry(source), base=None, convert=copied).path
+    return weights.fetch(entry(source), base=tmp_path, convert=copied).path
 
 
 def test_empty_cache() -> None:

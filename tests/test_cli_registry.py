@@ -376,3 +376,14 @@ def test_a_terminal_gets_columns_and_a_pipe_gets_tabs(monkeypatch: pytest.Monkey
     head, row = tables.table(["ID", "LICENCE", "TITLE"], lines).splitlines()
     assert head.split() == ["ID", "LICENCE", "TITLE"]
     assert row.startswith(lines[0][0] + "  xxx") and len(row) == 90 and row.endswith("y…")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["list"], ["info", "00101"]])
+def test_a_full_disk_behind_the_output_is_told(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "medzoo", *arguments]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    assert result.returncode == 2 and result.stderr == "medzoo: the output: No space left on device\n"

@@ -6,6 +6,7 @@ To add a family: append its ``Case`` to ``CASES``.
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +194,7 @@ class TestContract:
         for arguments in ({"n": -1}, {"n": 1.5}, {"n": "3"}, {"n": True}, {"n": 1, "start": -1}, {"n": 1, "seed": -1}):
             with pytest.raises(GenerationError, match=f"^{list(arguments)[-1]} must"):
                 generator.stream(**arguments)  # at once, not at the first batch
-        with pytest.raises(GenerationError, match="batch_size must be at least 1"):
+        with pytest.raises(GenerationError, match="batch_size must lie between 1 and"):
             generator.generate(1, batch_size=0)
         with pytest.raises(GenerationError, match=r"start \+ n must lie"):
             generator.generate(2, start=2**63 - 2)
@@ -201,6 +202,11 @@ class TestContract:
             generator.generate(1, "left")
         with pytest.raises(GenerationError, match="latents must be"):
             generator.decode(torch.zeros(2, 1, 1))
+        with pytest.raises(GenerationError, match="latents must be a torch tensor, found ndarray"):
+            generator.decode(np.zeros((2, *generator.latent_shape), np.float32))
+        for index in (-1, 2**63, 0.5):
+            with pytest.raises(GenerationError, match="^index must"):
+                generator.latents([index])  # type: ignore[list-item]
 
 
 class Fixed(Generator):
@@ -226,6 +232,18 @@ class Fixed(Generator):
         if self.raw is not None:
             return self.raw[: len(noise)]
         return self.latent(noise)[:, :, None, None].expand(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"channels": [2**31, 1]}, {"latent": 10**30}, {"strides": [0, 1]}, {"start_shape": [4, -4, -4]},
+     {"num_res_units": 10**9}],
+)  # fmt: skip
+def test_a_config_that_makes_no_network_is_told(change: dict[str, Any], tiny_entry: Callable[..., Entry]) -> None:
+    entry = tiny_entry()
+    entry = tiny_entry(config={**entry.config, **change})
+    with pytest.raises(EntryError, match="99001_TINY: 'config' does not (make a network of|fit) family 'monai_gan'"):
+        get_family("monai_gan")(entry, {}, device="cpu")
 
 
 @pytest.fixture
@@ -333,6 +351,16 @@ def test_classes_by_name_index_and_sequence(fixed: Callable[..., Fixed]) -> None
 def test_wrong_classes_say_what_is_right(fixed: Callable[..., Fixed], condition: Any, message: str) -> None:
     with pytest.raises(ConditionError, match=message):
         fixed(condition=CLASSES).generate(3, condition)
+
+
+def test_one_class_for_a_million_takes_no_memory(fixed: Callable[..., Fixed]) -> None:
+    generator = fixed(condition=CLASSES)
+    tracemalloc.start()
+    first = next(generator.stream(10**8, "malignant", batch_size=2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert first.condition == ("malignant",) * 2 and first.labels is not None and first.labels.tolist() == [1, 1]
+    assert peak < 10**6
 
 
 def test_conditions_that_cannot_be_given_yet_say_so(fixed: Callable[..., Fixed]) -> None:

@@ -165,3 +165,11 @@ def test_importing_it_needs_neither_torch_nor_pillow() -> None:
 
     code = "import sys, medzoo.samples; print([m for m in ('torch', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_sheets_and_sums_that_make_no_sense() -> None:
+    for wrong in ({"columns": 0}, {"columns": -1}, {"size": 0}, {"size": -5}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            make().grid(**wrong)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        make() + 3  # type: ignore[operator]

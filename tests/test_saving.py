@@ -401,3 +401,53 @@ def test_writing_waits_when_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest
             writer.put(batch(range(first, first + 4)))
     assert at_once == 80 and most <= 3 * 4  # the batch just put and two that wait
     assert writer.written == 40
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file locks")
+def test_two_processes_do_not_write_one_run(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from tests.test_saving import RUN, Writer
+with Writer(Path({str(tmp_path / "out")!r}), RUN):
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"here\n"
+        before = content(tmp_path / "out")
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(SavingError, match="another process is writing into .*out"):
+                write(tmp_path / "out", **options)
+        assert content(tmp_path / "out") == before
+        other.kill()
+    write(tmp_path / "out", resume=True)  # the lock went with its holder
+    assert content(tmp_path / "out") == undisturbed
+
+
+def test_a_refused_writer_leaves_no_lock(tmp_path: Path) -> None:
+    write(tmp_path / "out")
+    with pytest.raises(SavingError, match="holds another run") as kept:
+        write(tmp_path / "out", run=replace(RUN, seed=8), resume=True)
+    assert kept.value is not None  # its traceback keeps the writer alive
+    write(tmp_path / "out", run=replace(RUN, seed=8), overwrite=True)
+
+
+def test_a_name_that_no_disk_takes(tmp_path: Path) -> None:
+    with pytest.raises(SavingError, match="File name too long"):
+        write(tmp_path / ("x" * 300))
+
+
+def test_an_index_twice_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SavingError, match="several samples have the same index"):
+        batch(range(3))[[0, 1, 1]].save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_that_a_png_cannot_hold_do_not_stop_it(tmp_path: Path) -> None:
+    batch(range(1), model_id="Модель").save(tmp_path / "out")
+    assert "Synthetic image made by ??????" in read_png(tmp_path / "out" / "00000000.png")[1]["Description"]
+    assert json.loads((tmp_path / "out" / "manifest.jsonl").read_text())["model_id"] == "Модель"

@@ -155,6 +155,7 @@ def test_hub_token_is_sent(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"repo": "../.."}, "no name that the Hub knows"),
         ({"repo": "nobody/nothing"}, "no repository nobody/nothing .* or it is private"),
         ({"revision": "f" * 40}, "has no revision ffff"),
         ({"file": "other.bin"}, "has no file other.bin"),
@@ -349,6 +350,12 @@ def test_http_that_never_works(zenodo: ZenodoServer, fault: Fault, words: str) -
     assert MODEL in str(caught.value) and "medzoo cache warm" in str(caught.value)
 
 
+def test_http_length_that_is_no_number(zenodo: ZenodoServer) -> None:
+    headers = {"Content-Length": "many", "Connection": "close"}
+    zenodo.faults.append(Fault(status=200, headers=headers, body=CONTENT))
+    assert fetch(entry(http_source(zenodo.add("model.pt", CONTENT)))).path.read_bytes() == CONTENT
+
+
 def test_http_silence_ends_by_time_out(zenodo: ZenodoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "READ_TIMEOUT", 0.1)
     monkeypatch.setattr(retry, "ATTEMPTS", 2)
@@ -533,7 +540,31 @@ def test_local_file_is_relative_to_the_entry_and_converted_once(tmp_path: Path) 
 def test_another_layout_is_another_file(tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(CONTENT)
     source = {"kind": "local", "path": str(tmp_path / "mine.pt"), "sha256": None}
-    assert fetch(entry(source)).path != fetch(entry(source, key="g")).path
+    assert fetch(entry(source), base=tmp_path).path != fetch(entry(source, key="g"), base=tmp_path).path
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../mine.pt", "mine.pt", "~/mine.pt"])
+def test_an_entry_of_the_hub_names_no_file_of_this_machine(path: str, tmp_path: Path, hub: HubServer) -> None:
+    (tmp_path / "mine.pt").write_bytes(CONTENT)
+    local = {"kind": "local", "path": path, "sha256": SHA256}
+    package = {"kind": "package", "file": path, "sha256": SHA256}
+    for source in (local, package, local | {"path": str(tmp_path / "mine.pt")}):
+        assert not weights.is_available_offline(entry(source), None)
+        with pytest.raises(WeightsError, match="an entry of the Hub (may not name|has none)"):
+            fetch(entry(source))
+    assert fetch(entry(local, hub_source())).source.startswith("hub ")  # what it may name is used
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("x" * 300, "cannot be read .File name too long"), ("~nobody-of-that-name/x", "names a user whose home")],
+)
+def test_local_paths_that_no_system_takes(path: str, words: str, tmp_path: Path) -> None:
+    model = entry({"kind": "local", "path": path, "sha256": None})
+    assert not weights.is_available_offline(model, tmp_path)
+    with pytest.raises(WeightsError, match=words) as caught:
+        fetch(model, base=tmp_path)
+    assert "HTTPS_PROXY" not in str(caught.value)  # no network was involved
 
 
 def test_no_source_at_all() -> None:
@@ -581,11 +612,19 @@ def test_first_download_is_reported_recorded_and_compared_ever_after(
     assert fetch(model).path.read_bytes() == CONTENT + b"new"
 
 
-def test_damaged_lock_file_is_named(zenodo: ZenodoServer) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    ['{"models": ', "[]", '{"models": []}', '{"models": {"M": 1}}', '{"models": {"M": {"s": {}}}}',
+     '{"models": {"M": {"s": {"sha256": "00"}}}}'],
+)  # fmt: skip
+def test_damaged_lock_file_is_named(damage: str, zenodo: ZenodoServer) -> None:
     cachedir.root().mkdir(parents=True)
-    lockfile.path().write_text('{"models": ')
+    lockfile.path().write_text(damage)
+    model = entry(http_source(zenodo.add("model.pt", CONTENT), None))
     with pytest.raises(WeightsError, match="lock.json: the lock file cannot be read"):
-        fetch(entry(http_source(zenodo.add("model.pt", CONTENT), None)))
+        fetch(model)
+    lockfile.forget()  # everything: a way out, whatever is in it
+    assert fetch(model).sha256 == SHA256
 
 
 # ----------------------------------------------------------------------------------- the cache
@@ -597,6 +636,48 @@ def test_cut_cached_file_is_made_anew(hub: HubServer, caplog: pytest.LogCaptureF
     assert not weights.is_available_offline(entry(hub_source()), None)
     assert fetch(entry(hub_source())).path.read_bytes() == CONTENT
     assert "100 bytes instead of" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+def test_a_shared_cache_is_readable_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors.torch import save
+
+    from medzoo import checkpoints
+
+    (tmp_path / "mine.st").write_bytes(save({"g.weight": torch.zeros(3)}))
+    before = os.umask(0o022)
+    try:
+        source = {"kind": "local", "path": "mine.st", "sha256": None}
+        path = fetch(entry(source, strip_prefix="g."), base=tmp_path, convert=checkpoints.convert).path
+        lockfile.record(MODEL, "hub a/b", SHA256, 3)
+    finally:
+        os.umask(before)
+    for file in (path, path.with_suffix(".json"), lockfile.path()):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644, file
+
+
+def test_changed_cached_file_is_made_anew(hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
+    path = fetch(entry(hub_source())).path
+    path.write_bytes(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
+    assert fetch(entry(hub_source())).path.read_bytes() == CONTENT
+    assert "changed since it was stored; not used" in caplog.text
+
+
+def test_the_next_holder_of_a_lock_has_its_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before removes the folder of its downloads when it is done, also while somebody waits."""
+    import filelock
+
+    acquire = filelock.FileLock.acquire
+
+    def late(lock: filelock.FileLock, *arguments: Any, **options: Any) -> Any:
+        for folder in ("downloads", "weights"):
+            shutil.rmtree(cachedir.root() / folder, ignore_errors=True)
+        return acquire(lock, *arguments, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", late)
+    with cachedir.locked(MODEL) as folder:
+        assert folder.is_dir() and cachedir.temporary(MODEL).is_file()
 
 
 def test_failing_conversion_leaves_nothing(zenodo: ZenodoServer) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from medzoo import weights, zoo
+from medzoo.cli import main
 from medzoo.errors import (
     CheckpointError,
     ConditionError,
@@ -22,6 +24,7 @@ from medzoo.errors import (
     DownloadError,
     GenerationError,
     IntegrityError,
+    MedzooError,
     RegistryError,
     UnknownModelError,
 )
@@ -178,6 +181,26 @@ class TestHub:
         with pytest.raises(DownloadError):
             zoo.fetch_weights("hf://org/model")
         assert hub == [("org/model", None, "medzoo.yaml")]
+
+    def test_info_shows_it_before_anything_is_fetched(self, hub: list[tuple[Any, ...]]) -> None:
+        assert zoo.info("hf://org/model").model_id == "99001_TINY"
+        result = CliRunner().invoke(main, ["info", "hf://org/model@v1.0"])
+        assert result.exit_code == 0 and "A tiny model for tests" in result.stdout
+        assert f"org/model, w.safetensors, revision {self.COMMIT}" in result.stdout
+
+    def test_files_of_this_machine_are_refused(
+        self, hub: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "secret.pt").write_bytes(b"secret")
+        for source in (
+            {"kind": "local", "path": str(tmp_path / "secret.pt"), "sha256": None},
+            {"kind": "package", "file": str(tmp_path / "secret.pt"), "sha256": "0" * 64},
+            {"kind": "hub", "repo": "org/model", "revision": None, "file": "../../secret.pt", "sha256": None},
+        ):
+            text = json.dumps(entry_fields(weights=[source]))
+            monkeypatch.setattr(weights, "fetch_text", lambda *_, text=text: weights.HubText(text, self.COMMIT))
+            with pytest.raises(MedzooError, match="an entry of the Hub|inside the repository"):
+                zoo.load("hf://org/model")
 
     @pytest.mark.parametrize("address", ["hf://org", "hf://org/model/sub/x", "hf://", "hf://org/model@"])
     def test_what_is_no_address(self, address: str, hub: list[tuple[Any, ...]]) -> None:

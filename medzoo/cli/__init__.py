@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -71,9 +72,19 @@ class LazyGroup(click.Group):
             click.echo("medzoo: stopped", err=True)
             sys.exit(130)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             sys.exit(1)
+        except OSError as error:  # what no module foresaw; also a full disk behind standard output
+            _drop_output()
+            click.echo(f"medzoo: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+            sys.exit(2)
         sys.exit(result if isinstance(result, int) else 0)  # an int is what context.exit() was given
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of standard output has nowhere to go; Python would say so again at its end."""
+    with suppress(OSError, ValueError):  # a stand-in without a file number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -81,7 +81,7 @@ def generate(model_id: str, n: int, out: Path | None, **options: Any) -> None:
         )
         sys.exit(130)
     sheet = _sheet(generator, out, n, head, options) if options["grid"] and n else None
-    _report(out, sheet, run, n, made, seconds, options["as_json"])
+    _report(out, sheet, run, writer.written, made, seconds, options["as_json"])
 
 
 def _recorded_batch_size(out: Path) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo import catalog, lookup, ranking
+from medzoo import lookup, ranking
 from medzoo.catalog import Sheet
 from medzoo.cli.table import table
 
@@ -55,10 +55,11 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 @click.argument("model_id", metavar="ID")
 @json_option
 def info(model_id: str, as_json: bool) -> None:
-    """All that is known of one model; ID may be its number or a unique part of it."""
+    """All that is known of one model; ID may be its number, a unique part of it, or hf://organisation/repository."""
     from medzoo.cli.page import page
+    from medzoo.zoo import find
 
-    located = catalog.resolve(model_id)
+    located = find(model_id)
     click.echo(_json(_stated(located.entry)) if as_json else page(located))
 
 

@@ -109,7 +109,8 @@ class Generator:
 
     def latents(self, indices: Iterable[int], seed: int = 0) -> Tensor:
         """The latents [B, *latent_shape] behind samples ``indices`` of a seed, without running the network."""
-        return self.latent(Noise(_whole("seed", seed, SEEDS), indices, self.device))
+        known = [_whole("index", index, INDICES) for index in indices]
+        return self.latent(Noise(_whole("seed", seed, SEEDS), known, self.device))
 
     def decode(self, latents: Tensor, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
         """Raw network output [B, channels + masks, (D,) H, W] float32 for explicit latents [B, *latent_shape].
@@ -117,6 +118,10 @@ class Generator:
         Differentiable with respect to the latents when ``fused=False``. Injected draws come from ``noise``; by
         default those of seed 0 and indices 0 to B - 1, so ``decode(latents(range(B)))`` is what ``generate(B)`` shows.
         """
+        if not isinstance(latents, Tensor):
+            raise GenerationError(
+                f"{self.entry.model_id}: latents must be a torch tensor, found {type(latents).__name__}"
+            )
         if tuple(latents.shape[1:]) != self.latent_shape:
             raise GenerationError(
                 f"{self.entry.model_id}: latents must be [n, {', '.join(map(str, self.latent_shape))}], "
@@ -150,8 +155,8 @@ class Generator:
         _whole("start + n", start + n, INDICES)
         seed = _whole("seed", seed, SEEDS)
         conditions = resolve_condition(self.entry, condition, n)
-        if batch_size is not None and _whole("batch_size", batch_size, INDICES) == 0:
-            raise GenerationError("batch_size must be at least 1, found 0")
+        if batch_size is not None:
+            _whole("batch_size", batch_size, INDICES, least=1)
         return self._batches(range(start, start + n), conditions, seed, batch_size or self.suggest_batch_size())
 
     def suggest_batch_size(self) -> int:
@@ -261,8 +266,14 @@ class Generator:
 
     def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
         """The network with the tensors of ``state``, every key accounted for."""
-        with torch.device("meta"):  # no memory, no random start values
-            network = self.build()
+        try:
+            with torch.device("meta"):  # no memory, no random start values
+                network = self.build()
+        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+            raise EntryError(
+                f"{self.entry.model_id}: 'config' does not make a network of family '{self.entry.family}': "
+                f"{str(error).partition(chr(10))[0]}"
+            ) from error
         self._check_state(network.state_dict(), state)
         network.load_state_dict(state, strict=False, assign=True)
         if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
@@ -292,12 +303,12 @@ class Generator:
             )
 
 
-def _whole(name: str, value: Any, limit: int) -> int:
-    """A whole number from 0 to ``limit - 1``, or a GenerationError."""
+def _whole(name: str, value: Any, limit: int, *, least: int = 0) -> int:
+    """A whole number from ``least`` to ``limit - 1``, or a GenerationError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise GenerationError(f"{name} must be a whole number, found {value!r}")
-    if not 0 <= value < limit:
-        raise GenerationError(f"{name} must lie between 0 and {limit - 1}, found {value}")
+    if not least <= value < limit:
+        raise GenerationError(f"{name} must lie between {least} and {limit - 1}, found {value}")
     return int(value)
 
 

@@ -16,19 +16,27 @@ from medzoo.errors import ConditionError
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of a run of samples: ``labels`` int64 [n] and ``names`` of n words, both None without any."""
+    """The conditions of a run of samples.
+
+    Attributes:
+        labels: class indices int64 [n]; None without any. One class for all takes the memory of one.
+        classes: the words for them.
+    """
 
     labels: NDArray[np.int64] | None = None
-    names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
 
     def __getitem__(self, part: slice) -> Conditions:
-        if self.labels is None or self.names is None:
-            return self
-        return Conditions(self.labels[part], self.names[part])
+        return self if self.labels is None else Conditions(self.labels[part].copy(), self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The class of each sample in words."""
+        return None if self.labels is None else tuple(self.classes[i] for i in self.labels)
 
     def tensor(self, device: torch.device) -> torch.Tensor | None:
         """Class indices int64 [n] for the network."""
-        return None if self.labels is None else torch.from_numpy(self.labels).to(device)
+        return None if self.labels is None else torch.from_numpy(self.labels.copy()).to(device)
 
 
 def resolve_condition(entry: Entry, condition: Any, n: int) -> Conditions:
@@ -56,19 +64,18 @@ def resolve_condition(entry: Entry, condition: Any, n: int) -> Conditions:
     if condition is None:
         raise ConditionError(f"{entry.model_id} needs a class: {_accepted(classes)}")
     if isinstance(condition, str | int | np.integer):
-        asked: Sequence[Any] = [condition] * n
-    else:
-        asked = list(condition) if isinstance(condition, Sequence | np.ndarray) else [condition]
-        if len(asked) != n:
-            raise ConditionError(f"{entry.model_id}: {n} samples need {n} classes or one for all, found {len(asked)}")
+        label = np.int64(_class_index(entry.model_id, classes, condition))
+        return Conditions(np.broadcast_to(label, n), classes)  # a million take the memory of one
+    asked = list(condition) if isinstance(condition, Sequence | np.ndarray) else [condition]
+    if len(asked) != n:
+        raise ConditionError(f"{entry.model_id}: {n} samples need {n} classes or one for all, found {len(asked)}")
     known: dict[Any, int] = {}
     for one in asked:  # a million samples of two classes are looked up twice
         if isinstance(one, str | int | np.integer) and one not in known:
             known[one] = _class_index(entry.model_id, classes, one)
         elif not isinstance(one, str | int | np.integer):
             raise ConditionError(f"{entry.model_id}: {one!r} is no class; it takes {_accepted(classes)}")
-    labels = np.array([known[one] for one in asked], dtype=np.int64)
-    return Conditions(labels, tuple(classes[i] for i in labels))
+    return Conditions(np.array([known[one] for one in asked], dtype=np.int64), classes)
 
 
 def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.randomness import Noise
 
+Positive = Annotated[int, Field(ge=1)]
+
 
 class Config(FamilyConfig):
     """Arguments of the network, as in MONAI's bundle.
@@ -26,11 +28,11 @@ class Config(FamilyConfig):
         num_res_units: convolutions in the residual unit behind each of them.
     """
 
-    latent: Annotated[int, Field(ge=1)]
-    start_shape: tuple[int, int, int]
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    num_res_units: Annotated[int, Field(ge=1)] = 2
+    latent: Positive
+    start_shape: tuple[Positive, Positive, Positive]
+    channels: tuple[Positive, ...]
+    strides: tuple[Positive, ...]
+    num_res_units: Annotated[int, Field(ge=1, le=100)] = 2
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

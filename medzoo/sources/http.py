@@ -148,7 +148,8 @@ def _prepare(response: requests.Response, partial: _Partial) -> None:
     headers = response.headers
     before = partial.size
     encoded = headers.get("Content-Encoding", "identity") != "identity"
-    length = None if encoded or "Content-Length" not in headers else int(headers["Content-Length"])
+    stated_length = headers.get("Content-Length", "")
+    length = int(stated_length) if stated_length.isdecimal() and not encoded else None
     if response.status_code == 206:
         stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
         if stated is None or int(stated[1]) != before or partial.total not in (None, int(stated[2])):

@@ -77,7 +77,7 @@ def obtain(
         DownloadError: network, server, permission or disk got in the way.
         IntegrityError: the Hub holds another commit, size or hash than the entry states.
     """
-    cached = None if force else _cached(address)
+    cached = None if force else _guarded(lambda: _cached(address), address)
     if cached is not None and (offline or _COMMIT.fullmatch(address.revision or "")):
         return cached
     if offline:

@@ -22,14 +22,14 @@ def verify(path: Path, *, sha256: str | None, md5: str | None = None, size: int 
     actual = _sha256(path, stat.st_size, stat.st_mtime_ns)
     problem = None
     if size is not None and stat.st_size != size:
-        problem = f"{path.name} has {stat.st_size} bytes, expected {size}"
+        problem = f"the file has {stat.st_size} bytes, expected {size}"
     elif sha256 is not None and actual != sha256:
-        problem = f"{path.name} has sha256 {actual}, expected {sha256}"
+        problem = f"the file has sha256 {actual}, expected {sha256}"
     elif md5 is not None and sha256 is None and (found := _md5(path)) != md5:
-        problem = f"{path.name} has md5 {found}, expected {md5}"
+        problem = f"the file has md5 {found}, expected {md5}"
     kind = filekind.guess(path)
     if filekind.is_page(kind):
-        problem = f"{problem or path.name}: it is {filekind.describe(kind)}"
+        problem = f"{f'{problem}: it' if problem else 'the file'} is {filekind.describe(kind)}"
     if problem is not None:
         raise IntegrityError(problem)
     return actual

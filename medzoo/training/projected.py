@@ -101,19 +101,20 @@ class ProjectedDiscriminator(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        logits, masks = [self.pixels(images)], images[:, 3:]
+        # Pooled to as many logits as each scale has: with more, pixels outweigh features and colours get uniform.
+        logits, masks = [F.avg_pool2d(self.pixels(images), 2).flatten(1)], images[:, 3:]
         for k, (scale, x) in enumerate(zip(self.scales, maps, strict=True)):
             if masks.shape[1]:
                 small = F.pixel_unshuffle(masks, 4) if k == 0 else F.adaptive_avg_pool2d(masks, x.shape[-1])
                 x = torch.cat([x, small.to(x.dtype)], 1)
-            logits.append(scale(x))
+            logits.append(scale(x).flatten(1))
         return torch.cat(logits, 1)
 
 
 def patches(inp: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """[n, inp, s, s] -> logits [n, p] of patches, the side halved for each width."""
+    """[n, inp, s, s] -> logits of patches [n, 1, p, p], the side halved for each width."""
     layers: list[nn.Module] = []
     for out in widths:
         layers += [SpectralConv2d(inp, out, 4, 2, 1), nn.GroupNorm(8, out), nn.LeakyReLU(LEAK)]
         inp = out
-    return nn.Sequential(*layers, SpectralConv2d(inp, 1, 3, 1, 1), nn.Flatten())
+    return nn.Sequential(*layers, SpectralConv2d(inp, 1, 3, 1, 1))
