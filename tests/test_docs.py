@@ -20,9 +20,6 @@ ROOT = Path(__file__).parents[1]
 MODELS = {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
 TEXTS = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")])
 
-# In training: what the texts already say about it.
-PENDING = {"10001_FASTGAN_POLYP_W_MASKS", "docs/images/10001_grid.png"}
-
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -88,14 +85,14 @@ class TestText:
 
     def test_models_exist(self, text: Path) -> None:
         named = set(re.findall(r"\b[0-8]\d{4}_[A-Z][A-Z0-9_-]+", text.read_text(encoding="utf-8")))  # 9....: examples
-        assert named <= MODELS | PENDING
+        assert named <= MODELS
 
     def test_links_lead_somewhere(self, text: Path) -> None:
         generated = {"docs/cli.md", "docs/models/index.md"}
         for target in re.findall(r"\]\(([^)#]+)", text.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 path = (text.parent / target).resolve()
-                assert path.exists() or path.relative_to(ROOT).as_posix() in generated | PENDING, target
+                assert path.exists() or path.relative_to(ROOT).as_posix() in generated, target
 
 
 def blocks(text: Path, language: str) -> list[str]:
