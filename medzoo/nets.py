@@ -82,6 +82,15 @@ class BatchNorm2d(nn.BatchNorm2d):
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+def reset_weights(network: nn.Module) -> None:
+    """Start values of the published training code: N(0, 0.02) spectral weights, norm gains N(1, 0.02)."""
+    for module in network.modules():
+        if isinstance(module, SpectralConv2d):
+            module.reset()
+        elif isinstance(module, BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+
+
 def norm_gate(x: Tensor, norm: BatchNorm2d, noise: Tensor | None = None, strength: Tensor | None = None) -> Tensor:
     """Add scaled noise, batch norm, gated linear unit: [n, 2c, h, w] -> [n, c, h, w].
 

@@ -26,6 +26,7 @@ from medzoo.nets import (
     fold_upsampling,
     gate,
     norm_gate,
+    reset_weights,
     sample_norm_gate,
     upsample_by_differences,
 )
@@ -180,12 +181,8 @@ class Network(nn.Module):
                 module.live = stats == "sample"
 
     def reset(self) -> None:
-        """Start values of the published training code: N(0, 0.02) weights, norm gains N(1, 0.02)."""
-        for module in self.modules():
-            if isinstance(module, SpectralConv2d):
-                module.reset()
-            elif isinstance(module, BatchNorm2d):
-                nn.init.normal_(module.weight, 1.0, 0.02)
+        """Start values of the published training code."""
+        reset_weights(self)
 
     def forward(self, z: Tensor, noise: list[Tensor]) -> Tensor:
         return self.images(z, noise)[0]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate
+from medzoo.families.fastgan import Excitation
+from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate, reset_weights
 from medzoo.training.losses import Comparison, Pair, hinge_fake, hinge_real
 
 # Channels of the discriminator at each resolution, in units of ndf.
@@ -35,7 +36,9 @@ class Discriminator(nn.Module):
         self.stem = nn.Sequential(SpectralConv2d(nc, width[im_size], 3, 1, 1), nn.LeakyReLU(LEAK))
         self.downs = nn.ModuleDict({str(s // 2): DownBlock(width[s], width[s // 2]) for s in sizes[:-1]})
         # Skip-layer excitation: the map 16 times larger gates the small one (the large one is pooled to 4 x 4).
-        self.gates = nn.ModuleDict({str(s): Gate(width[16 * s], width[s]) for s in (8, 16, 32) if 16 * s <= im_size})
+        self.gates = nn.ModuleDict(
+            {str(s): Excitation(width[16 * s], width[s]) for s in (8, 16, 32) if 16 * s <= im_size}
+        )
         self.judge = Judge(width[8], width[8])
         small = min(128, im_size // 2)
         layers: list[nn.Module] = [SpectralConv2d(nc, width[small // 2], 4, 2, 1), nn.LeakyReLU(LEAK)]
@@ -48,14 +51,7 @@ class Discriminator(nn.Module):
             Decoder(width[16], nc),
             Decoder(width[8], nc),
         )
-        self.reset()
-
-    def reset(self) -> None:
-        for module in self.modules():
-            if isinstance(module, SpectralConv2d):
-                module.reset()
-            elif isinstance(module, BatchNorm2d):
-                nn.init.normal_(module.weight, 1.0, 0.02)
+        reset_weights(self)
 
     def compare(self, real: Pair, fake: Pair, rng: torch.Generator) -> Comparison:
         """One look at a batch of each, with draws from ``rng``."""
@@ -124,19 +120,6 @@ class SimpleDown(nn.Sequential):
 
     def __init__(self, inp: int, out: int) -> None:
         super().__init__(SpectralConv2d(inp, out, 4, 2, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK))
-
-
-class Gate(nn.Module):
-    """Skip-layer excitation, as in the generator but from a large map to a small one."""
-
-    def __init__(self, inp: int, out: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(
-            nn.AdaptiveAvgPool2d(4), SpectralConv2d(inp, out, 4), nn.SiLU(), SpectralConv2d(out, out, 1), nn.Sigmoid()
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.main(x)
 
 
 class Judge(nn.Sequential):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from medzoo.features.efficientnet_lite0 import Network as EfficientNetLite0
 from medzoo.features.efficientnet_lite0 import fold, load_weights
-from medzoo.nets import SpectralConv2d
+from medzoo.nets import SpectralConv2d, reset_weights
 from medzoo.training.losses import Comparison, Pair, hinge_fake, hinge_real
 
 # Blocks of the feature network after which a scale is read, and their channels: 1/4, 1/8, 1/16 and 1/32 of the image.
@@ -81,9 +81,7 @@ class ProjectedDiscriminator(nn.Module):
             # A mask at the finest scale keeps every pixel: 4 x 4 of them become channels.
             self.scales.append(patches(channels + masks * (16 if k == 0 else 1), (64, 128, 256)[k:]))
         self.pixels = patches(3 + masks, (32, 64, 128, 256))
-        for module in self.modules():
-            if isinstance(module, SpectralConv2d):
-                module.reset()
+        reset_weights(self)
 
     def compare(self, real: Pair, fake: Pair, rng: torch.Generator) -> Comparison:
         """One look at a batch of each, with draws from ``rng``; the small copies are not used."""
