@@ -1,19 +1,17 @@
 """Original checkpoint containers -> a plain state dict, without running anything that is inside.
 
-What a file is, is told by its content. Torch files are read with ``weights_only=True``, which knows tensors
-and plain containers and refuses every other class; the families get safetensors only. Numbers keep the
-precision they were published in.
+What a file is, is told by its content. Torch files and pickles are followed on paper by ``medzoo.pickles``, which
+imports and calls nothing; here the numbers found become tensors. Numbers keep the precision they were published in.
 
-A bare pickle (SinGAN's folders, StyleGAN's ``.pkl``) is refused: ``_READERS`` is the place where a restricted
-unpickler that lists each allowed global would be named.
+``container: torch`` stands for tensors and plain containers alone; a file that holds objects of other classes (SinGAN's
+``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which takes them as bags of numbers.
 """
 
 from __future__ import annotations
 
 import errno
 import re
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +20,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from medzoo import cachedir, filekind
+from medzoo import cachedir, filekind, pickles
 from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError
+from medzoo.pickles import Array, Mode, Refused
 
 # Entries of a state dict that are no parameters, by the names that torch gives them: statistics of batch
 # norm, and the vectors of spectral norm's power iteration.
 _BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w+_u|\w+_v)$")
 _DTYPES = frozenset(
-    (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    + (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+    ("float64", "float32", "float16", "bfloat16") + ("int64", "int32", "int16", "int8", "uint8", "bool")
 )
+# Tensors may share numbers, but nothing makes a file whose tensors are many times as large as itself.
+_LARGEST_GROWTH = 4
+_ALWAYS_ALLOWED = 2**24  # bytes
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
@@ -63,16 +64,33 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is not what ``checkpoint`` describes, or not safe to read.
     """
-    content = _open(path)
+    content = _open(path, checkpoint.container)
     found = _at(content, checkpoint.key, path)
+    if checkpoint.container == "pickle":
+        found = _flat(found, path, checkpoint.key)
     if not isinstance(found, Mapping) or not found:
-        raise CheckpointError(f"{path.name}: '{checkpoint.key}' holds {_what(found)}, expected a state dict")
-    _check_leaves(found, content, path, checkpoint.key)
-    state = _strip({str(key): _plain(value, str(key), path) for key, value in found.items()}, checkpoint.strip_prefix)
+        where = "the file" if checkpoint.key is None else f"'{checkpoint.key}'"
+        raise CheckpointError(f"{path.name}: {where} holds {_what(found)}, expected a state dict")
+    _check_leaves(found, content, path, checkpoint)
+    state = _strip({str(key): value for key, value in found.items()}, checkpoint.strip_prefix)
     if checkpoint.ema is not None:
         state = _averaged(state, _at(content, checkpoint.ema, path, flat_counts=False), checkpoint.ema, path)
-    _check_finite(state, path)
-    return state
+    tensors = _tensors(state, path)
+    _check_finite(tensors, path)
+    return tensors
+
+
+def state_dicts(path: Path) -> dict[str | None, tuple[str, ...]]:
+    """What may be read as a state dict in a file: its key (None for the whole file), and the names in it.
+
+    Raises:
+        CheckpointError: the file is damaged, or refused.
+    """
+    content = _open(path, "pickle")
+    try:
+        return {None: tuple(content)} if _is_state_dict(content) else pickles.networks(content)
+    except Refused as reason:
+        raise CheckpointError(f"{path.name}: {reason}") from None
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
@@ -88,15 +106,22 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _open(path: Path) -> Any:
-    """Whatever is in the file, as tensors and plain containers."""
+def _open(path: Path, container: str) -> Any:
+    """Whatever is in the file, as arrays or tensors and plain containers."""
     try:
         kind = filekind.guess(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    if kind not in _READERS:
+    if kind == "safetensors":
+        return _open_safetensors(path)
+    if kind == "pickle" and container != "pickle":
+        raise CheckpointError(
+            f"{path.name}: is {filekind.describe(kind)}; state `container: pickle` in the entry, and the numbers in it "
+            "are read without running it"
+        )
+    if kind not in ("torch", "torch-legacy", "pickle"):
         raise CheckpointError(f"{path.name}: is {filekind.describe(kind)}; expected a torch or safetensors file")
-    return _READERS[kind](path)
+    return pickles.settled(pickles.read(path, Mode.CLASSES if container == "pickle" else Mode.NUMBERS).content)
 
 
 def _open_safetensors(path: Path) -> dict[str, Tensor]:
@@ -111,43 +136,6 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{path}: is {filekind.describe(kind)}; expected a safetensors file")
 
 
-def _open_torch(path: Path) -> Any:
-    return _torch_load(path, mmap=True)
-
-
-def _open_torch_legacy(path: Path) -> Any:
-    return _torch_load(path, mmap=False)
-
-
-_READERS: dict[str, Callable[[Path], Any]] = {
-    "safetensors": _open_safetensors,
-    "torch": _open_torch,
-    "torch-legacy": _open_torch_legacy,
-}
-
-
-def _torch_load(path: Path, *, mmap: bool) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own deprecations inside its readers
-            if mmap and path.suffix != ".safetensors":  # of a path, torch.load believes the suffix
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            with path.open("rb") as file:
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a damaged stream leads its unpickler to
-        text = str(error)
-        if found := re.search(r"(?:GLOBAL|global|class|function) ([A-Za-z_][\w]*(?:\.[\w<>]+)+)", text):
-            raise CheckpointError(
-                f"{path.name}: holds an object of {found[1]}, which is code and not numbers; it was not run. "
-                "Save the state dict alone (torch.save(network.state_dict(), ...)), or convert it to safetensors"
-            ) from error
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        reason = next((line for line in lines if "Weights only load failed" not in line), type(error).__name__)
-        raise CheckpointError(
-            f"{path.name}: the torch file is cut short, damaged or not plain numbers ({reason[:200]})"
-        ) from error
-
-
 def _at(content: Any, key: str | None, path: Path, *, flat_counts: bool = True) -> Any:
     """What lies under a path of mapping keys, dots between them.
 
@@ -158,19 +146,37 @@ def _at(content: Any, key: str | None, path: Path, *, flat_counts: bool = True) 
         return content
     found = content
     for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        inner = pickles.children(found) or {}
+        if part not in inner:
             raise CheckpointError(
                 f"{path.name}: there is no '{key}' in it; it holds {_keys(found)}.{_suggestion(content)}"
             )
-        found = found[part]
+        found = inner[part]
     return found
 
 
-def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, key: str | None) -> None:
-    wrong = [name for name, value in found.items() if not isinstance(value, Tensor)]
+def _flat(found: Any, path: Path, key: str | None) -> Any:
+    """Modules, lists and mappings of numbers as one mapping; networks side by side are left for a key to choose."""
+    if isinstance(found, dict) and any(_is_network(item) for item in found.values()):
+        return found
+    if pickles.children(found) is None:
+        return found
+    try:
+        flat = dict(pickles.leaves(found))
+    except Refused as reason:
+        raise CheckpointError(f"{path.name}: {reason}") from None
+    if flat and not any(isinstance(value, Tensor | Array | int | float) for value in flat.values()):
+        raise CheckpointError(f"{path.name}: {'the file' if key is None else repr(key)} holds no numbers")
+    return flat
+
+
+def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, checkpoint: Checkpoint) -> None:
+    numbers = (Tensor, Array, int, float) if checkpoint.container == "pickle" else (Tensor, Array)
+    wrong = [name for name, value in found.items() if not isinstance(value, numbers)]
     if not wrong:
         return
-    if len(wrong) == len(found) or any(_is_state_dict(found[name]) for name in wrong):
+    key = checkpoint.key
+    if len(wrong) == len(found) or any(_is_network(found[name]) for name in wrong):
         where = "the file" if key is None else f"'{key}'"
         raise CheckpointError(
             f"{path.name}: {where} is no state dict; it holds {_keys(found)}.{_suggestion(found, key)}"
@@ -181,21 +187,46 @@ def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, key: str |
     )
 
 
-def _plain(value: Tensor, key: str, path: Path) -> Tensor:
-    """An ordinary tensor on the CPU with at most as many numbers as the file stores for it."""
-    tensor = value.detach()
-    if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.dtype not in _DTYPES:
-        raise CheckpointError(
-            f"{path.name}: '{key}' is of kind {tensor.dtype}, {tensor.layout}, {tensor.device}; "
-            "expected plain numbers on the CPU"
-        )
-    # A stride of 0 makes terabytes out of one number.
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise CheckpointError(f"{path.name}: '{key}' claims {tensor.numel()} numbers, more than the file stores")
-    return tensor.as_subclass(Tensor)
+def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Ordinary tensors on the CPU, together hardly larger than the file."""
+    room = _LARGEST_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED
+    room -= sum(value.nbytes for value in state.values() if isinstance(value, Array | Tensor))
+    storages: dict[int, Tensor] = {}
+    tensors = {}
+    for key, value in state.items():
+        try:
+            tensors[key] = value if isinstance(value, Tensor) else _tensor(value, storages)
+        except Refused as reason:
+            raise CheckpointError(f"{path.name}: '{key}' {reason}") from None
+    if room < 0:
+        raise CheckpointError(f"{path.name}: its tensors claim far more numbers than the file stores")
+    return tensors
 
 
-def _strip(state: dict[str, Tensor], prefix: str | None) -> dict[str, Tensor]:
+def _tensor(value: Array | float, storages: dict[int, Tensor]) -> Tensor:
+    """A tensor that is a view of the file where it can be; tensors of one storage share it."""
+    if not isinstance(value, Array):
+        if isinstance(value, int) and value.bit_length() > 63:
+            raise Refused("is a whole number of more than 64 bits")
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    if value.dtype not in _DTYPES:
+        raise Refused(f"is of kind torch.{value.dtype}; expected plain numbers")
+    value.check()
+    if value.numel == 0:
+        return torch.empty(value.shape, dtype=getattr(torch, value.dtype))
+    if id(value.storage) not in storages:
+        storages[id(value.storage)] = _run_of_numbers(value.storage)
+    return storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
+
+
+def _run_of_numbers(storage: pickles.Storage) -> Tensor:
+    data, dtype = storage.read(), getattr(torch, storage.dtype)
+    numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
+    aligned = numbers.data_ptr() % dtype.itemsize == 0  # old files put numbers wherever the bytes before them end
+    return (numbers if aligned else numbers.clone()).view(dtype)
+
+
+def _strip(state: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     """Take a prefix off; keys without it belong to something else if any key has it.
 
     ``module.`` on every key is the mark of a network trained on several devices and is always taken off.
@@ -208,9 +239,9 @@ def _strip(state: dict[str, Tensor], prefix: str | None) -> dict[str, Tensor]:
     return state
 
 
-def _averaged(state: dict[str, Tensor], ema: Any, key: str, path: Path) -> dict[str, Tensor]:
+def _averaged(state: dict[str, Any], ema: Any, key: str, path: Path) -> dict[str, Any]:
     """Replace the parameters by a list of tensors in the order of ``parameters()``; buffers stay."""
-    if not isinstance(ema, list | tuple) or not all(isinstance(value, Tensor) for value in ema):
+    if not isinstance(ema, list | tuple) or not all(isinstance(value, Array) for value in ema):
         hint = f"; state it as 'key: {key}' instead" if _is_state_dict(ema) else ""
         raise CheckpointError(f"{path.name}: '{key}' is {_what(ema)}, expected a list of tensors{hint}")
     names = [name for name in state if not _BUFFER.search(name)]
@@ -219,12 +250,12 @@ def _averaged(state: dict[str, Tensor], ema: Any, key: str, path: Path) -> dict[
             f"{path.name}: '{key}' holds {len(ema)} tensors, but the network has {len(names)} parameters"
         )
     for name, value in zip(names, ema, strict=True):
-        if value.shape != state[name].shape:
+        shape = tuple(getattr(state[name], "shape", ()))
+        if tuple(value.shape) != shape:
             raise CheckpointError(
-                f"{path.name}: '{key}' has shape {tuple(value.shape)} where the parameter '{name}' has "
-                f"{tuple(state[name].shape)}"
+                f"{path.name}: '{key}' has shape {tuple(value.shape)} where the parameter '{name}' has {shape}"
             )
-    return state | {name: _plain(value, name, path) for name, value in zip(names, ema, strict=True)}
+    return state | dict(zip(names, ema, strict=True))
 
 
 def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
@@ -249,20 +280,27 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_state_dict(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
+    mapping = isinstance(value, Mapping) and bool(value)
+    return pickles.is_state_dict(value) or (mapping and all(isinstance(item, Tensor) for item in value.values()))
+
+
+def _is_network(value: Any) -> bool:
+    return _is_state_dict(value) or pickles.module_class(value) is not None
 
 
 def _keys(value: Any) -> str:
-    if not isinstance(value, Mapping):
+    inner = pickles.children(value)
+    if inner is None or isinstance(value, list | tuple):
         return _what(value)
-    names = [f"'{name}' ({_what(item)})" for name, item in list(value.items())[:12]]
-    return ", ".join(names) + (f" and {len(value) - 12} more" if len(value) > 12 else "") or "nothing"
+    names = [f"'{name}' ({_what(item)})" for name, item in list(inner.items())[:12]]
+    return ", ".join(names) + (f" and {len(inner) - 12} more" if len(inner) > 12 else "") or "nothing"
 
 
 def _suggestion(value: Any, parent: str | None = None) -> str:
-    if not isinstance(value, Mapping):
-        return ""
-    fitting = [f"{parent}.{name}" if parent else str(name) for name, item in value.items() if _is_state_dict(item)]
+    """The keys that fit, averaged weights first: they are what people publish pictures of."""
+    inner = pickles.children(value) or {}
+    fitting = [f"{parent}.{name}" if parent else str(name) for name, item in inner.items() if _is_network(item)]
+    fitting.sort(key=lambda name: "ema" not in name)
     if not fitting:
         return ""
     others = f" (or one of {', '.join(fitting[1:6])})" if len(fitting) > 1 else ""
@@ -270,8 +308,12 @@ def _suggestion(value: Any, parent: str | None = None) -> str:
 
 
 def _what(value: Any) -> str:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | Array):
         return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, pickles.Inert):
+        return f"an object of {value.name}"
+    if isinstance(value, pickles.Name):
+        return f"the name {value}"
     if isinstance(value, Mapping | list | tuple):
         return f"{'a mapping' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
     return "nothing" if value is None else f"a {type(value).__name__}"

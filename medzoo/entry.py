@@ -80,12 +80,16 @@ class Output(Record):
 
 
 class Attribute(Record):
-    """One numeric attribute that a model is conditioned on, for example an age offset in years."""
+    """One numeric attribute that a model is conditioned on, for example an age offset in years.
+
+    ``default`` is taken where the caller gives none; null where the caller has to, or the family draws it.
+    """
 
     name: str
     low: float | None
     high: float | None
     unit: str | None
+    default: float | None = None
 
 
 class Condition(Record):
@@ -96,6 +100,9 @@ class Condition(Record):
         classes: names in the order of their indices, for kind ``class``.
         inputs: names of the images expected, for kinds ``mask``, ``image`` and ``images``.
         channels: channels of each input image; null where unknown or not an image.
+        size: (height, width) that input images are brought to; null for as they are.
+        window: (low, high) in the units of the input files that become black and white; null for the full range.
+        range: (low, high) that black and white become for the network.
         attributes: numbers that go in, alone (kind ``attributes``) or beside images.
         required: false when the model also runs without it.
         about: one sentence on what the condition means and where it comes from.
@@ -105,6 +112,9 @@ class Condition(Record):
     classes: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     channels: int | None = None
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    window: tuple[float, float] | None = None
+    range: tuple[float, float] = (-1.0, 1.0)
     attributes: tuple[Attribute, ...] | None = None
     required: bool = True
     about: str | None = None
@@ -114,6 +124,9 @@ class Condition(Record):
         field = {"class": "classes", "attributes": "attributes", "text": None}.get(self.kind, "inputs")
         if field is not None and not getattr(self, field):
             raise ValueError(f"a condition of kind '{self.kind}' needs {field}")
+        for name, pair in (("window", self.window), ("range", self.range)):
+            if pair is not None and pair[0] >= pair[1]:
+                raise ValueError(f"{name} needs low < high, found {list(pair)}")
         return self
 
 
@@ -126,19 +139,26 @@ class Sampling(Record):
             sample alone: train mode with a batch of one); null where the network has no batch norm or nobody knows.
         truncation: default truncation psi; null where it does not apply.
         steps: default number of sampler steps; null where it does not apply.
+        noise: injected noise, ``const`` (the maps stored with the weights), ``random`` (drawn for each sample) or
+            ``none``; null where it does not apply.
     """
 
     latent: Literal["normal", "uniform"] | None
     norm_stats: Literal["running", "sample"] | None = None
     truncation: float | None = None
     steps: int | None = None
+    noise: Literal["const", "random", "none"] | None = None
 
 
 class Source(Record):
-    """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself."""
+    """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself.
+
+    ``part`` names the file where a model needs several: the family gets all parts as one state dict, ``part.key``.
+    """
 
     sha256: Sha256 | None
     size: Annotated[int, Field(gt=0)] | None = None
+    part: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]+$")] | None = None
 
 
 class PackageSource(Source):
@@ -190,14 +210,15 @@ class Checkpoint(Record):
     """How the file of weights is laid out.
 
     Attributes:
-        container: ``safetensors``, ``torch`` (``torch.save`` of a state dict or of mappings around one) or
-            ``unknown`` where nobody could look inside yet.
+        container: ``safetensors``, ``torch`` (``torch.save`` of a state dict or of mappings around one), ``pickle``
+            (modules, lists and numbers, read without running what is inside) or ``unknown`` where nobody could look
+            inside yet.
         key: path of mapping keys to the state dict, dots between them; null when the file is the state dict.
         strip_prefix: prefix to take off every key. Keys without it are dropped if any key has it.
         ema: path to a list of tensors that replace the parameters, in the order of ``parameters()``; null for none.
     """
 
-    container: Literal["safetensors", "torch", "unknown"]
+    container: Literal["safetensors", "torch", "pickle", "unknown"]
     key: str | None
     strip_prefix: str | None
     ema: str | None = None
@@ -271,6 +292,12 @@ class Entry(Record):
     verified: tuple[Verified, ...]
     notes: str | None
 
+    @model_validator(mode="after")
+    def _parts_or_none(self) -> Entry:
+        if None in self.parts and len(self.parts) > 1:
+            raise ValueError("weights: either every source has a part or none has")
+        return self
+
     @property
     def revision(self) -> str:
         """Twelve hex digits over everything in the entry that decides a pixel.
@@ -280,8 +307,15 @@ class Entry(Record):
         """
         decides = self.model_dump(mode="json", include={"family", "config", "sampling", "output", "checkpoint"})
         decides["weights"] = sorted({source.sha256 or "" for source in self.weights})
+        if self.condition is not None:
+            decides["condition"] = self.condition.model_dump(mode="json", exclude={"about", "required"})
         text = json.dumps(decides, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """Names of the files that the weights consist of, in order; ``(None,)`` for a single one."""
+        return tuple(dict.fromkeys(source.part for source in self.weights)) or (None,)
 
     @property
     def number(self) -> str:

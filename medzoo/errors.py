@@ -12,6 +12,7 @@
     |   |-- ConditionError     the condition does not fit what the entry declares
     |   `-- DeviceError        the device does not exist, or its memory is too small
     |-- SavingError            samples could not be written
+    |-- ImageFileError         an image file could not be read
     |-- DatasetError           reference images could not be read
     `-- TrainingError          a training run cannot start or go on
 
@@ -76,6 +77,10 @@ class DeviceError(GenerationError):
 
 class SavingError(MedzooError):
     """Samples could not be written."""
+
+
+class ImageFileError(MedzooError):
+    """An image file could not be read."""
 
 
 class DatasetError(MedzooError):

@@ -1,20 +1,24 @@
 """What a file is, told by its content and never by its suffix.
 
 Downloads that went wrong are saved under the right name: an HTML page instead of a model, the pointer of
-a large-file store, an archive cut short. Both the downloader and the checkpoint reader ask here, so that
-both say the same thing. Standard library only, a few hundred bytes read.
+a large-file store, an archive cut short. The downloader, the checkpoint reader and the reader of images ask here, so
+that all say the same thing. Standard library only, a few hundred bytes read.
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
 Kind = Literal[
     "safetensors", "torch", "torch-legacy", "torchscript", "pickle", "zip", "tar",
     "html", "lfs-pointer", "text", "empty", "broken-zip", "unknown",
+    "png", "jpeg", "tiff", "dicom", "nifti", "npy",
 ]  # fmt: skip
+
+IMAGES: tuple[Kind, ...] = ("png", "jpeg", "tiff", "dicom", "nifti", "npy")
 
 # The first pickle of a torch file written before 1.6 is this number, protocol 2.
 _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -24,7 +28,7 @@ _WORDS: dict[Kind, str] = {
     "torch": "a torch file",
     "torch-legacy": "a torch file of the form used before torch 1.6",
     "torchscript": "a TorchScript program, which would have to be run",
-    "pickle": "a bare Python pickle, which would have to be run",
+    "pickle": "a bare Python pickle",
     "zip": "a zip archive, not a checkpoint inside one",
     "tar": "a tar archive",
     "html": "a web page (HTML or XML), not a checkpoint",
@@ -33,7 +37,20 @@ _WORDS: dict[Kind, str] = {
     "empty": "empty",
     "broken-zip": "a zip or torch file that is cut short or damaged",
     "unknown": "of no known kind",
+    "png": "a PNG image",
+    "jpeg": "a JPEG image",
+    "tiff": "a TIFF image",
+    "dicom": "a DICOM file",
+    "nifti": "a NIfTI image",
+    "npy": "a NumPy array",
 }
+_IMAGE_STARTS: tuple[tuple[bytes, Kind], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"\x93NUMPY", "npy"),
+)
 
 
 def guess(path: Path) -> Kind:
@@ -46,6 +63,9 @@ def guess(path: Path) -> Kind:
         head = file.read(512)
     if not head:
         return "empty"
+    image = _kind_of_image(_gunzipped(head) if head.startswith(b"\x1f\x8b") else head)
+    if image is not None:
+        return image
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     if head.startswith(_TORCH_LEGACY):
@@ -67,6 +87,22 @@ def describe(kind: Kind) -> str:
 def is_page(kind: Kind) -> bool:
     """Whether a server sent words where a checkpoint was expected."""
     return kind in ("html", "lfs-pointer", "text", "empty")
+
+
+def _kind_of_image(head: bytes) -> Kind | None:
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
+        return "nifti"
+    return next((kind for start, kind in _IMAGE_STARTS if head.startswith(start)), None)
+
+
+def _gunzipped(head: bytes) -> bytes:
+    """The first bytes inside a gzip file of which ``head`` is the beginning; empty for a broken one."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, 512)
+    except zlib.error:
+        return b""
 
 
 def _kind_of_zip(path: Path) -> Kind:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from medzoo.cli.table import table
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
+    from medzoo.inspection import Contents
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -52,10 +54,18 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID|FILE")
 @json_option
 def info(model_id: str, as_json: bool) -> None:
-    """All that is known of one model; ID may be its number, a unique part of it, or hf://organisation/repository."""
+    """All that is known of one model; ID may be its number, a unique part of it, or hf://organisation/repository.
+
+    Of a FILE of weights (.pkl, .pth, .pt, .safetensors, ...): what is in it, without running any of it.
+    """
+    from medzoo import inspection
+
+    if inspection.is_file(model_id):
+        _show_file(inspection.look(Path(model_id).expanduser()), as_json)
+        return
     from medzoo.cli.page import page
     from medzoo.zoo import find
 
@@ -79,6 +89,12 @@ def rank(metric: str, as_json: bool) -> None:
     click.echo(table([result.metric, "ID", "ORIGIN", "PROTOCOL"], rows))
     note = f"{result.metric}: {result.better} is better; {len(result.without)} models without it are not listed"
     click.echo(note, err=True)
+
+
+def _show_file(contents: Contents, as_json: bool) -> None:
+    from medzoo.cli import filepage
+
+    click.echo(_json(asdict(contents)) if as_json else filepage.page(contents))
 
 
 def _show(sheets: Sequence[Sheet], as_json: bool) -> None:
