@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch.utils.data import StackDataset
+
+    from medzoo.formats import Bits, Format
 
 OUTLINE = (0, 255, 0)  # of masks drawn on images
 
@@ -37,6 +39,7 @@ class Samples:
         indices: int64 [n], the number of each sample: with model, revision and seed it decides the sample.
         seed: seed of the run; None for images that no model made.
         condition: in words what each sample was conditioned on, n of them; None without a condition.
+        names: names of the input files of an image-conditioned model, n of them, which files of samples keep.
         model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
 
     Raises ValueError when an array has another type, shape or range than stated here.
@@ -48,6 +51,7 @@ class Samples:
     labels: NDArray[np.int64] | None = None
     seed: int | None = None
     condition: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
     model_id: str | None = None
     revision: str | None = None
     weights_sha256: str | None = None
@@ -66,7 +70,7 @@ class Samples:
                 raise ValueError(f"masks hold 0 and 1, found {self.masks.max()}")
         if self.labels is not None:
             _check("labels", self.labels, np.int64, (1,))
-        for name in ("indices", "masks", "labels", "condition"):
+        for name in ("indices", "masks", "labels", "condition", "names"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
@@ -96,6 +100,7 @@ class Samples:
             masks=part(self.masks),
             labels=part(self.labels),
             condition=None if self.condition is None else tuple(self.condition[i] for i in at),
+            names=None if self.names is None else tuple(self.names[i] for i in at),
         )
 
     def __add__(self, other: Samples) -> Samples:
@@ -122,9 +127,10 @@ class Samples:
                 if any(value is not None for value in values):
                     raise ValueError(f"cannot concatenate samples with and without {name}")
                 return None
-            return np.concatenate(values) if name != "condition" else tuple(word for value in values for word in value)
+            return np.concatenate(values) if name in arrays else tuple(word for value in values for word in value)
 
-        names = ("images", "indices", "masks", "labels", "condition")
+        arrays = ("images", "indices", "masks", "labels")
+        names = (*arrays, "condition", "names")
         return replace(first, **{name: joined(name) for name in names})
 
     def uint8(self) -> NDArray[np.uint8]:
@@ -143,15 +149,27 @@ class Samples:
         return Image.fromarray(_picture(self[i].uint8()[0]))
 
     def save(
-        self, folder: str | Path, *, format: Literal["png", "npy", "npz"] = "png", overwrite: bool = False
+        self,
+        folder: str | Path,
+        *,
+        format: Format = "png",
+        bits: Bits = 8,
+        spacing: tuple[float, ...] | None = None,
+        overwrite: bool = False,
     ) -> Path:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.saving``.
 
-        Raises SavingError when the folder is not empty (unless ``overwrite``) or cannot be written.
+        Args:
+            format: png, npy, npz, dicom, nifti or webdataset.
+            bits: 8 or 16 a stored pixel.
+            spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, where known.
+
+        Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
+        not fit in the format.
         """
         from medzoo import saving  # the one import that goes up: a method is where people look for it
 
-        return saving.save(self, folder, format=format, overwrite=overwrite)
+        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, overwrite=overwrite)
 
     def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
         """All samples on one sheet, row by row.

@@ -80,9 +80,9 @@ def test_png_pixels_masks_and_words(tmp_path: Path) -> None:
     assert told["synthetic"] is True and told["index"] == 11 and told["seed"] == 7 and told["revision"] == "0" * 12
     lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     assert lines[1] == {
-        "file": "00000011.png", "mask_file": "00000011_mask.png", "index": 11, "seed": 7, "condition": "malignant",
-        "label": 1, "model_id": "99001_TINY", "revision": "0" * 12, "weights_sha256": "f" * 64,
-        "medzoo": __version__, "synthetic": True,
+        "file": "00000011.png", "mask_file": "00000011_mask.png", "index": 11, "input": None, "seed": 7,
+        "condition": "malignant", "label": 1, "model_id": "99001_TINY", "revision": "0" * 12,
+        "weights_sha256": "f" * 64, "medzoo": __version__, "synthetic": True,
         "sha256": hashlib.sha256((folder / "00000011.png").read_bytes()).hexdigest(),
         "mask_sha256": hashlib.sha256((folder / "00000011_mask.png").read_bytes()).hexdigest(),
     }  # fmt: skip
@@ -243,7 +243,7 @@ def in_child(action: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def killed_at(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def killed_at(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run = RUN) -> Callable[[], None]:
     """Writes the run, and is killed at the given step of those that touch the disk."""
 
     def action() -> None:
@@ -261,7 +261,7 @@ def killed_at(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 
         for name in ("fsync", "replace", "fstat"):
             monkeypatch.setattr(os, name, deadly(name))
-        write(folder, resume=True)
+        write(folder, run=run, resume=True)
 
     return action
 

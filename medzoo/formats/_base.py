@@ -1,0 +1,121 @@
+"""What all formats share: the run, where a sample comes from, its name, and its pixels as whole numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo import __version__
+from medzoo.errors import SavingError
+from medzoo.samples import Samples
+
+Format = Literal["png", "npy", "npz", "dicom", "nifti", "webdataset"]
+Bits = Literal[8, 16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides the bytes of a run, beside the version of medzoo. ``n`` does not: a run may be made longer.
+
+    ``bits`` are those of pixels stored as whole numbers. ``spacing`` is the size of a pixel (height, width) or voxel
+    (depth, height, width) in millimetres, None where unknown.
+    """
+
+    model_id: str | None
+    revision: str | None
+    weights_sha256: str | None
+    seed: int | None
+    start: int
+    condition: str | None
+    precision: str
+    batch_size: int
+    format: Format
+    bits: Bits = 8
+    spacing: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The files of one sample, each (what follows the name of the sample, content)."""
+
+    image: tuple[str, bytes]
+    mask: tuple[str, bytes] | None = None
+    others: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def files(self) -> tuple[tuple[str, bytes], ...]:
+        """All of them, the image first and the mask second."""
+        return (self.image, *(() if self.mask is None else (self.mask,)), *self.others)
+
+
+def origin(samples: Samples, i: int) -> dict[str, Any]:
+    """Where a sample comes from, as its manifest line and its files say it."""
+    return {
+        "index": int(samples.indices[i]),
+        "input": None if samples.names is None else samples.names[i],
+        "seed": samples.seed,
+        "condition": None if samples.condition is None else samples.condition[i],
+        "label": None if samples.labels is None else int(samples.labels[i]),
+        "model_id": samples.model_id,
+        "revision": samples.revision,
+        "weights_sha256": samples.weights_sha256,
+        "medzoo": __version__,
+        "synthetic": samples.model_id is not None,
+    }
+
+
+def stem(record: dict[str, Any]) -> str:
+    """Name of the files of a sample: its index, and the name of its input in letters that every system takes."""
+    index = f"{record['index']:08d}"
+    if record["input"] is None:
+        return index
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", record["input"])[:64].strip("-")
+    return f"{index}_{name}" if name else index
+
+
+def made_by(record: dict[str, Any]) -> str:
+    """The sentence that says it is synthetic; empty for images that no model made."""
+    if not record["synthetic"]:
+        return ""
+    made = f"Synthetic image made by {record['model_id']}"
+    shows = "; shows no patient" if record["input"] is None else " from an image that was given to it"
+    return f"{made}{shows}. Not for clinical use."
+
+
+def png_words(record: dict[str, Any]) -> dict[str, str]:
+    """Text chunks of a PNG."""
+    made = made_by(record)
+    return {
+        **({"Description": made} if made else {}),
+        "Software": f"medzoo {record['medzoo']}",
+        "medzoo": json.dumps(record),
+    }
+
+
+def whole_numbers(image: NDArray[np.float32], bits: Bits) -> NDArray[Any]:
+    """[0, 1] -> uint8 or uint16, floor(most x + 1/2) with most = 255 or 65535, so that halves go up."""
+    scaled = image * np.float32(2**bits - 1)
+    scaled += np.float32(0.5)
+    return scaled.astype(f"uint{bits}")  # truncates
+
+
+def check_picture(run: Run, name: str, shape: tuple[int, ...], masks: int) -> None:
+    """Raises SavingError unless it is grey or RGB with at most one mask, and grey where 16 bits are asked for."""
+    if shape[0] not in (1, 3) or masks > 1:
+        raise SavingError(
+            f"{name} holds images of 1 or 3 channels and one mask, the samples are {list(shape)} with {masks} masks; "
+            "take --format npz or nifti"
+        )
+    if run.bits == 16 and shape[0] != 1:
+        raise SavingError(f"{name} holds 16 bits for grey images, the samples are RGB; leave out --bits 16")
+
+
+def check_floats(run: Run, name: str) -> None:
+    """Raises SavingError where 16 bits are asked for."""
+    if run.bits == 16:
+        raise SavingError(f"{name} holds 32-bit floats, which have more than 16 bits; leave out --bits 16")
