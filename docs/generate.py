@@ -1,4 +1,5 @@
-"""Write the pages that the program itself knows best: cli.md and models/*.md, one for each registry entry.
+"""Write the pages that the program itself knows best: cli.md, models/*.md for the registry entries, and
+architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
@@ -7,6 +8,7 @@ Sphinx does it before every build (conf.py); git ignores the files.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -19,7 +21,7 @@ from medzoo import catalog
 from medzoo.cli import main
 from medzoo.cli.page import sections
 from medzoo.entry import Entry
-from medzoo.families import known_families
+from medzoo.families import builtin_families, get_family, known_families
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
@@ -34,9 +36,14 @@ def write(folder: Path) -> None:
     pages = {folder / "cli.md": cli_page(), folder / "models" / "index.md": index_page(folder, found)}
     for model_id, each in located.items():
         pages[folder / "models" / f"{model_id}.md"] = model_page(folder, each)
-    (folder / "models").mkdir(exist_ok=True)
-    for old in set((folder / "models").glob("*.md")) - set(pages):
-        old.unlink()
+    pages[folder / "architectures" / "index.md"] = architectures_page()
+    for family in builtin_families():
+        entries = [each.entry for each in found if each.entry.family == family]
+        pages[folder / "architectures" / f"{family}.md"] = architecture_page(family, entries)
+    for made in ("models", "architectures"):
+        (folder / made).mkdir(exist_ok=True)
+        for old in set((folder / made).glob("*.md")) - set(pages):
+            old.unlink()
     for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
             path.write_text(text, encoding="utf-8")
@@ -69,8 +76,10 @@ def index_page(folder: Path, found: Sequence[catalog.Located]) -> str:
     lines = ["# Models", "", NOTICE, ""]
     lines += [line for entry in running for line in _pictures(folder, entry)]
     lines += ["## Those that run", "", *_table(running), ""]
-    lines += ["## Those whose family is not built yet", "", "Described, with links and licences. They do not run.", ""]
-    lines += [*_table(others), "", "```{toctree}", ":hidden:", ""]
+    if others:
+        lines += ["## Those whose family is not built yet", "", "Described, with links and licences. They do not run."]
+        lines += ["", *_table(others), ""]
+    lines += ["```{toctree}", ":hidden:", ""]
     lines += [each.entry.model_id for each in found]
     return "\n".join([*lines, "```", ""])
 
@@ -99,6 +108,33 @@ def model_page(folder: Path, located: catalog.Located) -> str:
         python, command = dict(sections(entry))["Use"]
         lines += ["**Use**", "", "```python", python, "```", "", "```console", f"$ {command}", "```", ""]
     return "\n".join(lines)
+
+
+def architectures_page() -> str:
+    lines = ["# Architectures", "", "The families that run, each one file of `medzoo/families`.", ""]
+    lines += [f"- [{family}]({family}.md): {_escaped(_about(family)[0])}" for family in builtin_families()]
+    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *builtin_families(), "```", ""])
+
+
+def architecture_page(family: str, entries: Sequence[Entry]) -> str:
+    """What the docstrings of a family say, and the models of it."""
+    generator = get_family(family)
+    lines = [f"# {family}", "", *(line for text in _about(family) for line in (_escaped(text), ""))]
+    lines += ["**Makes**", "", _escaped(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
+    lines += ["**Configuration**", "", "```text", inspect.getdoc(generator.Config) or "", "```", ""]
+    lines += ["What the weights tell may be null in an entry; a file on its own runs too:", ""]
+    lines += ["```python", f'medzoo.load(family="{family}", weights="weights.pt")', "```", ""]
+    lines += ["**Models**", "", *(f"- [{entry.model_id}](../models/{entry.model_id}.md)" for entry in entries)]
+    return "\n".join([*lines, "" if entries else "None in the registry yet.", ""])
+
+
+def _about(family: str) -> list[str]:
+    """The paragraphs of the docstring of a family's module."""
+    return _unwrapped(inspect.getdoc(inspect.getmodule(get_family(family))) or "")
+
+
+def _unwrapped(text: str) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
 def _pictures(folder: Path, entry: Entry) -> list[str]:

@@ -184,7 +184,7 @@ def model_files() -> dict[str, tuple[Path, Path]]:
     files: dict[str, tuple[Path, Path]] = {}
     for registry in folders():
         models = registry / "models"
-        for path in (models if models.is_dir() else registry).glob("*.yaml"):
+        for path in (models if models.is_dir() else registry).glob("*.y*ml"):  # .yaml and .yml
             if path.stem in files:
                 raise RegistryError(
                     f"two files define {path.stem}: {files[path.stem][0]} and {path}; "

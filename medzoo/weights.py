@@ -13,9 +13,10 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from medzoo import cachedir, lockfile
 from medzoo.entry import Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
@@ -23,6 +24,7 @@ from medzoo.errors import CheckpointError, DownloadError, IntegrityError, Weight
 from medzoo.sources import Progress
 from medzoo.sources.verify import verify
 
+T = TypeVar("T")
 Convert = Callable[[Path, Entry, Path], None]
 """Reads the original as the entry describes it and writes it to the given path as safetensors."""
 
@@ -39,11 +41,13 @@ class Weights:
         path: a safetensors file: in the medzoo cache, or the file that came along if it is one already.
         sha256: hash of the original checkpoint file.
         source: where that file came from, in words.
+        part: which of the entry's files it is; None where there is but one.
     """
 
     path: Path
     sha256: str
     source: str
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,12 @@ def fetch(
     yaml_path: Path | None = None,
     offline: bool | None = None,
     progress: Progress | None = None,
+    part: str | None = None,
 ) -> Weights:
     """The weights of an entry: from this disk if they are there, else from the first source that gives them.
 
     Args:
+        part: which of ``entry.parts``; each is obtained by a call of its own.
         base: registry folder that ``file`` of a package source is relative to; None if there is none.
             A path on this machine is refused when neither ``base`` nor ``yaml_path`` is given: such an entry comes
             from the Hub, and has no say about files here.
@@ -80,18 +86,19 @@ def fetch(
         CheckpointError: what came cannot be read as the entry describes it.
         WeightsError: the entry states no source.
     """
-    if not entry.weights:
+    sources = [source for source in entry.weights if source.part == part]
+    if not sources:
         raise WeightsError(f"{entry.model_id}: the entry states no source of weights; add one under 'weights'")
     offline = _network_is_off() if offline is None else offline
     failures: dict[str, WeightsError] = {}
-    for source in entry.weights:
+    for source in sources:
         try:
             if (found := _on_disk(source, entry, base, yaml_path, convert)) is not None:
                 _warn(entry, failures)
                 return found
         except WeightsError as error:
             failures[_name(source)] = error
-    for source in entry.weights:
+    for source in sources:
         if not isinstance(source, HubSource | HttpSource):
             continue
         try:
@@ -100,23 +107,41 @@ def fetch(
             return found
         except WeightsError as error:
             failures[_name(source)] = error
-    raise _failure(entry, failures, offline)
+    of_the_hub = base is None and yaml_path is None  # has no id that another command would know
+    raise _failure(
+        entry, failures, offline, "try again" if of_the_hub else f"type `medzoo cache warm {entry.model_id}`"
+    )
 
 
 def is_available_offline(entry: Entry, base: Path | None, yaml_path: Path | None = None) -> bool:
-    """Whether ``fetch`` needs no network: some source is a file here, or is in the cache already. Cheap."""
-    for source in entry.weights:
+    """Whether ``fetch`` needs no network: of every part some source is a file here, or is in the cache. Cheap."""
+
+    def here(source: Source) -> bool:
         try:
             if isinstance(source, PackageSource | LocalSource):
-                here = _resolve(source, base, yaml_path).is_file()
-            else:
-                expected = source.sha256 or lockfile.recorded(entry.model_id, _name(source))
-                here = expected is not None and cachedir.find(entry.model_id, expected, _layout(entry)) is not None
+                return _resolve(source, base, yaml_path).is_file()
+            expected = source.sha256 or lockfile.recorded(entry.model_id, _name(source))
+            return expected is not None and cachedir.find(entry.model_id, expected, _layout(entry)) is not None
         except (WeightsError, OSError):
-            continue
-        if here:
-            return True
-    return False
+            return False
+
+    present = {source.part for source in entry.weights if here(source)}
+    return bool(present) and present == set(entry.parts)
+
+
+def joined(parts: Mapping[str | None, Mapping[str, T]]) -> dict[str, T]:
+    """The state dicts of all parts as one, ``part.key``; that of the only file as it is."""
+    if set(parts) == {None}:
+        return dict(parts[None])
+    return {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
+
+
+def joint_sha256(hashes: Mapping[str | None, str]) -> str:
+    """One hash for all parts of a model; that of the file itself where there is but one."""
+    if set(hashes) == {None}:
+        return hashes[None]
+    lines = "".join(f"{part} {sha256}\n" for part, sha256 in sorted(hashes.items(), key=str))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def fetch_text(repo: str, revision: str | None, filename: str, *, offline: bool | None = None) -> HubText:
@@ -146,7 +171,7 @@ def _on_disk(
     """The weights of a source without any network, None if that cannot be."""
     if isinstance(source, HubSource | HttpSource):
         stored = _cached(source, entry)
-        return None if stored is None else Weights(stored.path, stored.source_sha256, stored.source)
+        return None if stored is None else Weights(stored.path, stored.source_sha256, stored.source, source.part)
     assert isinstance(source, PackageSource | LocalSource)
     path = _resolve(source, base, yaml_path)
     try:
@@ -156,12 +181,12 @@ def _on_disk(
     except OSError as error:
         raise DownloadError(f"{path} cannot be read ({error.strerror})") from error
     if _is_ready(entry):
-        return Weights(path, sha256, _name(source))
+        return Weights(path, sha256, _name(source), source.part)
     stored = _intact(entry, sha256)
     if stored is None:
         with cachedir.locked(entry.model_id):
             stored = _intact(entry, sha256) or _convert(path, sha256, source, entry, convert)
-    return Weights(stored.path, sha256, _name(source))
+    return Weights(stored.path, sha256, _name(source), source.part)
 
 
 def _cached(source: Source, entry: Entry) -> cachedir.Stored | None:
@@ -182,7 +207,7 @@ def _download(
     with cachedir.locked(entry.model_id) as folder:
         # Another process may have done it while this one waited for the lock.
         if (stored := _cached(source, entry)) is not None:
-            return Weights(stored.path, stored.source_sha256, stored.source)
+            return Weights(stored.path, stored.source_sha256, stored.source, source.part)
         expected = source.sha256 or lockfile.recorded(entry.model_id, name)
         if isinstance(source, HubSource):
             original = _from_hub(source, expected, offline, progress)
@@ -200,11 +225,28 @@ def _download(
                     "be the same. Please report it, so that the entry can state it.",
                     entry.model_id, name, sha256, lockfile.path(),
                 )  # fmt: skip
-        finally:
-            if isinstance(source, HttpSource):
-                for path in folder.glob(f"{_key(source)}*"):
-                    path.unlink(missing_ok=True)
-    return Weights(stored.path, sha256, name)
+        except BaseException:
+            _forget(source, folder)
+            raise
+        if not _needed_again(source, entry):
+            _forget(source, folder)
+    return Weights(stored.path, sha256, name, source.part)
+
+
+def _needed_again(source: Source, entry: Entry) -> bool:
+    """Whether the archive holds another part of the model that has not been taken out yet."""
+    return isinstance(source, HttpSource) and any(
+        isinstance(other, HttpSource)
+        and (other.url == source.url and other.part != source.part)
+        and _cached(other, entry) is None
+        for other in entry.weights
+    )
+
+
+def _forget(source: Source, folder: Path) -> None:
+    if isinstance(source, HttpSource):
+        for path in folder.glob(f"{_key(source)}*"):
+            path.unlink(missing_ok=True)
 
 
 def _from_hub(source: HubSource, expected: str | None, offline: bool, progress: Progress | None) -> Path:
@@ -336,13 +378,13 @@ def _warn(entry: Entry, failures: dict[str, WeightsError]) -> None:
             _log.warning("%s: %s was not used: %s", entry.model_id, name, error)
 
 
-def _failure(entry: Entry, failures: dict[str, WeightsError], offline: bool) -> WeightsError:
+def _failure(entry: Entry, failures: dict[str, WeightsError], offline: bool, then: str) -> WeightsError:
     """One error for all that was tried: the gravest kind, every reason, what to do."""
     kinds = (IntegrityError, CheckpointError, DownloadError, WeightsError)
     kind = next(kind for kind in kinds if any(isinstance(error, kind) for error in failures.values()))
     reasons = [f"\n  {name}: {error}" for name, error in failures.items()]
     advice = ""
     if any(isinstance(source, HubSource | HttpSource) for source in entry.weights) and kind is DownloadError:
-        advice = f"\nOnce the reason is gone, `medzoo cache warm {entry.model_id}` fetches them"
+        advice = f"\nOnce the reason is gone, {then}"
         advice += "; the network is switched off (HF_HUB_OFFLINE)." if offline else "; behind a proxy, set HTTPS_PROXY."
     return kind(f"{entry.model_id}: no weights could be obtained." + "".join(reasons) + advice)

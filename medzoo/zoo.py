@@ -6,11 +6,13 @@ Id -> entry (catalog, or a Hub repository) -> weights on this disk -> family -> 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo import catalog, weights
+from medzoo import catalog
+from medzoo import weights as weights_module
 from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import RegistryError, UnknownModelError
@@ -70,14 +72,36 @@ def stream(
 
 
 def load(
-    model_id: str | int, *, fused: bool = True, device: str | None = None, precision: str = "float32"
+    model_id: str | int | None = None,
+    *,
+    family: str | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
+    override: Mapping[str, Any] | None = None,
+    fused: bool = True,
+    device: str | None = None,
+    precision: str = "float32",
 ) -> Generator:
     """A model, ready to run: ``generate``, ``stream``, ``latents`` and ``decode``.
 
     Args:
+        family, weights: instead of an id, a family and a file of weights on this machine (several: a mapping of
+            files by part); what the entry would state is told from the file.
+        override: fields of the entry in another way for this run, such as ``{"sampling": {"truncation": 0.5}}``.
         fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
+
+    Raises MedzooError, as ``generate`` does.
     """
-    return _build(_ready(model_id, device, precision), fused, device, precision)
+    from medzoo import local
+
+    if model_id is None and family is not None and weights is not None:
+        return local.load(family, weights, override or {}, fused=fused, device=device, precision=precision)
+    if model_id is None or family is not None or weights is not None:
+        raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
+    ready = _ready(model_id, device, precision)
+    if override:
+        found = replace(ready.found, entry=local.overridden(ready.found.entry, override))
+        ready = replace(ready, found=found)
+    return _build(ready, fused, device, precision)
 
 
 def info(model_id: str | int) -> Entry:
@@ -88,8 +112,8 @@ def info(model_id: str | int) -> Entry:
     return find(model_id).entry
 
 
-def fetch_weights(model_id: str | int) -> Weights:
-    """Make sure that the weights of a model are on this disk, without running it."""
+def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
+    """Make sure that the weights of a model are on this disk, without running it; one for each of its parts."""
     return _fetch(find(model_id))
 
 
@@ -105,7 +129,7 @@ class _Ready:
     """All that a Generator is made of: the entry, its weights on this disk, its family."""
 
     found: Located
-    obtained: Weights
+    obtained: tuple[Weights, ...]
     family: type[Generator]
 
 
@@ -129,7 +153,7 @@ def _hub_entry(address: str) -> Entry:
     if match is None:
         raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
     repo = match["repo"]
-    found = weights.fetch_text(repo, match["revision"], HUB_FILE)
+    found = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
     entry = catalog.parse(found.text, f"hf://{repo}@{found.commit[:12]}/{HUB_FILE}")
 
     # A file cannot state the commit that it becomes part of: weights beside it belong to the same one.
@@ -140,10 +164,13 @@ def _hub_entry(address: str) -> Entry:
     return entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
 
 
-def _fetch(found: Located) -> Weights:
+def _fetch(found: Located) -> tuple[Weights, ...]:
     from medzoo import checkpoints
 
-    return weights.fetch(found.entry, base=found.registry, convert=checkpoints.convert, yaml_path=found.path)
+    where = {"base": found.registry, "yaml_path": found.path}
+    return tuple(
+        weights_module.fetch(found.entry, **where, convert=checkpoints.convert, part=part) for part in found.entry.parts
+    )
 
 
 def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:
@@ -166,11 +193,12 @@ def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:
 def _build(ready: _Ready, fused: bool, device: str | None, precision: str) -> Generator:
     from medzoo import checkpoints
 
+    states = {one.part: checkpoints.load_safetensors(one.path) for one in ready.obtained}
     return ready.family(
         ready.found.entry,
-        checkpoints.load_safetensors(ready.obtained.path),
+        weights_module.joined(states),
         fused=fused,
         device=device,
         precision=precision,
-        weights_sha256=ready.obtained.sha256,
+        weights_sha256=weights_module.joint_sha256({one.part: one.sha256 for one in ready.obtained}),
     )

@@ -117,19 +117,22 @@ def random_state(fields: dict[str, Any], seed: int = 0) -> dict[str, Any]:
     generator = object.__new__(family)  # weights are needed to make a whole one
     generator.config = family.Config.model_validate(fields["config"])
     torch.manual_seed(seed)
-    state = {}
-    for key, tensor in generator.build().state_dict().items():
+    state, empty = {}, generator.build().state_dict()
+    spectral = [key.removesuffix("_u") for key in empty if key.endswith("_u")]
+    for key, tensor in empty.items():
         noise = torch.randn(tensor.shape)
         if not tensor.is_floating_point():
             state[key] = torch.zeros_like(tensor)
         elif key.endswith("running_var"):
             state[key] = 0.5 + noise.abs()
+        elif key.endswith("_orig") and key.removesuffix("_orig") not in spectral:
+            state[key] = noise  # equalised learning rate: the network scales it
         elif tensor.dim() > 1:
             state[key] = noise / (tensor[0].numel() ** 0.5)
         else:
             state[key] = 0.1 * noise + (key.endswith("weight") and tensor.numel() > 1)
-    for key in [key for key in state if key.endswith("_orig")]:
-        _set_singular_vectors(state, key.removesuffix("_orig"))
+    for name in spectral:
+        _set_singular_vectors(state, name)
     return state
 
 

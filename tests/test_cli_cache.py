@@ -105,9 +105,9 @@ def test_clear_what_is_not_there(filled: Path) -> None:
 def test_warm_fetches_each(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def fetch_weights(model_id: str) -> weights.Weights:
+    def fetch_weights(model_id: str) -> tuple[weights.Weights, ...]:
         asked.append(model_id)
-        return weights.Weights(Path("/cache/x.safetensors"), SHA256, "hub a/b@main/c")
+        return (weights.Weights(Path("/cache/x.safetensors"), SHA256, "hub a/b@main/c"),)
 
     zoo = types.ModuleType("medzoo.zoo")
     zoo.fetch_weights = fetch_weights  # type: ignore[attr-defined]

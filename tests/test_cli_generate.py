@@ -92,6 +92,8 @@ def test_a_class_for_all_samples(add_model: AddModel, tmp_path: Path) -> None:
         (["99001_TINNY"], "no model has the id '99001_TINNY'; the closest are 99001_TINY"),
         (["99001", "--device", "tpu"], "unknown device 'tpu'; this machine has: cpu"),
         (["99001", "--class", "left"], "99001_TINY takes no condition, found 'left'"),
+        (["99001", "--bits", "12"], "'12' is not one of '8', '16'"),
+        (["99001", "--bits", "16", "--format", "npz"], "NPZ holds 32-bit floats, which have more than 16 bits"),
         (["99001", "--resume", "--overwrite"], "--resume and --overwrite contradict each other"),
         (["99001", "--start", str(2**63)], "start must lie between 0 and"),
     ],
@@ -181,3 +183,35 @@ def test_killed_stopped_and_resumed_gives_the_bytes_of_an_undisturbed_run(add_mo
 
     assert medzoo(model_id, "-n", 400, "--out", out, "--resume", "--quiet").exit_code == 0
     assert content(out) == content(tmp_path / "calm")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("format", "n"), [("dicom", 80), ("webdataset", 300)])
+def test_killed_and_resumed_in_other_formats(add_model: AddModel, tmp_path: Path, format: str, n: int) -> None:
+    model_id, out = add_model(**masked()), tmp_path / "out"
+    options = ["-n", n, "--batch-size", 8, "--quiet", "--format", format]
+    assert medzoo(model_id, *options, "--out", tmp_path / "calm").exit_code == 0
+    process = start(model_id, out, "--format", format, "-n", str(n))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < len((out / "manifest.jsonl").read_bytes().splitlines()) < n
+    assert medzoo(model_id, *options, "--out", out, "--resume").exit_code == 0
+    assert content(out) == content(tmp_path / "calm")
+
+
+def test_spacing_and_bits_reach_the_files(add_model: AddModel, tmp_path: Path) -> None:
+    import nibabel
+    import pydicom
+
+    output = {"type": "image", "size": [8, 8], "channels": 1, "masks": 0, "range": [0.0, 1.0], "spacing": [0.7, 0.5]}
+    model_id = add_model(output=output)
+    for format in ("dicom", "nifti"):
+        result = medzoo(model_id, "-n", 1, "--out", tmp_path / format, "--format", format, "--bits", 16)
+        assert result.exit_code == 0, result.output
+    data = pydicom.dcmread(tmp_path / "dicom" / "00000000.dcm")
+    assert data.PixelSpacing == [0.7, 0.5] and data.BitsStored == 16
+    image = nibabel.load(tmp_path / "nifti" / "00000000.nii.gz")
+    assert isinstance(image, nibabel.Nifti1Image) and np.allclose(image.header.get_zooms(), (0.5, 0.7, 1))
+    result = medzoo(model_id, "-n", 1, "--out", tmp_path / "nifti", "--format", "nifti", "--resume")
+    assert result.exit_code == 2 and "bits was 16, now 8" in result.stderr

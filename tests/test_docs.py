@@ -51,7 +51,6 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
     for fact in (*facts, "FID 63.99 (lower is better): ImageNet features, 1000 images", "HyperKvasir"):
         assert fact in page, fact
     assert "not built yet" not in page
-    assert "not built yet" in plain((html / "models" / "00003_CYCLEGAN_MMG_DENSITY_FULL.html").read_text())
 
 
 def test_every_command_is_described(html: Path) -> None:
@@ -88,7 +87,7 @@ class TestText:
         assert named <= MODELS
 
     def test_links_lead_somewhere(self, text: Path) -> None:
-        generated = {"docs/cli.md", "docs/models/index.md"}
+        generated = {"docs/cli.md", "docs/models/index.md", "docs/architectures/index.md"}
         for target in re.findall(r"\]\(([^)#]+)", text.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 path = (text.parent / target).resolve()

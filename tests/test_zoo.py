@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants  # noqa: F401  (reads the environment once: before a test changes it)
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from medzoo import weights, zoo
 from medzoo.cli import main
@@ -27,6 +29,7 @@ from medzoo.errors import (
     MedzooError,
     RegistryError,
     UnknownModelError,
+    WeightsError,
 )
 from tests.conftest import entry_fields, masked, random_state
 
@@ -140,7 +143,7 @@ def test_changed_weights_are_refused(add_model: AddModel, tmp_path: Path) -> Non
 
 
 def test_fetch_weights_gives_the_file(add_model: AddModel) -> None:
-    found = zoo.fetch_weights(add_model())
+    (found,) = zoo.fetch_weights(add_model())
     assert set(load_file(found.path)) == set(random_state(entry_fields()))
 
 
@@ -232,3 +235,63 @@ def test_a_stream_of_many_samples_takes_the_memory_of_a_few(add_model: AddModel)
 def test_importing_the_zoo_does_not_import_torch() -> None:
     code = "import sys, medzoo.zoo; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_model_of_several_files(tmp_path: Path, add_model: AddModel) -> None:
+    """Each part is obtained and converted by itself; the family gets one state dict."""
+    state = random_state(entry_fields())
+    whole = zoo.load(add_model(state)).generate(2)
+    registry = tmp_path / "registry"
+    parts = {"linear": {k: v for k, v in state.items() if k.startswith("linear.")}}
+    parts["conv"] = {k: v for k, v in state.items() if k not in parts["linear"]}
+    for part, tensors in parts.items():
+        save_file({key.removeprefix(f"{part}."): value for key, value in tensors.items()}, registry / f"{part}.st")
+    fields = entry_fields(model_id="99002_PARTS")
+    fields["weights"] = [
+        {"kind": "local", "path": f"{part}.st", "sha256": None, "part": part} for part in ("linear", "conv")
+    ]
+    (registry / "99002_PARTS.yaml").write_text(json.dumps(fields))
+    found = zoo.fetch_weights("99002_PARTS")
+    assert [one.part for one in found] == ["linear", "conv"]
+    samples = zoo.load("99002_PARTS").generate(2)
+    np.testing.assert_array_equal(samples.images, whole.images)
+    assert samples.weights_sha256 == weights.joint_sha256({one.part: one.sha256 for one in found})
+    del fields["weights"][0]["part"]
+    (registry / "99002_PARTS.yaml").write_text(json.dumps(fields))
+    with pytest.raises(RegistryError, match="either every source has a part or none has"):
+        zoo.load("99002_PARTS")
+
+
+def test_fields_of_an_entry_in_another_way(add_model: AddModel) -> None:
+    model_id = add_model()
+    ranged = zoo.load(model_id, override={"output": {"range": [-3.0, 4.0]}}).generate(1)
+    plain = zoo.load(model_id).generate(1)
+    assert ranged.revision != plain.revision
+    np.testing.assert_allclose(ranged.images, (plain.images + 3) / 7, atol=1e-6)
+    with pytest.raises(RegistryError, match=f"{model_id}: override: output: range needs low < high"):
+        zoo.load(model_id, override={"output": {"range": [4.0, -3.0]}})
+    with pytest.raises(RegistryError, match="takes the id of a model, or family= and weights="):
+        zoo.load(model_id, family="fastgan")
+
+
+@pytest.mark.parametrize("layout", ["bare", "nested", "prefixed", "safetensors"])
+def test_a_bare_file_is_a_model(tmp_path: Path, layout: str) -> None:
+    """The state dict is found, the configuration told by its shapes."""
+    fields = entry_fields(family="fastgan", config={"ngf": 8, "nz": 8, "nc": 4, "im_size": 128})
+    state = random_state(fields)
+    path = tmp_path / "weights.bin"
+    if layout == "safetensors":
+        save_file(state, path)
+    else:
+        other = {"discriminator.weight": torch.zeros(3, 3)}
+        made = {"prefixed": {f"net.{k}": v for k, v in state.items()} | other, "bare": state}.get(layout)
+        torch.save(made or {"d": other, "g": state, "step": 3}, path)
+    override = {"output": {"masks": 1}}
+    generator = zoo.load(family="fastgan", weights=path, override=override, device="cpu")
+    samples = generator.generate(2)
+    assert samples.images.shape == (2, 3, 128, 128) and samples.masks is not None
+    assert samples.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(CheckpointError, match=r"weights.bin: nothing in it is a generator of family 'monai_gan'"):
+        zoo.load(family="monai_gan", weights=path)
+    with pytest.raises(WeightsError, match="there is no file .*gone.pt"):
+        zoo.load(family="fastgan", weights=tmp_path / "gone.pt")

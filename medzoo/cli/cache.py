@@ -73,8 +73,8 @@ def warm(model_ids: tuple[str, ...]) -> None:
     from medzoo.zoo import fetch_weights
 
     for model_id in model_ids:
-        weights = fetch_weights(model_id)
-        click.echo(f"{model_id}: {weights.path} (from {weights.source})")
+        for weights in fetch_weights(model_id):
+            click.echo(f"{model_id}: {weights.path} (from {weights.source})")
 
 
 def _known(stated: str) -> str:

@@ -16,62 +16,79 @@ import click
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
     from medzoo.samples import Samples
-    from medzoo.saving import Writer
+    from medzoo.saving import Run, Writer
 
 GRID, GRID_SAMPLES, GRID_SIDE = "grid.png", 100, 128
+FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medzoo.formats, which needs NumPy
 
 
 @click.command()
 @click.argument("model_id")
 @click.option(
-    "-n", "--number", "n", type=click.IntRange(min=0), default=10, show_default=True, help="How many samples."
+    "-n",
+    "--number",
+    "n",
+    type=click.IntRange(min=0),
+    help="How many samples.  [default: 10, or one for each input image]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: samples/MODEL_ID]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first sample.")
-@click.option("--condition", "--class", "condition", help="Class by name or index, for a conditional model.")
+@click.option(
+    "--condition",
+    "--class",
+    "conditions",
+    multiple=True,
+    metavar="WHAT",
+    help="Class by name or index; file or folder of input images; NAME=VALUE for one of several. May be repeated.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
 )
-@click.option("--format", type=click.Choice(["png", "npy", "npz"]), default="png", show_default=True)
+@click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True)
+@click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of a stored pixel.")
 @click.option("--grid", is_flag=True, help=f"Also write {GRID}, a sheet of the first {GRID_SAMPLES}.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
-def generate(model_id: str, n: int, out: Path | None, **options: Any) -> None:
+def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> None:
     """Generate samples of MODEL_ID: images, masks if it makes any, and manifest.jsonl.
 
     Sample i is the same whatever the number, batch size or start. Synthetic images, not for clinical use.
     """
     from medzoo import saving
 
-    resume, overwrite, condition = options["resume"], options["overwrite"], options["condition"]
+    resume, overwrite = options["resume"], options["overwrite"]
     if out is not None:
         saving.check_folder(out, resume=resume, overwrite=overwrite)  # before anything slow
     from medzoo import zoo
 
     generator = zoo.load(model_id, device=options["device"], precision=options["precision"])
     out = out or Path("samples") / generator.entry.model_id
+    options["condition"] = condition = _condition(generator, options["conditions"])
+    n = n if n is not None else generator.count_inputs(condition) or 10
     batch_size = options["batch_size"] or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size()
-    _check(generator, n, batch_size, options)
     run = saving.Run(
         model_id=generator.entry.model_id,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=options["seed"],
         start=options["start"],
-        condition=condition,
+        condition="; ".join(options["conditions"]) or None,
         precision=generator.precision,
         batch_size=batch_size,
         format=options["format"],
+        bits=8 if options["bits"] == "8" else 16,
+        spacing=generator.entry.output.spacing,
     )
+    _check(generator, n, run, condition)
     began = time.perf_counter()
     with _ctrl_c() as stopped, saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer:
         quiet = options["quiet"] or options["as_json"]
-        head, made, left = _write(generator, writer, n, quiet=quiet, stopped=stopped)
+        head, made, left = _write(generator, writer, n, condition, quiet=quiet, stopped=stopped)
     seconds = time.perf_counter() - began
     if made < left:
         click.echo(
@@ -84,6 +101,36 @@ def generate(model_id: str, n: int, out: Path | None, **options: Any) -> None:
     _report(out, sheet, run, writer.written, made, seconds, options["as_json"])
 
 
+def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
+    """The words of ``--condition`` -> what ``Generator.generate`` takes."""
+    declared = generator.accepts
+    names = {*(declared.inputs or ()), *(one.name for one in declared.attributes or ())} if declared else set()
+    named: dict[str, Any] = {}
+    plain: list[str] = []
+    for word in stated:
+        name, is_named, value = word.partition("=")
+        if is_named and name in names:
+            named[name] = _value(value)
+        else:
+            plain.append(word)
+    if named and plain and declared is not None and len(declared.inputs or ()) == 1:
+        named[(declared.inputs or ("",))[0]], plain = plain, []
+    if named and plain:
+        raise click.UsageError(f"--condition {plain[0]}: give every part a name: {', '.join(sorted(names))}")
+    if declared is not None and declared.kind == "attributes" and plain:
+        return [_value(word) for word in plain] if len(plain) > 1 else _value(plain[0])
+    return named or (plain[0] if len(plain) == 1 else plain or None)
+
+
+def _value(text: str) -> Any:
+    """A number, several with commas between them, or the text itself: a file or a folder."""
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        return text
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def _recorded_batch_size(out: Path) -> int | None:
     """Batch size of the run in a folder: the same batches give the same bytes."""
     from medzoo import saving
@@ -92,14 +139,14 @@ def _recorded_batch_size(out: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _check(generator: Generator, n: int, batch_size: int, options: dict[str, Any]) -> None:
+def _check(generator: Generator, n: int, run: Run, condition: Any) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     from medzoo import saving
 
-    generator.stream(n, options["condition"], seed=options["seed"], start=options["start"], batch_size=batch_size)
+    generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
     output = generator.entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-    saving.check_format(options["format"], (output.channels, *size), output.masks)
+    saving.check_format(run, (output.channels, *size), output.masks)
 
 
 @contextmanager
@@ -120,7 +167,7 @@ def _ctrl_c() -> Iterator[list[bool]]:
 
 
 def _write(
-    generator: Generator, writer: Writer, n: int, *, quiet: bool, stopped: list[bool]
+    generator: Generator, writer: Writer, n: int, condition: Any, *, quiet: bool, stopped: list[bool]
 ) -> tuple[list[Samples], int, int]:
     """Make and write what is missing; gives the first samples, for the sheet, how many were made, and had to be."""
     from tqdm import tqdm
@@ -133,7 +180,7 @@ def _write(
     with tqdm(total=n, initial=n - left, unit="image", disable=quiet, mininterval=pace, dynamic_ncols=True) as bar:
         for part in ranges:
             batches = generator.stream(
-                len(part), run.condition, seed=run.seed or 0, start=part.start, batch_size=run.batch_size
+                len(part), condition, seed=run.seed or 0, start=part.start, batch_size=run.batch_size
             )
             for samples in batches:
                 writer.put(samples)

@@ -17,10 +17,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from medzoo.entry import Entry, Record
-from medzoo.errors import CheckpointError, DeviceError, EntryError, GenerationError
+from medzoo.entry import Condition, Entry, Record
+from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError
 from medzoo.families import _device
-from medzoo.families._condition import Conditions, resolve_condition
+from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
 from medzoo.samples import Samples
 
@@ -51,6 +51,10 @@ class Generator:
     Network: ClassVar[type[nn.Module]]
     # Regular expressions of state-dict keys that may be missing or left over.
     tolerates: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
+    # Whether channels lie innermost in the memory of a fused network, which changes the last digits of sums.
+    channels_last: ClassVar[bool] = True
+    # Whether the family draws attributes (NaN in ``Given``) that neither the caller nor the entry gives.
+    draws_attributes: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -64,24 +68,40 @@ class Generator:
     ) -> None:
         self.entry, self.fused, self.precision, self.weights_sha256 = entry, fused, precision, weights_sha256
         self.device, self.dtype = self.check(device, precision)
-        self.config: Any = self._config()
+        self.config: Any = self.configure(entry, state)
+        self.accepts = self._condition()
         network = self._loaded(state).float().eval().requires_grad_(False)
         self.network = self.prepare(network, fused).to(self.device, self.dtype)
-        if fused and all(weight.dim() < 5 for weight in self.network.parameters()):
+        if fused and self.channels_last and all(weight.dim() < 5 for weight in self.network.parameters()):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     # What a family writes or may override.
 
     @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Shape of one latent. Raises GenerationError for a family that draws none."""
-        raise GenerationError(f"{self.entry.model_id}: family '{self.entry.family}' has no latents")
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """Shape of one latent; None for a family that draws none."""
+        return None
 
-    def sample_batch(self, noise: Noise, condition: Tensor | None) -> Tensor:
+    @classmethod
+    def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Fields of the config that names and shapes of a state dict tell; what the entry states goes before them."""
+        return {}
+
+    @classmethod
+    def output(cls, config: Any) -> tuple[int, tuple[int, ...] | None]:
+        """(channels, size) of what ``sample_batch`` gives; the size None where it follows the input image."""
+        raise NotImplementedError
+
+    @classmethod
+    def condition(cls, config: Any) -> dict[str, Any] | None:
+        """Fields of the condition that a network of this config takes; None for none."""
+        return None
+
+    def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         """The raw network output [B, channels + masks, (D,) H, W] for B = ``len(noise)``.
 
         ``self.latent(noise)`` gives the latents, ``noise.normal(shape)`` and ``noise.uniform(shape)`` the next draw to
-        inject; all have a row a sample. ``condition`` holds the class of each sample, int64 [B], if the entry has one.
+        inject; all have a row a sample, as has everything in ``given``.
         """
         raise NotImplementedError
 
@@ -102,8 +122,25 @@ class Generator:
             raise GenerationError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
         return _device.find(device), PRECISIONS[precision]
 
+    @classmethod
+    def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
+        """The config that entry and state dict tell together. Raises EntryError."""
+        stated = {name: value for name, value in entry.config.items() if value is not None}
+        try:
+            return cls.Config.model_validate(cls.infer(state) | stated)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, ('config', *e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            ]
+            raise EntryError(
+                f"{entry.model_id}: 'config' does not fit family '{entry.family}': " + "; ".join(problems)
+            ) from None
+
     def latent(self, noise: Noise) -> Tensor:
         """The latents of a batch [B, *latent_shape], drawn as the entry's ``sampling.latent`` says."""
+        if self.latent_shape is None:
+            raise GenerationError(f"{self.entry.model_id}: family '{self.entry.family}' has no latents")
         distribution: Distribution = self.entry.sampling.latent or "normal"
         return noise.latent(self.latent_shape, distribution)
 
@@ -112,26 +149,31 @@ class Generator:
         known = [_whole("index", index, INDICES) for index in indices]
         return self.latent(Noise(_whole("seed", seed, SEEDS), known, self.device))
 
-    def decode(self, latents: Tensor, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
+    def decode(self, latents: Tensor | None = None, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
         """Raw network output [B, channels + masks, (D,) H, W] float32 for explicit latents [B, *latent_shape].
 
-        Differentiable with respect to the latents when ``fused=False``. Injected draws come from ``noise``; by
-        default those of seed 0 and indices 0 to B - 1, so ``decode(latents(range(B)))`` is what ``generate(B)`` shows.
+        Differentiable with respect to the latents (and the images of a ``Given``) when ``fused=False``.
+
+        Args:
+            latents: None draws those of ``noise``.
+            condition: as ``generate`` takes it, or a ``Given``: tensors as the network sees them.
+            noise: where injected draws come from; by default seed 0 and indices 0 to B - 1, so that
+                ``decode(latents(range(B)))`` is what ``generate(B)`` shows.
         """
-        if not isinstance(latents, Tensor):
-            raise GenerationError(
-                f"{self.entry.model_id}: latents must be a torch tensor, found {type(latents).__name__}"
-            )
-        if tuple(latents.shape[1:]) != self.latent_shape:
-            raise GenerationError(
-                f"{self.entry.model_id}: latents must be [n, {', '.join(map(str, self.latent_shape))}], "
-                f"found {list(latents.shape)}"
-            )
-        noise = Noise(0, range(len(latents))) if noise is None else noise
-        noise = noise.on(self.device, self.dtype).given(latents)
-        conditions = resolve_condition(self.entry, condition, len(latents))
+        given = condition.on(self.device, self.dtype) if isinstance(condition, Given) else None
+        if latents is not None:
+            self._check_latents(latents)
+        if noise is None:
+            count = len(latents) if latents is not None else len(given or ()) or self.count_inputs(condition) or 1
+            noise = Noise(0, range(count))
+        noise = noise.on(self.device, self.dtype)
+        if latents is not None:
+            noise = noise.given(latents)
+        if given is None:
+            conditions = self._resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
+            given = conditions.given(self.device, self.dtype)
         with _device.exact_convolutions(self.device):
-            return self.sample_batch(noise, conditions.tensor(self.device)).float()
+            return self.sample_batch(noise, given).float()
 
     def generate(
         self, n: int, condition: Any = None, *, seed: int = 0, start: int = 0, batch_size: int | None = None
@@ -139,7 +181,7 @@ class Generator:
         """Samples ``start`` to ``start + n - 1`` of a seed; the same whatever the batch size.
 
         Args:
-            condition: see ``docs/families.md``; one for all samples or one for each.
+            condition: see ``docs/conditions.md``; one for all samples or one for each, images in turn.
             batch_size: None lets memory decide.
 
         Raises GenerationError, ConditionError or DeviceError (not even one sample fits in memory).
@@ -154,7 +196,7 @@ class Generator:
         n, start = _whole("n", n, INDICES), _whole("start", start, INDICES)
         _whole("start + n", start + n, INDICES)
         seed = _whole("seed", seed, SEEDS)
-        conditions = resolve_condition(self.entry, condition, n)
+        conditions = self._resolve(condition, range(start, start + n))
         if batch_size is not None:
             _whole("batch_size", batch_size, INDICES, least=1)
         return self._batches(range(start, start + n), conditions, seed, batch_size or self.suggest_batch_size())
@@ -166,7 +208,37 @@ class Generator:
             return 8
         return _device.batch_size(self.device, (output.channels + output.masks) * math.prod(output.size))
 
+    def count_inputs(self, condition: Any) -> int | None:
+        """How many input images a condition holds; None for a model or a condition without any."""
+        return None if condition is None else count_inputs(self.entry, self.accepts, condition)
+
     # How it is done.
+
+    def _condition(self) -> Condition | None:
+        """What the entry declares, with the channels of its images, which the network knows best."""
+        declared = self.entry.condition
+        if declared is None or declared.channels is not None:
+            return declared
+        known = self.condition(self.config) or {}
+        return declared.model_copy(update={"channels": known.get("channels")})
+
+    def _resolve(self, condition: Any, indices: range) -> Conditions:
+        conditions = resolve_condition(self.entry, self.accepts, condition, indices)
+        rows = conditions.attributes
+        if rows is not None and not self.draws_attributes and np.isnan(rows).any():
+            missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
+            raise ConditionError(f"{self.entry.model_id} needs a number for {', '.join(missing)}")
+        return conditions
+
+    def _check_latents(self, latents: Any) -> None:
+        if not isinstance(latents, Tensor):
+            raise GenerationError(
+                f"{self.entry.model_id}: latents must be a torch tensor, found {type(latents).__name__}"
+            )
+        shape = self.latent_shape
+        if shape is None or tuple(latents.shape[1:]) != shape:
+            wanted = "None: it draws none" if shape is None else f"[n, {', '.join(map(str, shape))}]"
+            raise GenerationError(f"{self.entry.model_id}: latents must be {wanted}, found {list(latents.shape)}")
 
     def _batches(self, indices: range, conditions: Conditions, seed: int, size: int) -> Iterator[Samples]:
         done = 0
@@ -189,7 +261,7 @@ class Generator:
         try:
             with torch.inference_mode(), _device.exact_convolutions(self.device):
                 noise = Noise(seed, indices, self.device, self.dtype)
-                raw = self.sample_batch(noise, conditions.tensor(self.device))
+                raw = self.sample_batch(noise, conditions.given(self.device, self.dtype))
                 return self._finish(raw, indices, conditions, seed)
         except (RuntimeError, MemoryError) as error:
             if not _device.is_out_of_memory(error):
@@ -210,7 +282,8 @@ class Generator:
             images=images.contiguous().cpu().numpy(),
             masks=None if masks is None else masks.contiguous().cpu().numpy(),
             labels=conditions.labels,
-            condition=conditions.names,
+            condition=conditions.words,
+            names=conditions.names,
             indices=np.array(indices, dtype=np.int64),
             **self._origin(seed),
         )
@@ -236,12 +309,11 @@ class Generator:
     def _empty(self, seed: int) -> Samples:
         output = self.entry.output
         size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-        none = resolve_condition(self.entry, () if self.entry.condition else None, 0)
         return Samples(
             images=np.zeros((0, output.channels, *size), np.float32),
             masks=np.zeros((0, output.masks, *size), np.uint8) if output.masks else None,
-            labels=none.labels,
-            condition=none.names,
+            labels=np.zeros(0, np.int64) if self.entry.condition and self.entry.condition.kind == "class" else None,
+            condition=() if self.entry.condition else None,
             indices=np.zeros(0, np.int64),
             **self._origin(seed),
         )
@@ -251,18 +323,6 @@ class Generator:
         return {
             "seed": seed, "model_id": entry.model_id, "revision": entry.revision, "weights_sha256": self.weights_sha256
         }  # fmt: skip
-
-    def _config(self) -> FamilyConfig:
-        try:
-            return self.Config.model_validate(self.entry.config)
-        except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, ('config', *e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors()
-            ]
-            raise EntryError(
-                f"{self.entry.model_id}: 'config' does not fit family '{self.entry.family}': " + "; ".join(problems)
-            ) from None
 
     def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
         """The network with the tensors of ``state``, every key accounted for."""

@@ -2,80 +2,236 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from medzoo.entry import Entry
+from medzoo.entry import Condition, Entry
 from medzoo.errors import ConditionError
+from medzoo.families._inputs import Input, gather
+
+ONE_IMAGE = ("mask", "image")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a batch is conditioned on, ready for the network; None for what there is not.
+
+    Attributes:
+        labels: classes, int64 [B].
+        images: float [B, C, H, W] in the network's range, several inputs joined along the channels in the order of the
+            entry's ``condition.inputs``.
+        attributes: float32 [B, A] in the order of the entry's ``condition.attributes``; NaN where neither the caller
+            nor the entry gives a number.
+    """
+
+    labels: Tensor | None = None
+    images: Tensor | None = None
+    attributes: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Samples; 0 where nothing is given."""
+        return max((len(one) for one in (self.labels, self.images, self.attributes) if one is not None), default=0)
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> Given:
+        """The same for another device; images in another type."""
+        return Given(
+            None if self.labels is None else self.labels.to(device),
+            None if self.images is None else self.images.to(device, dtype),
+            None if self.attributes is None else self.attributes.to(device),
+        )
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of a run of samples.
+    """The conditions of a run of samples, each to be had when its batch comes.
 
     Attributes:
         labels: class indices int64 [n]; None without any. One class for all takes the memory of one.
         classes: the words for them.
+        inputs: input images; sample ``index`` gets the one at ``index % len(inputs)``.
+        attributes: float32 [1 or len(inputs) or n, A], in the same way.
+        names_of: names of the attributes.
+        indices: index of each sample.
     """
 
+    indices: range
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    attributes: NDArray[np.float32] | None = None
+    names_of: tuple[str, ...] = ()
 
     def __getitem__(self, part: slice) -> Conditions:
-        return self if self.labels is None else Conditions(self.labels[part].copy(), self.classes)
+        labels = None if self.labels is None else self.labels[part].copy()
+        return replace(self, indices=self.indices[part], labels=labels)
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """What each sample is conditioned on, in words; None for nothing."""
+        if self.labels is None and not self.inputs and self.attributes is None:
+            return None
+        return tuple(", ".join(self._words(k)) for k in range(len(self.indices)))
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The class of each sample in words."""
-        return None if self.labels is None else tuple(self.classes[i] for i in self.labels)
+        """Names of the input files, which the outputs keep; None where the inputs have none."""
+        if not self.inputs or any(one.name is None for one in self.inputs):
+            return None
+        return tuple(str(self._input(k).name) for k in range(len(self.indices)))
 
-    def tensor(self, device: torch.device) -> torch.Tensor | None:
-        """Class indices int64 [n] for the network."""
-        return None if self.labels is None else torch.from_numpy(self.labels.copy()).to(device)
+    def given(self, device: torch.device, dtype: torch.dtype) -> Given:
+        """The tensors for the network. Reads input files. Raises ConditionError or ImageFileError."""
+        return Given(
+            None if self.labels is None else torch.from_numpy(self.labels.copy()).to(device),
+            torch.from_numpy(self._images()).to(device, dtype) if self.inputs else None,
+            None if self.attributes is None else torch.from_numpy(self._rows(self.attributes)).to(device),
+        )
+
+    def _images(self) -> NDArray[np.float32]:
+        images = [self._input(k).read() for k in range(len(self.indices))]
+        for k, image in enumerate(images):
+            if image.shape != images[0].shape:
+                raise ConditionError(
+                    f"the input images differ: {self._input(0).words} is {_size(images[0])}, {self._input(k).words} is "
+                    f"{_size(image)} (channels x height x width); bring them to one size, or give them one by one"
+                )
+        return np.stack(images)
+
+    def _input(self, k: int) -> Input:
+        return self.inputs[self.indices[k] % len(self.inputs)]
+
+    def _rows(self, attributes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return attributes[np.array(self.indices) % len(attributes)]
+
+    def _words(self, k: int) -> list[str]:
+        words = [] if self.labels is None else [self.classes[self.labels[k]]]
+        words += [self._input(k).words] if self.inputs else []
+        if self.attributes is not None:
+            row = self.attributes[self.indices[k] % len(self.attributes)]
+            words += [f"{name}={value:g}" for name, value in zip(self.names_of, row, strict=True) if value == value]
+        return words
 
 
-def resolve_condition(entry: Entry, condition: Any, n: int) -> Conditions:
-    """Check a condition against the entry and spread it over ``n`` samples.
+def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, indices: range) -> Conditions:
+    """Check a condition against what a model declares and spread it over samples.
 
     Args:
-        condition: None, a class by name or index, or a sequence of ``n`` of them.
+        declared: the entry's condition, with the channels of its images filled in.
+        condition: None; a class by name or index, or one for each sample; images (see ``docs/conditions.md``); numbers;
+            or a mapping of images and numbers by name.
 
-    Raises ConditionError, which says what the model accepts.
+    Raises ConditionError, which says what the model accepts, or ImageFileError.
     """
-    declared = entry.condition
+    name = entry.model_id
     if declared is None:
         if condition is not None:
-            raise ConditionError(f"{entry.model_id} takes no condition, found {condition!r}; leave it out")
-        return Conditions()
-    if condition is None and not declared.required:
-        return Conditions()
-    if declared.kind != "class" or not declared.classes:
-        wanted = ", ".join(declared.inputs or ()) or declared.about or declared.kind
+            raise ConditionError(f"{name} takes no condition, found {condition!r}; leave it out")
+        return Conditions(indices)
+    if condition is None and declared.required:
+        raise ConditionError(f"{name} needs {accepted(declared)}")
+    if declared.kind == "class":
+        return Conditions(indices) if condition is None else _classes(name, declared, condition, indices)
+    if declared.kind == "text":
+        raise ConditionError(f"{name} is conditioned on text, which this version cannot give to a model yet")
+    numbers, images = _parted(declared, condition)
+    inputs = () if images is None else tuple(gather(name, declared, images))
+    if declared.kind != "attributes" and not inputs and declared.required:
+        raise ConditionError(f"{name} needs {accepted(declared)}")
+    attributes = declared.attributes or ()
+    rows = _numbers(name, declared, numbers, len(inputs) or len(indices)) if attributes else None
+    if rows is not None and not inputs:
+        rows = np.roll(rows, indices.start % len(rows), axis=0)  # the first row belongs to the first sample
+    return Conditions(indices, inputs=inputs, attributes=rows, names_of=tuple(one.name for one in attributes))
+
+
+def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> int | None:
+    """How many input images a condition holds; None for a model without any."""
+    return len(resolve_condition(entry, declared, condition, range(0)).inputs) or None
+
+
+def accepted(declared: Condition) -> str:
+    """In words, what a model is conditioned on."""
+    numbers = [_described(one.name, one.low, one.high, one.unit) for one in declared.attributes or ()]
+    if declared.kind == "class":
+        return "a class: " + _listed(declared.classes or ())
+    if declared.kind in ONE_IMAGE:
+        said = f"{'a mask' if declared.kind == 'mask' else 'an image'}, '{(declared.inputs or ('image',))[0]}'"
+        said += " (a file, a folder, an array in [0, 1] or Samples)"
+    elif declared.kind == "images":
+        said = f"the images {', '.join(declared.inputs or ())} (a mapping of files, folders or arrays by name)"
+    else:
+        return ("the number " if len(numbers) == 1 else "the numbers ") + ", ".join(numbers)
+    return said + (f", and the numbers {', '.join(numbers)}" if numbers else "")
+
+
+def _described(name: str, low: float | None, high: float | None, unit: str | None) -> str:
+    between = "" if low is None and high is None else f" from {low} to {high}"
+    return f"{name}{between}{f' ({unit})' if unit else ''}"
+
+
+def _parted(declared: Condition, condition: Any) -> tuple[dict[str, Any], Any]:
+    """A condition -> its numbers by name, and what is left: its images."""
+    names = [one.name for one in declared.attributes or ()]
+    if isinstance(condition, Mapping):
+        numbers = {name: condition[name] for name in names if name in condition}
+        images = {name: value for name, value in condition.items() if name not in numbers}
+        return numbers, images or None
+    if declared.kind != "attributes":
+        return {}, condition
+    if len(names) == 1:
+        return {names[0]: condition}, None
+    rows = np.asarray(condition) if isinstance(condition, Sequence | np.ndarray) else np.zeros(0)
+    if rows.dtype.kind not in "uif" or rows.ndim not in (1, 2) or rows.shape[-1] != len(names):
         raise ConditionError(
-            f"{entry.model_id} needs a condition of kind '{declared.kind}' ({wanted}), "
-            "which this version cannot give to a model yet; only classes work"
+            f"expected {accepted(declared)}, by name or {len(names)} in this order; found {condition!r}"
         )
-    classes = declared.classes
-    if condition is None:
-        raise ConditionError(f"{entry.model_id} needs a class: {_accepted(classes)}")
+    return {name: rows[..., k] for k, name in enumerate(names)}, None
+
+
+def _numbers(model_id: str, declared: Condition, stated: Mapping[str, Any], count: int) -> NDArray[np.float32]:
+    """Numbers by name -> rows [1 or count, A]."""
+    columns = []
+    for one in declared.attributes or ():
+        value = stated.get(one.name, np.nan if one.default is None else one.default)
+        column = np.atleast_1d(np.asarray(np.nan if value is None else value))
+        if column.dtype.kind not in "uif" or column.ndim != 1 or len(column) not in (1, count):
+            raise ConditionError(
+                f"{model_id}: {one.name} must be a number, or {count} of them (one for each sample or input image), "
+                f"found {value!r}"
+            )
+        low = -np.inf if one.low is None else one.low
+        high = np.inf if one.high is None else one.high
+        wrong = column[~np.isnan(column) & ((column < low) | (column > high))]
+        if len(wrong):
+            raise ConditionError(f"{model_id}: {_described(one.name, one.low, one.high, one.unit)}; found {wrong[0]:g}")
+        columns.append(column.astype(np.float32))
+    rows = max(map(len, columns))
+    return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
+
+
+def _classes(model_id: str, declared: Condition, condition: Any, indices: range) -> Conditions:
+    classes, n = declared.classes or (), len(indices)
+    if isinstance(condition, Mapping) and set(condition) == {"class"}:
+        condition = condition["class"]
     if isinstance(condition, str | int | np.integer):
-        label = np.int64(_class_index(entry.model_id, classes, condition))
-        return Conditions(np.broadcast_to(label, n), classes)  # a million take the memory of one
+        label = np.int64(_class_index(model_id, classes, condition))
+        return Conditions(indices, np.broadcast_to(label, n), classes)  # a million take the memory of one
     asked = list(condition) if isinstance(condition, Sequence | np.ndarray) else [condition]
     if len(asked) != n:
-        raise ConditionError(f"{entry.model_id}: {n} samples need {n} classes or one for all, found {len(asked)}")
+        raise ConditionError(f"{model_id}: {n} samples need {n} classes or one for all, found {len(asked)}")
     known: dict[Any, int] = {}
     for one in asked:  # a million samples of two classes are looked up twice
         if isinstance(one, str | int | np.integer) and one not in known:
-            known[one] = _class_index(entry.model_id, classes, one)
+            known[one] = _class_index(model_id, classes, one)
         elif not isinstance(one, str | int | np.integer):
-            raise ConditionError(f"{entry.model_id}: {one!r} is no class; it takes {_accepted(classes)}")
-    return Conditions(np.array([known[one] for one in asked], dtype=np.int64), classes)
+            raise ConditionError(f"{model_id}: {one!r} is no class; it takes {_listed(classes)}")
+    return Conditions(indices, np.array([known[one] for one in asked], dtype=np.int64), classes)
 
 
 def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:
@@ -88,8 +244,12 @@ def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:
             asked = int(asked)
     if isinstance(asked, int | np.integer) and not isinstance(asked, bool) and 0 <= asked < len(classes):
         return int(asked)
-    raise ConditionError(f"{model_id} has no class {asked!r}; it takes {_accepted(classes)}")
+    raise ConditionError(f"{model_id} has no class {asked!r}; it takes {_listed(classes)}")
 
 
-def _accepted(classes: tuple[str, ...]) -> str:
-    return ", ".join(f"{name} ({i})" for i, name in enumerate(classes))
+def _listed(classes: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} ({i})" for i, name in enumerate(classes[:20])) + (", ..." if len(classes) > 20 else "")
+
+
+def _size(image: NDArray[np.float32]) -> str:
+    return "x".join(map(str, image.shape))

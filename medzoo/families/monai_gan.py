@@ -6,13 +6,16 @@ the bundle ``mednist_gan`` applies it; plain torch, under the original state-dic
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.families._base import FamilyConfig, Generator
+from medzoo.families._condition import Given
 from medzoo.randomness import Noise
 
 Positive = Annotated[int, Field(ge=1)]
@@ -124,5 +127,24 @@ class MonaiGan(Generator):
     def latent_shape(self) -> tuple[int, ...]:
         return (self.config.latent,)
 
-    def sample_batch(self, noise: Noise, condition: Tensor | None) -> Tensor:
+    @classmethod
+    def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """All but the strides, taking the first map as square."""
+        linear = state.get("linear.weight")
+        ups = [state[key] for i in range(len(state)) if (key := f"conv.layer_{i}.0.conv.weight") in state]
+        if linear is None or linear.dim() != 2 or not ups:
+            return {}
+        side = math.isqrt(linear.shape[0] // ups[0].shape[0])
+        units = sum(key.startswith("conv.layer_0.1.conv.unit") and key.endswith("conv.weight") for key in state)
+        return {
+            "latent": linear.shape[1], "start_shape": (ups[0].shape[0], side, side),
+            "channels": tuple(up.shape[1] for up in ups), "num_res_units": units,
+        }  # fmt: skip
+
+    @classmethod
+    def output(cls, config: Any) -> tuple[int, tuple[int, ...]]:
+        factor = math.prod(config.strides)
+        return config.channels[-1], (config.start_shape[1] * factor, config.start_shape[2] * factor)
+
+    def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         return torch.sigmoid(self.network(self.latent(noise)))

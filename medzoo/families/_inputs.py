@@ -1,0 +1,175 @@
+"""Images that a model is conditioned on: files, folders, arrays or Samples -> arrays, read when a batch needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.entry import Condition
+from medzoo.errors import ConditionError
+from medzoo.samples import Samples
+
+Read = Callable[[], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input image: how to get it, what to call it, and the name that its output keeps (None for an array)."""
+
+    read: Read
+    words: str
+    name: str | None
+
+
+def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
+    """What a caller stated for all declared inputs -> one Input a sample, the inputs joined along the channels.
+
+    Args:
+        stated: for one declared input a file, a folder, an array, Samples, or a sequence of them; for several a
+            mapping of these by name, a folder with a folder for each, a sequence with one of each (one sample), or
+            arrays with the channels of all.
+
+    Raises ConditionError, ImageFileError.
+    """
+    names = declared.inputs or ("image",)
+    if len(names) == 1:
+        if isinstance(stated, Mapping):
+            stated = _only(model_id, stated, names[0])
+        return _list(model_id, declared, stated, declared.channels)
+    if isinstance(stated, str | Path):
+        stated = _subfolders(model_id, Path(stated), names)
+    elif isinstance(stated, list | tuple) and len(stated) == len(names) and not isinstance(stated[0], Mapping):
+        stated = dict(zip(names, stated, strict=True))
+    if not isinstance(stated, Mapping):
+        channels = None if declared.channels is None else declared.channels * len(names)
+        return _list(model_id, declared, stated, channels)
+    missing, unknown = [n for n in names if n not in stated], [n for n in stated if n not in names]
+    if missing or unknown:
+        raise ConditionError(
+            f"{model_id} takes the images {', '.join(names)}"
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+            + (f"; not known: {', '.join(map(str, unknown))}" if unknown else "")
+        )
+    lists = [_list(model_id, declared, stated[name], declared.channels) for name in names]
+    if len({len(one) for one in lists}) > 1:
+        counts = ", ".join(f"{name} {len(one)}" for name, one in zip(names, lists, strict=True))
+        raise ConditionError(f"{model_id} needs as many images of each input, found {counts}")
+    return [_joined(group) for group in zip(*lists, strict=True)]
+
+
+def _only(model_id: str, stated: Mapping[Any, Any], name: str) -> Any:
+    if set(stated) != {name} and set(stated) != {"image"} and set(stated) != {"mask"}:
+        raise ConditionError(f"{model_id} takes one image, '{name}'; found {', '.join(map(repr, stated))}")
+    return next(iter(stated.values()))
+
+
+def _subfolders(model_id: str, folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    found = {path.name.casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}
+    missing = [name for name in names if name.casefold() not in found]
+    if missing:
+        raise ConditionError(
+            f"{model_id} takes {len(names)} images a sample: {folder} must be a folder with the folders "
+            f"{', '.join(names)}; missing: {', '.join(missing)}"
+        )
+    return {name: found[name.casefold()] for name in names}
+
+
+def _joined(group: tuple[Input, ...]) -> Input:
+    def read() -> NDArray[np.float32]:
+        arrays = [one.read() for one in group]
+        if len({array.shape[1:] for array in arrays}) > 1:
+            sizes = ", ".join(f"{one.words} {a.shape[1]}x{a.shape[2]}" for one, a in zip(group, arrays, strict=True))
+            raise ConditionError(f"the images of one sample differ in size: {sizes}")
+        return np.concatenate(arrays)
+
+    return Input(read, " + ".join(one.words for one in group), group[0].name)
+
+
+def _list(model_id: str, declared: Condition, stated: Any, channels: int | None) -> list[Input]:
+    if isinstance(stated, Samples):
+        names = stated.names or (None,) * len(stated)
+        return [_array(model_id, declared, stated.images[i], channels, i, name) for i, name in enumerate(names)]
+    if isinstance(stated, str | Path):
+        from medzoo import imagefiles
+
+        path = Path(stated).expanduser()
+        files = imagefiles.list_images(path) if path.is_dir() else (path,)
+        if not files:
+            raise ConditionError(f"{model_id}: the folder {path} holds no images")
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise ConditionError(f"{model_id}: there is no file {missing[0]}")
+        return [_file(declared, file, channels) for file in files]
+    if isinstance(stated, list | tuple):
+        found = [one for item in stated for one in _list(model_id, declared, item, channels)]
+        if not found:
+            raise ConditionError(f"{model_id}: the list of images is empty")
+        return found
+    array = _numbers(stated)
+    if array is None or array.ndim not in (2, 3, 4):
+        raise ConditionError(
+            f"{model_id} takes a file, a folder, an array [n, C, H, W] or Samples, found {type(stated).__name__}"
+        )
+    if array.ndim < 4:
+        array = array[None, None] if array.ndim == 2 else array[None]
+    if not len(array):
+        raise ConditionError(f"{model_id}: the array of images is empty")
+    return [_array(model_id, declared, array[i], channels, i, None) for i in range(len(array))]
+
+
+def _numbers(stated: Any) -> NDArray[Any] | None:
+    if hasattr(stated, "detach"):
+        stated = stated.detach().cpu()
+    if not hasattr(stated, "__array__") and not hasattr(stated, "__array_interface__"):
+        return None
+    array = np.asarray(stated)
+    return array if array.dtype.kind in "buif" else None
+
+
+def _file(declared: Condition, path: Path, channels: int | None) -> Input:
+    def read() -> NDArray[np.float32]:
+        from medzoo import imagefiles
+
+        image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
+        return _in_range(declared, image)
+
+    return Input(read, path.name, path.name.partition(".")[0] or path.name)
+
+
+def _array(
+    model_id: str, declared: Condition, image: NDArray[Any], channels: int | None, i: int, name: str | None
+) -> Input:
+    words = name or f"input {i}"
+    if channels is not None and image.shape[0] != channels and image.shape[-1] == channels:
+        image = np.moveaxis(image, -1, 0)  # height, width, channels: what image libraries give
+    if channels is not None and image.shape[0] not in (channels, 1):
+        raise ConditionError(f"{model_id} takes images of {channels} channels, {words} has shape {list(image.shape)}")
+    if image.dtype.kind in "ui" and image.dtype != np.uint8:
+        raise ConditionError(f"{model_id}: {words} is {image.dtype}; give uint8, or floats in [0, 1]")
+
+    def read() -> NDArray[np.float32]:
+        scaled = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
+        if not (scaled.min() >= 0 and scaled.max() <= 1):
+            raise ConditionError(f"{model_id}: {words} must lie in [0, 1], found [{scaled.min()}, {scaled.max()}]")
+        if channels is not None and len(scaled) == 1:
+            scaled = np.repeat(scaled, channels, axis=0)
+        if declared.size is not None and scaled.shape[1:] != declared.size:
+            from medzoo import imagefiles
+
+            scaled = imagefiles.resize(scaled, declared.size)
+        return _in_range(declared, scaled)
+
+    return Input(read, words, name)
+
+
+def _in_range(declared: Condition, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[0, 1] -> the range of the network; masks are cut at half of their largest value first."""
+    if declared.kind == "mask" and image.max() > 0:
+        image = (image > image.max() / 2).astype(np.float32)
+    low, high = declared.range
+    return image * np.float32(high - low) + np.float32(low)

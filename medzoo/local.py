@@ -1,0 +1,132 @@
+"""A bare file of weights on this machine -> a Generator, without a registry entry.
+
+What an entry would state is told from the file: where the state dict lies in it, the configuration from the shapes,
+the output and the condition from the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from medzoo import cachedir, checkpoints, inspection
+from medzoo.entry import Checkpoint, Entry
+from medzoo.errors import CheckpointError, EntryError, WeightsError
+from medzoo.families import get_family
+from medzoo.families._base import Generator
+from medzoo.weights import joined, joint_sha256
+
+MODEL_ID = "00000_LOCAL"
+# Averaged weights first: they are what people publish pictures of.
+_AVERAGED = ("ema", "shadow", "running")
+
+
+def load(
+    family: str, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any], **options: Any
+) -> Generator:
+    """The model of a family in a file, or in several by part.
+
+    Args:
+        override: fields of the entry that the file does not tell, or tells wrong; ``{"checkpoint": {"key": "g"}}``
+            chooses among several state dicts.
+        options: those of Generator.
+
+    Raises WeightsError (no such file), CheckpointError (nothing in it fits the family), EntryError (``override``).
+    """
+    cls = get_family(family)
+    given = weights if isinstance(weights, Mapping) else {None: weights}
+    files = {part: Path(path).expanduser() for part, path in given.items()}
+    for path in files.values():
+        if not path.is_file():
+            raise WeightsError(f"there is no file {path}")
+    sha256 = joint_sha256({part: cachedir.sha256_of(path) for part, path in files.items()})
+    problems: dict[str, CheckpointError | EntryError] = {}
+    for checkpoint in _candidates(next(iter(files.values())), override.get("checkpoint")):
+        try:
+            state = joined({part: checkpoints.read(path, checkpoint) for part, path in files.items()})
+            told = _merged({"config": _arguments(cls, files, checkpoint)}, override)
+            return cls(entry_for(cls, family, state, told), state, weights_sha256=sha256, **options)
+        except (CheckpointError, EntryError) as error:
+            problems[_words(checkpoint)] = error
+    name = ", ".join(path.name for path in files.values())
+    told = "".join(f"\n  {words}: {error}" for words, error in problems.items())
+    raise CheckpointError(f"{name}: nothing in it is a generator of family '{family}'.{told}")
+
+
+def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], override: Mapping[str, Any]) -> Entry:
+    """What an entry would state of a network with these weights. Raises EntryError."""
+    stated = {name: value for name, value in override.items() if name != "checkpoint"}
+    stub = {
+        "model_id": MODEL_ID, "title": "A file on this machine", "family": family, "modality": "unknown",
+        "organ": None, "tags": (), "condition": None, "config": {}, "weights": (),
+        "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": (-1, 1), "spacing": None},
+        "sampling": {"latent": "normal", "norm_stats": None, "truncation": None, "steps": None},
+        "checkpoint": {"container": "unknown", "key": None, "strip_prefix": None},
+        "license": {"weights": None, "data": None},
+        "training_data": {"datasets": (), "images": None, "public": None},
+        "reported": (), "citation": None, "contact": None, "verified": (), "notes": None,
+    }  # fmt: skip
+    known = Entry.model_validate(stub)
+    config = cls.configure(overridden(known, {"config": stated.get("config", {})}), state)
+    channels, size = cls.output(config)
+    masks = int(stated.get("output", {}).get("masks", 0))
+    told = {"output": {"channels": channels - masks, "size": size, "type": "image+mask" if masks else "image"}}
+    return overridden(known, _merged(told | {"condition": cls.condition(config)}, stated))
+
+
+def overridden(entry: Entry, override: Mapping[str, Any]) -> Entry:
+    """An entry with some of its fields in another way. Raises EntryError."""
+    try:
+        return Entry.model_validate(_merged(entry.model_dump(), override))
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise EntryError(f"{entry.model_id}: override: " + "; ".join(problems)) from None
+
+
+def _candidates(path: Path, stated: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
+    """Where the state dict may lie, the likeliest first; only what is stated if anything is."""
+    nothing: dict[str, Any] = {"container": "pickle", "key": None, "strip_prefix": None}
+    if stated is not None:
+        yield Checkpoint.model_validate(nothing | dict(stated))
+        return
+    found = checkpoints.state_dicts(path)
+    for key in sorted(found, key=_rank):
+        for prefix in sorted({name.partition(".")[0] + "." for name in found[key]}, key=_rank):
+            if _rank(prefix) < len(_AVERAGED):
+                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
+        yield Checkpoint.model_validate(nothing | {"key": key})
+    for key, names in found.items():
+        for prefix in sorted({name.partition(".")[0] + "." for name in names}, key=_rank)[:6]:
+            if _rank(prefix) == len(_AVERAGED):
+                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
+
+
+def _arguments(cls: type[Generator], files: Mapping[str | None, Path], checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the class of a pickled network was made with, as far as it is part of the configuration."""
+    if set(files) != {None} or checkpoint.key is None:
+        return {}
+    parts = {part.key: part for part in inspection.look(files[None]).parts}
+    stated = parts[checkpoint.key].arguments if checkpoint.key in parts else None
+    return {name: value for name, value in (stated or {}).items() if name in cls.Config.model_fields}
+
+
+def _rank(name: str | None) -> int:
+    """How likely a name is that of averaged weights: 0 for the likeliest."""
+    return next((i for i, mark in enumerate(_AVERAGED) if mark in (name or "").casefold()), len(_AVERAGED))
+
+
+def _words(checkpoint: Checkpoint) -> str:
+    words = [f"key {checkpoint.key}" if checkpoint.key else "the whole file"]
+    return ", ".join(words + ([f"prefix {checkpoint.strip_prefix}"] if checkpoint.strip_prefix else []))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, mappings field by field."""
+    merged = dict(below)
+    for name, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if nested else value
+    return merged
