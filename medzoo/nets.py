@@ -182,13 +182,14 @@ def fold_upsampling(weight: Tensor) -> Tensor:
 
 
 def fold_differences(weight: Tensor) -> Tensor:
-    """Weight [out, in, 3, 3] of a convolution behind nearest x2 -> [3, 3, in, out] for ``upsample_by_differences``.
+    """Weight [out, in, 3, 3] of a convolution behind nearest x2 -> [9, in, out] for ``upsample_by_differences``.
 
     Along one axis the two outputs of pixel i are s x[i] - w0 d[i] and s x[i] + w2 d[i + 1], with the taps w0, w1, w2,
     their sum s, and the differences d[i] = x[i] - x[i - 1]: three products for two outputs. The same along the other.
     """
     kinds = weight.new_tensor([[-1, 0, 0], [1, 1, 1], [0, 0, 1]])  # -w0, s, w2
-    return torch.einsum("oikl,ak,bl->abio", weight, kinds, kinds)
+    # Three dimensions: of four, channels_last would take the matrices apart.
+    return torch.einsum("oikl,ak,bl->abio", weight, kinds, kinds).flatten(0, 1).contiguous()
 
 
 def upsample_by_differences(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -198,16 +199,16 @@ def upsample_by_differences(x: Tensor, weight: Tensor, bias: Tensor | None) -> T
     down = padded[:, 1:] - padded[:, :-1]  # [n, h + 1, w + 2, c]
     right = padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]  # [n, h, w + 1, c]
     both = down[:, :, 1:] - down[:, :, :-1]  # [n, h + 1, w + 1, c]
-    centre = padded[:, 1:-1, 1:-1].reshape(-1, c) @ weight[1, 1]
+    centre = padded[:, 1:-1, 1:-1].reshape(-1, c) @ weight[4]
     if bias is not None:
         centre += bias
-    columns = [right[:, :, b : b + w].reshape(-1, c) @ weight[1, 2 * b] for b in (0, 1)]
-    out = x.new_empty(n, h, 2, w, 2, weight.shape[3])
+    columns = [right[:, :, b : b + w].reshape(-1, c) @ weight[3 + 2 * b] for b in (0, 1)]
+    out = x.new_empty(n, h, 2, w, 2, weight.shape[2])
     for a in (0, 1):
-        row = torch.addmm(centre, down[:, a : a + h, 1:-1].reshape(-1, c), weight[2 * a, 1])
+        row = torch.addmm(centre, down[:, a : a + h, 1:-1].reshape(-1, c), weight[6 * a + 1])
         for b in (0, 1):
             corner = both[:, a : a + h, b : b + w].reshape(-1, c)
-            out[:, :, a, :, b] = (row + columns[b]).addmm_(corner, weight[2 * a, 2 * b]).view(n, h, w, -1)
+            out[:, :, a, :, b] = (row + columns[b]).addmm_(corner, weight[6 * a + 2 * b]).view(n, h, w, -1)
     return out.view(n, 2 * h, 2 * w, -1).permute(0, 3, 1, 2)
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medzoo.families.fastgan import Fused, Network, noise_shapes
+from medzoo.families import fastgan
+from medzoo.families._fastgan_stages import TileStage, TileUpStage
+from medzoo.families.fastgan import Fused, Network, noise_shapes, up_stage
 from medzoo.nets import (
     BatchNorm2d,
     SpectralConv2d,
@@ -48,6 +50,30 @@ def test_fused_equals_published(size: int, statistics: str, group: int, monkeypa
     plain, fused = net(latents, noise), Fused(net).to(memory_format=torch.channels_last)(latents, noise)
     assert plain.shape == (2, 2, size, size)
     torch.testing.assert_close(fused, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("statistics", ["running", "sample"])
+@pytest.mark.parametrize("piece", [1, 2**40], ids=["few tiles at a time", "all tiles"])
+@pytest.mark.parametrize("n", [1, 3])
+def test_maps_made_from_tiles(statistics: str, piece: int, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TILE_CHANNELS", "TILE_UP_CHANNELS"):
+        monkeypatch.setattr(fastgan, name, 1)
+    monkeypatch.setattr(TileStage, "PIECE_BYTES", piece)
+    monkeypatch.setattr(TileStage, "PIECE_TILES", 7)
+    net = network(128)
+    net.use_statistics(statistics)  # type: ignore[arg-type]
+    fused = Fused(net).to(memory_format=torch.channels_last)
+    assert {type(fused.ups[str(size)]) for size in (32, 64, 128)} == {TileUpStage}
+    assert {type(stage) for stage in fused.seconds.values()} == {TileStage}
+    torch.testing.assert_close(fused(*inputs(128, n)), net(*inputs(128, n)), atol=1e-4, rtol=1e-4)
+
+
+def test_no_tiles_where_they_are_not_worth_it() -> None:
+    """In low precision Winograd's sums would round too much; narrow and small maps gain nothing."""
+    assert up_stage(64, 128, tiles=True) is TileUpStage
+    assert TileUpStage not in {up_stage(64, 128, tiles=False), up_stage(64, 127, tiles=True), up_stage(16, 512, True)}
+    fused = Fused(network(128), tiles=False)
+    assert not any(isinstance(module, TileStage) for module in fused.modules())
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024])

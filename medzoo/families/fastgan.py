@@ -8,7 +8,9 @@ shorter) for small models.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,20 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.nets import (
-    GLU,
-    BatchNorm2d,
-    NormStats,
-    SpectralConv2d,
-    fold_differences,
-    fold_pixels,
-    fold_upsampling,
-    gate,
-    norm_gate,
-    reset_weights,
-    sample_norm_gate,
-    upsample_by_differences,
+from medzoo.families._condition import Given
+from medzoo.families._fastgan_stages import (
+    DifferenceUpStage,
+    FirstStage,
+    FusedExcitation,
+    Stage,
+    TileStage,
+    TileUpStage,
+    UpStage,
 )
+from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, norm_gate, reset_weights
 from medzoo.randomness import Noise
 
 # Channels at each resolution, in units of ngf.
@@ -37,7 +36,9 @@ WIDTHS: dict[int, float] = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 
 # Skip-layer excitation: the feature map at the value gates the one at the key.
 EXCITES = {64: 4, 128: 8, 256: 16, 512: 32}
 # Largest map that the fused network makes from differences; above, the sums cost more time than the products save.
-DIFFERENCES = 64
+# Where there are tiles, these are faster from 32 px and some input channels on.
+DIFFERENCES, DIFFERENCES_BEFORE_TILES = 64, 16
+TILE_CHANNELS, TILE_UP_CHANNELS = 64, 128
 # Blocks with a second convolution and two noise maps.
 NOISY = (8, 32, 128, 512)
 
@@ -64,15 +65,27 @@ class FastGAN(Generator):
     def latent_shape(self) -> tuple[int, ...]:
         return (self.config.nz,)
 
+    @classmethod
+    def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        first, last = state.get("init.init.0.weight_orig"), state.get("to_big.weight_orig")
+        sizes = [int(match[1]) for key in state if (match := re.match(r"feat_(\d+)\.", key))]
+        if first is None or last is None or not sizes:
+            return {}
+        return {"ngf": first.shape[1] // 32, "nz": first.shape[0], "nc": last.shape[0], "im_size": max(sizes)}
+
+    @classmethod
+    def output(cls, config: Any) -> tuple[int, tuple[int, ...]]:
+        return config.nc, (config.im_size, config.im_size)
+
     def build(self) -> nn.Module:
         return Network(**dict(self.config))
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
         network.use_statistics(self.entry.sampling.norm_stats or "running")
-        return Fused(network) if fused else network
+        return Fused(network, tiles=self.device.type == "cpu" and self.dtype == torch.float32) if fused else network
 
-    def sample_batch(self, noise: Noise, condition: Tensor | None) -> Tensor:
+    def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         shapes = noise_shapes(self.config.im_size)
         return self.network(self.latent(noise), [noise.normal(shape) for shape in shapes])
 
@@ -217,7 +230,8 @@ class Fused(nn.Module):
     # Bytes of the largest map of a group of samples; above 32 MB glibc returns every block to the system.
     GROUP_BYTES = 16 * 2**20
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, tiles: bool = True) -> None:
+        """``tiles``: make wide maps from tiles, which is for float32 on a CPU only."""
         super().__init__()
         self.tanh = network.im_size == 1024
         self.large = [size for size in network.sizes if size > 32]
@@ -225,10 +239,11 @@ class Fused(nn.Module):
         self.ups, self.seconds, self.gates = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for size in network.sizes:
             block = list(network.get_submodule(f"feat_{size}"))
-            up = DifferenceUpStage if size <= DIFFERENCES else UpStage
-            self.ups[str(size)] = up(block[1], block[3], block[2]) if size in NOISY else up(block[1], block[2])
+            up = up_stage(size, block[1].weight_orig.shape[1], tiles)
+            self.ups[str(size)] = up(block[1], block[3], block[2].weight) if size in NOISY else up(block[1], block[2])
             if size in NOISY:
-                self.seconds[str(size)] = Stage(block[5], block[7], block[6])
+                wide = tiles and block[5].weight_orig.shape[1] >= TILE_CHANNELS
+                self.seconds[str(size)] = (TileStage if wide else Stage)(block[5], block[7], block[6].weight)
             if size in EXCITES:
                 self.gates[str(size)] = FusedExcitation(network.get_submodule(f"se_{size}"))
         self.to_big = nn.Parameter(fold_pixels(network.to_big.weight()), requires_grad=False)
@@ -270,84 +285,8 @@ class Fused(nn.Module):
         return self.seconds[str(size)](up(x, noise[first], scale), noise[first + 1])
 
 
-class Stage(nn.Module):
-    """Convolution, noise, norm and gate: [n, inp, h, w] -> [n, out / 2, h, w].
-
-    Args:
-        conv, norm, noise: layers of the published network, whose weights are folded into one another.
-    """
-
-    def __init__(self, conv: SpectralConv2d, norm: BatchNorm2d, noise: NoiseInjection | None = None) -> None:
-        super().__init__()
-        self.sample, self.eps = norm.stats == "sample", norm.eps
-        weight = conv.weight().transpose(0, 1) if conv.transposed else conv.weight()  # [out, inp, k, k]
-        strength = torch.zeros(1) if noise is None else noise.weight
-        gain, bias = norm.weight, norm.bias
-        if not self.sample:
-            gain = gain * torch.rsqrt(norm.running_var + norm.eps)
-            bias = bias - norm.running_mean * gain
-            weight = weight * gain[:, None, None, None]
-            strength = strength * gain[None, :, None, None]
-        tensors = {"weight": self.arrange(weight), "gain": gain, "bias": bias, "strength": strength}
-        for name, value in tensors.items():
-            self.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
-
-    def arrange(self, weight: Tensor) -> Tensor:
-        """The weight [out, inp, k, k] in the form that ``convolve`` takes."""
-        return weight
-
-    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
-        return F.conv2d(x, self.weight, bias, padding=1)
-
-    def forward(self, x: Tensor, noise: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        x = self.convolve(x, None if self.sample else self.bias, scale)
-        if noise is not None:
-            x.addcmul_(noise, self.strength)
-        return sample_norm_gate(x, self.gain, self.bias, self.eps) if self.sample else gate(x)
-
-
-class UpStage(Stage):
-    """With nearest x2 before the convolution: [n, inp, h, w] -> [n, out / 2, 2h, 2w]."""
-
-    def arrange(self, weight: Tensor) -> Tensor:
-        return fold_upsampling(weight)
-
-    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
-        weight = self.weight if scale is None else self.weight * scale.transpose(0, 1)
-        return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
-
-
-class DifferenceUpStage(Stage):
-    """The same from nine products an input pixel where :class:`UpStage` takes sixteen, for maps of many channels."""
-
-    def arrange(self, weight: Tensor) -> Tensor:
-        return fold_differences(weight)
-
-    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
-        weight = self.weight if scale is None else self.weight * scale.flatten()[:, None]
-        return upsample_by_differences(x, weight, bias)
-
-
-class FirstStage(Stage):
-    """From the latent: [n, nz] -> [n, out / 2, 4, 4], a matrix product."""
-
-    def arrange(self, weight: Tensor) -> Tensor:
-        return weight.permute(1, 2, 3, 0).flatten(1)  # [nz, 4 x 4 x out]
-
-    def convolve(self, x: Tensor, bias: Tensor | None, scale: Tensor | None) -> Tensor:
-        out = (x @ self.weight).view(len(x), 4, 4, -1)
-        return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
-
-
-class FusedExcitation(nn.Module):
-    """:class:`Excitation` as two matrix products: a 4x4 convolution of a 4x4 map has one output."""
-
-    def __init__(self, excitation: nn.Module) -> None:
-        super().__init__()
-        first, second = (excitation.main[i].weight().flatten(1).t() for i in (1, 3))
-        self.first = nn.Parameter(first.clone(memory_format=torch.contiguous_format), requires_grad=False)
-        self.second = nn.Parameter(second.clone(memory_format=torch.contiguous_format), requires_grad=False)
-
-    def forward(self, small: Tensor) -> Tensor:
-        x = F.silu(F.adaptive_avg_pool2d(small, 4).flatten(1) @ self.first)
-        return torch.sigmoid(x @ self.second)[:, :, None, None]
+def up_stage(size: int, channels: int, tiles: bool) -> type[Stage]:
+    """The fastest way to a map of ``size`` from one of ``channels``."""
+    if tiles and size > DIFFERENCES_BEFORE_TILES and channels >= TILE_UP_CHANNELS:
+        return TileUpStage
+    return DifferenceUpStage if size <= DIFFERENCES else UpStage
