@@ -47,8 +47,8 @@ def load(
     for checkpoint in _candidates(next(iter(files.values())), override.get("checkpoint")):
         try:
             state = joined({part: checkpoints.read(path, checkpoint) for part, path in files.items()})
-            told = _merged({"config": _arguments(cls, files, checkpoint)}, override)
-            return cls(entry_for(cls, family, state, told), state, weights_sha256=sha256, **options)
+            stated = _merged({"config": _arguments(cls, files, checkpoint)}, override)
+            return cls(entry_for(cls, family, state, stated), state, weights_sha256=sha256, **options)
         except (CheckpointError, EntryError) as error:
             problems[_words(checkpoint)] = error
     name = ", ".join(path.name for path in files.values())

@@ -39,7 +39,7 @@ class Samples:
         indices: int64 [n], the number of each sample: with model, revision and seed it decides the sample.
         seed: seed of the run; None for images that no model made.
         condition: in words what each sample was conditioned on, n of them; None without a condition.
-        names: names of the input files of an image-conditioned model, n of them, which files of samples keep.
+        names: names of the input images of an image-conditioned model, n of them, which files of samples keep.
         model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
 
     Raises ValueError when an array has another type, shape or range than stated here.

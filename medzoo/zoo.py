@@ -167,10 +167,11 @@ def _hub_entry(address: str) -> Entry:
 def _fetch(found: Located) -> tuple[Weights, ...]:
     from medzoo import checkpoints
 
-    where = {"base": found.registry, "yaml_path": found.path}
-    return tuple(
-        weights_module.fetch(found.entry, **where, convert=checkpoints.convert, part=part) for part in found.entry.parts
-    )
+    def obtain(part: str | None) -> Weights:
+        entry, convert = found.entry, checkpoints.convert
+        return weights_module.fetch(entry, base=found.registry, yaml_path=found.path, convert=convert, part=part)
+
+    return tuple(obtain(part) for part in found.entry.parts)
 
 
 def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:

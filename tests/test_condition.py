@@ -87,7 +87,7 @@ def test_everything_that_an_image_may_be(mirror: Make, folder: Path) -> None:
         assert generator.asked.images is not None and generator.asked.images.dtype == torch.float32
         assert generator.asked.images[0, 0, 0, 0].item() == pytest.approx(-0.2)  # the range of the network
     assert generator.generate(1, source).names == ("scan10",)
-    assert generator.generate(1, grey).names is None
+    assert generator.generate(1, grey).names == ("input0",)
 
 
 def test_range_size_and_channels_are_those_of_the_entry(mirror: Make, folder: Path) -> None:

@@ -275,9 +275,8 @@ class Generator:
         self._check(raw, indices)
         output = self.entry.output
         low, high = output.range
-        scaled = raw.float().sub(low).div_(high - low)
-        images = scaled[:, : output.channels].clamp(0, 1)
-        masks = (scaled[:, output.channels :] > 0.5).to(torch.uint8) if output.masks else None
+        images = raw[:, : output.channels].float().sub(low).div_(high - low).clamp_(0, 1)
+        masks = raw[:, output.channels :].gt((low + high) / 2).to(torch.uint8) if output.masks else None
         return Samples(
             images=images.contiguous().cpu().numpy(),
             masks=None if masks is None else masks.contiguous().cpu().numpy(),
@@ -298,7 +297,8 @@ class Generator:
                 f"{name}: the entry states output {list(wanted)} (samples, channels and masks, size), "
                 f"the network gave {list(raw.shape)}; correct 'output' or 'config' in the entry"
             )
-        if not torch.isfinite(raw).all():
+        # One number that is not finite makes the sum not finite, and a sum takes a fifth of the time.
+        if not torch.isfinite(raw.sum(dtype=torch.float32)) and not torch.isfinite(raw).all():
             finite = torch.isfinite(raw).flatten(1).all(1).tolist()
             broken = [i for i, fine in zip(indices, finite, strict=True) if not fine]
             raise GenerationError(

@@ -80,10 +80,8 @@ class Conditions:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Names of the input files, which the outputs keep; None where the inputs have none."""
-        if not self.inputs or any(one.name is None for one in self.inputs):
-            return None
-        return tuple(str(self._input(k).name) for k in range(len(self.indices)))
+        """Names of the input images, which the outputs keep; None where there are none."""
+        return tuple(self._input(k).name for k in range(len(self.indices))) if self.inputs else None
 
     def given(self, device: torch.device, dtype: torch.dtype) -> Given:
         """The tensors for the network. Reads input files. Raises ConditionError or ImageFileError."""

@@ -19,11 +19,11 @@ Read = Callable[[], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Input:
-    """One input image: how to get it, what to call it, and the name that its output keeps (None for an array)."""
+    """One input image: how to get it, what to call it, and the name that its output keeps."""
 
     read: Read
     words: str
-    name: str | None
+    name: str
 
 
 def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
@@ -145,6 +145,7 @@ def _array(
     model_id: str, declared: Condition, image: NDArray[Any], channels: int | None, i: int, name: str | None
 ) -> Input:
     words = name or f"input {i}"
+    name = name or f"input{i}"
     if channels is not None and image.shape[0] != channels and image.shape[-1] == channels:
         image = np.moveaxis(image, -1, 0)  # height, width, channels: what image libraries give
     if channels is not None and image.shape[0] not in (channels, 1):

@@ -6,31 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Pixels summed in one go (few, so that little is lost to rounding), and numbers held in a cache at a time.
-RUN, PIECE = 64, 2**17
-# Maps up to this many pixels, and those of odd sizes, are left to torch: its exact sums are slow on large ones only.
-SMALL = 1024
 
+def moments(x: Tensor, piece: int = 2**17) -> tuple[Tensor, Tensor]:
+    """Mean and variance over height and width, float32 [n, c], to six digits.
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over height and width of [n, c, h, w], float32 [n, c], to six digits.
-
-    The sums are of differences from a rough mean: squares of large numbers would leave few digits for the variance.
+    The sums are of differences from a rough mean, lest the squares of large numbers leave few digits for the variance;
+    of a few numbers at a time, which stay in a core's cache; as matrix products, which read fastest.
     """
-    pixels = x.permute(0, 2, 3, 1).flatten(1, 2).float()
-    n, count, channels = pixels.shape
-    if count <= SMALL or count % RUN:
-        variance, mean = torch.var_mean(pixels, dim=1, correction=0)
+    if x.is_contiguous():
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
         return mean, variance
-    rough = pixels[:, :: max(1, count // 256)].mean(dim=1)
-    ones = pixels.new_ones(1, RUN)  # a matrix product reads faster than a sum
-    total = squares = pixels.new_zeros(())
-    for part in pixels.view(n, -1, RUN, channels).split(max(1, PIECE // (RUN * channels * n)), dim=1):
-        difference = part - rough[:, None, None]
-        total = total + (ones @ difference).sum((1, 2))
-        squares = squares + (ones @ difference.square_()).sum((1, 2))
+    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+    n, count, channels = pixels.shape
+    rough = pixels[:, :: -(-count // 64)].float().mean(dim=1, keepdim=True)
+    total = squares = rough.new_zeros(())
+    for part in pixels.split(max(1, piece // (n * channels)), dim=1):
+        difference = part - rough
+        ones = rough.new_ones(part.shape[1])
+        total, squares = total + ones @ difference, squares + ones @ difference.square_()
     offset = total / count
-    return rough + offset, (squares / count - offset.square()).clamp_min(0)
+    return rough[:, 0] + offset, (squares / count - offset.square()).clamp_min(0)
 
 
 def instance_norm_(x: Tensor, eps: float = 1e-5) -> Tensor:
