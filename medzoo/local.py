@@ -20,6 +20,12 @@ from medzoo.families._base import Generator
 from medzoo.weights import joined, joint_sha256
 
 MODEL_ID = "00000_LOCAL"
+
+
+class OverrideError(EntryError):
+    """What the caller states is wrong, whatever is in the file."""
+
+
 # Averaged weights first: they are what people publish pictures of.
 _AVERAGED = ("ema", "shadow", "running")
 
@@ -36,12 +42,13 @@ def load(
 
     Raises WeightsError (no such file), CheckpointError (nothing in it fits the family), EntryError (``override``).
     """
+    _check(weights, override)
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
     files = {part: Path(path).expanduser() for part, path in given.items()}
     for path in files.values():
         if not path.is_file():
-            raise WeightsError(f"there is no file {path}")
+            raise WeightsError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     sha256 = joint_sha256({part: cachedir.sha256_of(path) for part, path in files.items()})
     problems: dict[str, CheckpointError | EntryError] = {}
     for checkpoint in _candidates(next(iter(files.values())), override.get("checkpoint")):
@@ -49,11 +56,36 @@ def load(
             state = joined({part: checkpoints.read(path, checkpoint) for part, path in files.items()})
             stated = _merged({"config": _arguments(cls, files, checkpoint)}, override)
             return cls(entry_for(cls, family, state, stated), state, weights_sha256=sha256, **options)
+        except OverrideError:
+            raise
         except (CheckpointError, EntryError) as error:
             problems[_words(checkpoint)] = error
+    raise CheckpointError(_report(family, files, problems))
+
+
+def _check(weights: Any, override: Any) -> None:
+    named = weights.values() if isinstance(weights, Mapping) else [weights]
+    if not named or not all(isinstance(path, str | Path) for path in named):
+        raise WeightsError(f"weights takes the path of a file, or paths by part, found {weights!r}")
+    if not isinstance(override, Mapping):
+        raise OverrideError(f"override takes fields of an entry by name, found {override!r}")
+    unknown = [str(name) for name in override if name not in Entry.model_fields]
+    if unknown:
+        raise OverrideError(f"override: unknown {', '.join(unknown)}; there are: {', '.join(Entry.model_fields)}")
+
+
+def _report(family: str, files: Mapping[str | None, Path], problems: Mapping[str, CheckpointError | EntryError]) -> str:
+    """Why no place in the file fits: the place that lacks the least first, each reason once."""
     name = ", ".join(path.name for path in files.values())
-    told = "".join(f"\n  {words}: {error}" for words, error in problems.items())
-    raise CheckpointError(f"{name}: nothing in it is a generator of family '{family}'.{told}")
+    lines: dict[str, str] = {}
+    for words, error in sorted(problems.items(), key=lambda item: str(item[1]).count("Field required")):
+        lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
+    told = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
+    return (
+        f"{name}: nothing in it is a generator of family '{family}'.{told}\n"
+        f"What is in it: medzoo info {next(iter(files.values()))}; fields that it does not tell go in override="
+        '{"config": {...}}'
+    )
 
 
 def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], override: Mapping[str, Any]) -> Entry:
@@ -72,7 +104,9 @@ def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], overr
     known = Entry.model_validate(stub)
     config = cls.configure(overridden(known, {"config": stated.get("config", {})}), state)
     channels, size = cls.output(config)
-    masks = int(stated.get("output", {}).get("masks", 0))
+    output = stated.get("output", {})
+    masks = output.get("masks", 0) if isinstance(output, Mapping) else 0
+    masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
     told = {"output": {"channels": channels - masks, "size": size, "type": "image+mask" if masks else "image"}}
     return overridden(known, _merged(told | {"condition": cls.condition(config)}, stated))
 
@@ -83,14 +117,18 @@ def overridden(entry: Entry, override: Mapping[str, Any]) -> Entry:
         return Entry.model_validate(_merged(entry.model_dump(), override))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
-        raise EntryError(f"{entry.model_id}: override: " + "; ".join(problems)) from None
+        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems)) from None
 
 
 def _candidates(path: Path, stated: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
     """Where the state dict may lie, the likeliest first; only what is stated if anything is."""
     nothing: dict[str, Any] = {"container": "pickle", "key": None, "strip_prefix": None}
     if stated is not None:
-        yield Checkpoint.model_validate(nothing | dict(stated))
+        try:
+            yield Checkpoint.model_validate(nothing | dict(stated))
+        except (ValidationError, TypeError, ValueError):
+            fields = ", ".join(Checkpoint.model_fields)
+            raise OverrideError(f"override: checkpoint takes {fields}, found {stated!r}") from None
         return
     found = checkpoints.state_dicts(path)
     for key in sorted(found, key=_rank):

@@ -2,7 +2,8 @@
 
 The k-th draw of sample i is the output of Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
 3", SC 2011) under key (seed, stream), counting up from (0, k, i, 0). Stream 0 holds latents, stream 1 everything
-that a network injects, later streams later uses, so that a latent does not depend on how much noise follows it.
+that a network injects, stream 2 the class of a sample that is told none, later streams later uses, so that a latent
+does not depend on how much noise follows it.
 Only the raw 64-bit words of NumPy's Philox are used, whose values are part of the algorithm; NumPy does not promise
 that its distributions stay the same. The two transforms are ours, and ``tests/test_randomness.py`` holds their
 values:
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 Distribution = Literal["normal", "uniform"]
 
-LATENT, INJECTED = 0, 1  # streams
+LATENT, INJECTED, CLASS = 0, 1, 2  # streams
 SEEDS = 2**64
 INDICES = 2**63
 _CHUNK = 8192  # words transformed at once: what fits in a core's cache
@@ -73,6 +74,11 @@ class Noise:
     def uniform(self, shape: Sequence[int]) -> torch.Tensor:
         """The next injected draw of every sample, U[0, 1) [B, *shape]."""
         return self._injected(shape, "uniform")
+
+    def classes(self, count: int) -> NDArray[np.int64]:
+        """A class for every sample, each of ``count`` equally likely: int64 [B]. Every call gives the same."""
+        drawn = _draw(self.seed, self.indices, CLASS, 0, 1, "uniform")[:, 0]
+        return np.minimum((drawn * count).astype(np.int64), count - 1)
 
     def given(self, latents: torch.Tensor) -> Self:
         """The same noise with explicit latents [B, ...], which keep their gradient."""

@@ -121,6 +121,12 @@ def find(model_id: str | int) -> Located:
     """An entry and the folders that its weights may be relative to; None for an entry of the Hub."""
     if isinstance(model_id, str) and model_id.startswith("hf://"):
         return Located(_hub_entry(model_id), None, None)
+    path = Path(str(model_id))
+    if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
+        raise UnknownModelError(
+            f"'{model_id}' is a file: medzoo.load(family=..., weights='{model_id}') runs it, `medzoo info {model_id}` "
+            "says what is in it"
+        )
     return catalog.resolve(model_id)
 
 

@@ -34,7 +34,8 @@ def run_case(
 ) -> None:
     """Every run of a case, with the stated configuration and with the one that the files tell."""
     write_folder(case, tmp_path, fill)
-    for config in (case["config"], {}):
+    stated: tuple[dict[str, Any], ...] = (case["config"], {})
+    for config in stated:
         generators: dict[int, Generator] = {}
         for run in case["runs"]:
             start = run.get("gen_start_scale", 0)

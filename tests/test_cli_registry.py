@@ -18,7 +18,8 @@ import medzoo
 from medzoo import catalog, lookup, ranking
 from medzoo.cli import VERBS, main
 from medzoo.cli import table as tables
-from medzoo.errors import MedzooError
+from medzoo.errors import CheckpointError, EntryError, MedzooError, WeightsError
+from tests.conftest import entry_fields, random_state
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "registry" / "models"
@@ -101,8 +102,8 @@ def test_public_names() -> None:
 @pytest.mark.parametrize(
     ("arguments", "numbers"),
     [
-        (["--modality", "mri"], "7 21 22 23"),
-        (["--modality", "MR"], "7 21 22 23"),
+        (["--modality", "mri"], "7 21 22 23 121"),
+        (["--modality", "MR"], "7 21 22 23 121"),
         (["--modality", "dce-mri"], "23"),
         (["--modality", "CXR"], "17 18 19 20"),
         (["--modality", "x-ray"], "17 18 19 20 101"),
@@ -118,9 +119,9 @@ def test_public_names() -> None:
         (["--size", "<100"], "101"),
         (["--size", ">=1024"], "19 20"),
         (["--size", "> 1000"], "19 20"),
-        (["--size", "224x192"], "21"),
+        (["--size", "224x192"], "21 121"),
         (["--size", "=512"], "23"),
-        (["--license", "none"], "7 21 22"),
+        (["--license", "none"], "7 21 22 121"),
         (["--license", "gpl"], "10"),
         (["--license", "apache"], "101"),
         (["--license", "bsd", "--no-masks", "--organ", "breast", "--size", "<=600"], "23"),
@@ -188,7 +189,7 @@ def test_python_refuses_an_unknown_condition() -> None:
         ("gastrointestinal polyps", "9 10 11 102"),
         ("endo fastgan", "10 102"),
         ("brain tumour", "7"),
-        ("MR T2", "21 7"),
+        ("MR T2", "21 121 7"),
         ("calcif", "1"),
         ("malignant", "8 12 2"),
         ("UK Biobank", "22"),
@@ -278,6 +279,25 @@ def test_directions(metric: str, better: str) -> None:
 
 
 # --- info, JSON, errors ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "python", "shell"),
+    [
+        ("4", "16)", "-n 16 --out"),  # it draws its own masks
+        ("7", '"T1c": "T1c/", "T2": "T2/"})', "--condition T2=T2/ --format npz --out"),
+        ("21", 'condition="folder/")', "00021_CYCLEGAN_BRAIN_MRI_T1_T2 --condition folder/ --out"),
+        (
+            "22",
+            'condition={"cardiac MRI slice": "folder/", "age_offset": 1})',
+            "--condition 'cardiac MRI slice=folder/' --condition age_offset=1 --out",
+        ),
+    ],
+)
+def test_info_shows_a_condition_that_the_model_takes(number: str, python: str, shell: str) -> None:
+    text = run("info", number).stdout
+    assert python in text and shell in text
+    assert "condition=..." not in text
 
 
 def test_info_is_an_honest_page() -> None:
@@ -388,3 +408,34 @@ def test_a_full_disk_behind_the_output_is_told(arguments: list[str]) -> None:
             command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
     assert result.returncode == 2 and result.stderr == "medzoo: the output: No space left on device\n"
+
+
+# --- files of weights without an entry -------------------------------------------------------------------------------
+
+
+def test_what_load_says_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "weights.pt"
+    torch.save({"g": random_state(entry_fields())}, path)
+    stated = {"config": {"strides": (2, 1)}}
+    assert medzoo.load(family="monai_gan", weights=path, override=stated, device="cpu").generate(1).images.any()
+    with pytest.raises(CheckpointError) as caught:
+        medzoo.load(family="monai_gan", weights=path)
+    first, reason, *others, hint = str(caught.value).splitlines()
+    assert first == "weights.pt: nothing in it is a generator of family 'monai_gan'."
+    assert reason == "  key g: 'config' does not fit family 'monai_gan': config.strides: Field required"
+    assert len(others) <= 2 and f"medzoo info {path}" in hint and 'override={"config": {...}}' in hint
+    for wrong, said in (
+        ({"confg": {}}, "override: unknown confg; there are: model_id"),
+        ({"config": 3}, "override: config: "),
+        ({"checkpoint": {"kye": "g"}}, "checkpoint takes container, key, strip_prefix, ema, found {'kye': 'g'}"),
+        (stated | {"output": {"masks": "x"}}, "override: output.masks: "),
+        (stated | {"output": 3}, "override: output: "),
+        ([1], r"fields of an entry by name, found \[1\]"),
+    ):
+        with pytest.raises(EntryError, match=said):
+            medzoo.load(family="monai_gan", weights=path, override=wrong)  # type: ignore[arg-type]
+    for missing, said in ((tmp_path, "is a folder, not a file"), (5, "takes the path of a file"), ({}, "found {}")):
+        with pytest.raises(WeightsError, match=said):
+            medzoo.load(family="monai_gan", weights=missing)  # type: ignore[arg-type]

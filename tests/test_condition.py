@@ -106,6 +106,24 @@ def test_masks_are_cut_at_half(mirror: Make) -> None:
     assert generator.asked.images[0, 0].tolist() == [[-1.0, 1.0], [1.0, -1.0]]
 
 
+def test_samples_with_masks_give_a_mask_model_their_masks(mirror: Make) -> None:
+    masks = np.zeros((1, 1, 2, 2), np.uint8)
+    masks[0, 0, 0, 1] = 1
+    samples = Samples(images=np.ones((1, 3, 2, 2), np.float32), masks=masks, indices=np.zeros(1, np.int64))
+    generator = mirror(**IMAGE | {"kind": "mask"})
+    generator.generate(1, samples)
+    assert generator.asked.images is not None
+    assert generator.asked.images[0, 0].tolist() == [[-1.0, 1.0], [-1.0, -1.0]]
+
+
+def test_inputs_of_several_sizes_in_a_stream(mirror: Make) -> None:
+    images = [np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)]
+    generator = mirror(**IMAGE)
+    assert [part.images.shape[3] for part in generator.stream(2, images, batch_size=1)] == [4, 5]
+    with pytest.raises(ConditionError, match="99001_TINY: the inputs give images of several sizes"):
+        generator.generate(2, images, batch_size=1)
+
+
 def test_several_images_by_name_folder_or_order(mirror: Make, tmp_path: Path) -> None:
     for name, value in (("t1", 51), ("T2", 204)):
         (tmp_path / name).mkdir()
@@ -133,6 +151,59 @@ def test_numbers_beside_images(mirror: Make, folder: Path) -> None:
     default = mirror(**IMAGE | {"attributes": [AGE | {"default": 3.0}]})
     default.generate(1, folder)
     assert default.asked.attributes is not None and default.asked.attributes.tolist() == [[3.0]]
+
+
+def test_one_image_takes_numbers_in_turn(mirror: Make, folder: Path) -> None:
+    generator = mirror(**IMAGE | {"attributes": [AGE]})
+    condition = {"scan": folder / "scan10.png", "age_offset": [-4, 10, 2]}
+    generator.generate(3, condition, start=2)
+    assert generator.asked.attributes is not None
+    assert generator.asked.attributes[:, 0].tolist() == [2, -4, 10]
+    assert generator.count_inputs(condition) == 3
+    with pytest.raises(ConditionError, match="must be a number, or 3 of them"):
+        generator.generate(3, {"scan": folder, "age_offset": [1, 2]})
+    two = mirror(**IMAGE | {"attributes": [AGE, AGE | {"name": "other"}]})
+    with pytest.raises(ConditionError, match="as many as the others, found age_offset 3, other 2"):
+        two.generate(3, condition | {"other": [1, 2]})
+
+
+def test_how_many_samples_a_condition_lists(mirror: Make) -> None:
+    classes = mirror(kind="class", classes=["a", "b"])
+    assert [classes.count_inputs(one) for one in ("a", 1, ["a", "b", "a"], {"class": ["a", "b"]})] == [None, None, 3, 2]
+    numbers = mirror(kind="attributes", attributes=[AGE])
+    assert [numbers.count_inputs(one) for one in (5, [5, 6], {"age_offset": [1, 2, 3]})] == [None, 2, 3]
+
+
+def test_classes_in_arrays_and_tensors(mirror: Make) -> None:
+    generator = mirror(kind="class", classes=["a", "b"])
+    for condition in (np.array([1, 0]), torch.tensor([1, 0]), np.array(["b", "a"]), {"class": [1, "a"]}):
+        assert generator.generate(2, condition).condition == ("b", "a")
+    assert (
+        generator.generate(2, np.array(1)).condition == generator.generate(2, torch.tensor(1)).condition == ("b", "b")
+    )
+
+
+def test_colour_becomes_grey_and_palettes_are_looked_up(mirror: Make) -> None:
+    generator = mirror(**IMAGE)
+    red = Image.new("RGB", (6, 4), (255, 0, 0))
+    arrays = (np.asarray(red), np.asarray(red).transpose(2, 0, 1), red, red.convert("P"), red.convert("RGBA"))
+    for condition in (*arrays, torch.from_numpy(np.array(red)).permute(2, 0, 1).bfloat16() / 255):
+        samples = generator.generate(1, condition)
+        assert samples.images.shape == (1, 1, 4, 6) and first_pixels(samples) == [0.299]
+
+
+def test_grey_is_not_repeated_for_several_images(mirror: Make) -> None:
+    with pytest.raises(ConditionError, match="takes images of 2 channels, input 0 has shape"):
+        mirror(**PAIR).generate(1, np.zeros((4, 4), np.uint8))
+    both = np.stack([np.full((2, 2), v, np.uint8) for v in (51, 204)])
+    generator = mirror(**PAIR | {"attributes": [AGE]})
+    assert first_pixels(generator.generate(1, {"images": both, "age_offset": 3})) == [0.2]
+
+
+def test_dots_in_the_name_of_a_file_are_kept(mirror: Make, folder: Path) -> None:
+    for name, kept in (("1.2.840.7.png", "1.2.840.7"), ("1.2.840.8", "1.2.840.8"), ("a.b.TIFF", "a.b")):
+        (folder / name).write_bytes((folder / "scan2.png").read_bytes())
+        assert mirror(**IMAGE).generate(1, folder / name).names == (kept,)
 
 
 def test_numbers_alone(mirror: Make) -> None:
@@ -163,8 +234,14 @@ def test_without_a_condition_that_is_not_required(mirror: Make) -> None:
         (IMAGE, [], "the list of images is empty"),
         (IMAGE, np.zeros((0, 1, 4, 4), np.uint8), "the array of images is empty"),
         (IMAGE, {"T1": "a.png"}, "takes one image, 'scan'; found 'T1'"),
+        (IMAGE, "pic=a.png", "no file pic=a.png; what has names: scan"),
+        (IMAGE, np.zeros(3), r"found ndarray of shape \[3\]"),
+        (IMAGE | {"attributes": [AGE]}, {"slice": 1, "age": 2}, "takes one image, 'scan' and 'age_offset'; found"),
+        ({"kind": "attributes", "attributes": [AGE]}, {"age": 2}, "takes the number age_offset.*; found 'age'"),
+        ({"kind": "class", "classes": ["a", "b"]}, 1.0, r"found 1.0; it takes a \(0\), b \(1\)"),
+        ({"kind": "class", "classes": ["a", "b"]}, {"cls": "a"}, r"found {'cls': 'a'}; it takes a \(0\)"),
         (IMAGE, 3.5, "takes a file, a folder, an array"),
-        (IMAGE, np.zeros((2, 4, 4), np.uint8), r"takes images of 1 channels, input 0 has shape \[2, 4, 4\]"),
+        (IMAGE, np.zeros((2, 4, 4), np.uint8), r"takes images of 1 channel, input 0 has shape \[2, 4, 4\]"),
         (IMAGE, np.full((4, 4), 7.0), r"input 0 must lie in \[0, 1\]"),
         (IMAGE, np.full((4, 4), np.nan), r"input 0 must lie in \[0, 1\]"),
         (IMAGE, np.zeros((4, 4), np.int16), "is int16; give uint8, or floats"),
@@ -173,9 +250,9 @@ def test_without_a_condition_that_is_not_required(mirror: Make) -> None:
         (PAIR, {"T1": np.zeros((2, 2), np.uint8)}, "takes the images T1, T2; missing: T2"),
         (PAIR, {"T1": "a", "T2": "b", "T3": "c"}, "not known: T3"),
         (PAIR, ".", "must be a folder with the folders T1, T2"),
-        (IMAGE | {"attributes": [AGE]}, {"scan": np.zeros((2, 2), np.uint8), "age_offset": 50}, "from -20.0 to 20.0"),
+        (IMAGE | {"attributes": [AGE]}, {"scan": np.zeros((2, 2), np.uint8), "age_offset": 50}, "from -20 to 20"),
         (IMAGE | {"attributes": [AGE]}, {"scan": np.zeros((2, 2), np.uint8), "age_offset": "x"}, "must be a number"),
-        ({"kind": "attributes", "attributes": [AGE]}, None, r"needs the number age_offset from -20.0 to 20.0"),
+        ({"kind": "attributes", "attributes": [AGE]}, None, r"needs the number age_offset from -20 to 20"),
         ({"kind": "text"}, "a lung", "conditioned on text, which this version"),
     ],
 )  # fmt: skip

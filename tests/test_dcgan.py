@@ -95,7 +95,7 @@ def test_shapes_tell_the_network(
 def test_a_batch_through_groups_is_the_same() -> None:
     """The last layer of the fused network takes a few samples at a time."""
     generator = load(published(plain(4, [8, 4, 2], 1)))
-    generator.network.GROUP_BYTES = 2 * 16 * 16 * 16 * 4
+    generator.network.GROUP_BYTES = 2 * 16 * 16 * 16 * 4  # type: ignore[assignment]
     network = load(published(plain(4, [8, 4, 2], 1)), fused=False)
     torch.testing.assert_close(generator.decode(generator.latents(range(5))), network.decode(network.latents(range(5))))
 

@@ -499,7 +499,21 @@ def test_classes_by_name_index_and_sequence(fixed: Callable[..., Fixed]) -> None
     assert [part.condition for part in parts] == [("benign", "malignant"), ("benign",)]
     empty = generator.generate(0, "benign")
     assert empty.labels is not None and len(empty.labels) == 0 and empty.condition == ()
-    assert fixed(condition=CLASSES | {"required": False}).generate(2).labels is None
+    optional = fixed(condition=CLASSES | {"required": False})
+    drawn = optional.generate(40, seed=3)
+    assert drawn.labels is not None and set(drawn.labels) == {0, 1}  # each sample draws its own, and says so
+    assert drawn.condition == tuple(CLASSES["classes"][label] for label in drawn.labels)
+    assert optional.generate(5, seed=3, start=7, batch_size=2).condition == drawn.condition[7:12]
+
+
+def test_only_some_of_the_samples(fixed: Callable[..., Fixed]) -> None:
+    """What a killed run has left: conditions stay with their samples."""
+    generator = fixed(condition=CLASSES)
+    labels = [0, 1, 1, 0, 1, 0]
+    left = [range(11, 13), range(15, 16)]
+    parts = list(generator.stream(6, labels, start=10, among=left, batch_size=8))
+    assert [part.indices.tolist() for part in parts] == [[11, 12], [15]]
+    assert [part.labels.tolist() for part in parts if part.labels is not None] == [[1, 1], [0]]
 
 
 @pytest.mark.parametrize(

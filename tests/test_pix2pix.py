@@ -20,6 +20,7 @@ from tests.conftest import entry_fields, random_state
 
 TINY = {"input_nc": 1, "output_nc": 1, "num_downs": 5, "ngf": 4, "norm": "batch"}
 DROPPING = TINY | {"num_downs": 7, "use_dropout": True}
+DROPS = {"use_dropout": True, "live_dropout": True}
 Fields = dict[str, Any]
 MASK = {"kind": "mask", "inputs": ["mass mask"], "size": [64, 64], "required": False}
 
@@ -150,3 +151,14 @@ def test_fused_at_other_sizes(config: Fields) -> None:
         published, fused = (load(fields({}), f, dict(state)).decode(None, Given(images=images)) for f in (False, True))
     assert published.shape == (3, config["output_nc"], 64, 192)
     assert (published - fused).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("config", [TINY | {"ngf": 8, "num_downs": 6} | DROPS, TINY | {"norm": "instance", "ngf": 8}])
+def test_a_batch_decides_nothing(config: Fields) -> None:
+    """Norms by the statistics of a sample make much of the last digits, so the fused network runs one by one."""
+    generator = load(fields(config), fused=True)
+    images = waves(5, 1, 64, 64)
+    with torch.inference_mode():
+        whole = generator.decode(None, Given(images=images), noise=Noise(3, range(5)))
+        alone = [generator.decode(None, Given(images=images[i : i + 1]), noise=Noise(3, [i])) for i in range(5)]
+    assert torch.equal(whole, torch.cat(alone))

@@ -128,6 +128,22 @@ def test_a_config_that_contradicts_the_files_is_told(change: dict[str, Any], mes
         load(CONFIG, config={"min_size": 8} | change)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nfc": 128, "min_nfc": 4, "num_layer": 5},  # scale 0 ends in 16 channels, scale 4 in twice min_nfc
+        {"nfc": 64, "min_nfc": 48},
+        {"nfc": 2, "min_nfc": 2, "nc_z": 1},
+    ],
+)
+def test_widths_and_noise_are_told_by_all_scales(change: dict[str, Any]) -> None:
+    """Widths double every four scales; the noise may have one channel where images have four."""
+    config = CONFIG | {"sizes": [[8 + i, 9 + i] for i in range(9)]} | change
+    found = load(config).config
+    assert found.nc_z == config["nc_z"]
+    assert [found.widths(k) for k in range(9)] == [SinGAN.Config(**config).widths(k) for k in range(9)]
+
+
 def test_the_scale_factor_is_worked_out() -> None:
     assert load(CONFIG).config.factor == pytest.approx((8 / 14) ** 0.5)
     assert load(CONFIG, config={"scale_factor": 0.75}).config.factor == 0.75

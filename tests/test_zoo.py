@@ -293,5 +293,7 @@ def test_a_bare_file_is_a_model(tmp_path: Path, layout: str) -> None:
     assert samples.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(CheckpointError, match=r"weights.bin: nothing in it is a generator of family 'monai_gan'"):
         zoo.load(family="monai_gan", weights=path)
+    with pytest.raises(UnknownModelError, match="weights.bin' is a file: medzoo.load"):
+        zoo.load(str(path))
     with pytest.raises(WeightsError, match="there is no file .*gone.pt"):
         zoo.load(family="fastgan", weights=tmp_path / "gone.pt")

@@ -113,8 +113,10 @@ def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
             named[name] = _value(value)
         else:
             plain.append(word)
-    if named and plain and declared is not None and len(declared.inputs or ()) == 1:
-        named[(declared.inputs or ("",))[0]], plain = plain, []
+    numbers = {one.name for one in declared.attributes or ()} if declared else set()
+    if named and plain and set(named) <= numbers:
+        named["images"] = plain if len(plain) > 1 else plain[0]
+        plain = []
     if named and plain:
         raise click.UsageError(f"--condition {plain[0]}: give every part a name: {', '.join(sorted(names))}")
     if declared is not None and declared.kind == "attributes" and plain:
@@ -178,18 +180,16 @@ def _write(
     # In a log file a bar line every ten seconds will do.
     pace = 0.1 if sys.stderr.isatty() else 10.0
     with tqdm(total=n, initial=n - left, unit="image", disable=quiet, mininterval=pace, dynamic_ncols=True) as bar:
-        for part in ranges:
-            batches = generator.stream(
-                len(part), condition, seed=run.seed or 0, start=part.start, batch_size=run.batch_size
-            )
-            for samples in batches:
-                writer.put(samples)
-                made += len(samples)
-                bar.update(len(samples))
-                if samples.indices[0] < run.start + GRID_SAMPLES:
-                    head.append(samples)
-                if stopped:
-                    return head, made, left
+        for samples in generator.stream(
+            n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
+        ):
+            writer.put(samples)
+            made += len(samples)
+            bar.update(len(samples))
+            if samples.indices[0] < run.start + GRID_SAMPLES:
+                head.append(samples)
+            if stopped:
+                break
     return head, made, left
 
 
@@ -202,7 +202,9 @@ def _sheet(generator: Generator, out: Path, n: int, head: list[Samples], options
     if sum(map(len, head)) >= shown:
         first = Samples.concatenate(head)[:shown]
     else:
-        first = generator.generate(shown, options["condition"], seed=options["seed"], start=options["start"])
+        wanted = range(options["start"], options["start"] + shown)
+        parts = generator.stream(n, options["condition"], seed=options["seed"], start=options["start"], among=[wanted])
+        first = Samples.concatenate(list(parts))
     return write_picture(out / GRID, first, size=GRID_SIDE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import sys
 import textwrap
@@ -14,7 +16,7 @@ from medzoo.ranking import direction
 
 if TYPE_CHECKING:
     from medzoo.catalog import Located
-    from medzoo.entry import Condition, Entry, Score, Verified, WeightSource
+    from medzoo.entry import Attribute, Condition, Entry, Score, Verified, WeightSource
 
 NOTICE = "Synthetic images for research; not for clinical use."
 _INDENT = 14
@@ -94,9 +96,10 @@ def _needs(condition: Condition | None) -> list[str]:
         parts.append(", ".join(condition.inputs))
     lines = [": ".join(parts) + ("" if condition.required else " (optional)")]
     for attribute in condition.attributes or ():
-        known = attribute.low is not None and attribute.high is not None
-        between = f" from {attribute.low:g} to {attribute.high:g}" if known else ""
-        lines.append(f"{attribute.name}{between}{f' in {attribute.unit}' if attribute.unit else ''}")
+        low = "" if attribute.low is None else f" from {attribute.low:g}"
+        high = "" if attribute.high is None else f" to {attribute.high:g}"
+        default = "" if attribute.default is None else f", {attribute.default:g} unless stated"
+        lines.append(f"{attribute.name}{low}{high}{f' ({attribute.unit})' if attribute.unit else ''}{default}")
     return lines + ([condition.about] if condition.about else [])
 
 
@@ -153,14 +156,42 @@ def _citation(entry: Entry) -> str:
 
 
 def _use(entry: Entry) -> list[str]:
-    condition = entry.condition
-    given = ""
-    if condition is not None and condition.kind == "class" and condition.classes:
-        given = f', condition="{condition.classes[0]}"'
-    elif condition is not None and condition.required:
-        given = ", condition=..."
-    flag = given.replace(", condition=", " --condition ").replace('"', "")
+    """What to type, with everything that the model needs: in Python, then in a shell."""
+    given = _example(entry.condition)
+    python = f", condition={json.dumps(given, ensure_ascii=False)}" if given else ""
+    if isinstance(given, str):
+        words = [given] if given else []
+    else:
+        words = [f"{name}={value}" for name, value in given.items()]
+    flags = "".join(f" --condition {shlex.quote(word)}" for word in words)
+    output, from_images = entry.output, entry.condition is not None and given and entry.condition.kind != "class"
+    if output.channels not in (1, 3) or output.masks > 1:
+        flags += " --format npz"  # a PNG cannot hold it
+    count = "" if from_images else " -n 16"  # one for each input image unless stated
     return [
-        f'medzoo.generate("{entry.model_id}", 16{given})',
-        f"medzoo generate {entry.model_id} -n 16{flag} --out samples",
+        f'medzoo.generate("{entry.model_id}", 16{python})',
+        f"medzoo generate {entry.model_id}{count}{flags} --out samples",
     ]
+
+
+def _example(condition: Condition | None) -> str | dict[str, str | float]:
+    """A condition to begin with: a class, a folder of images, or both images and numbers by name; "" for none."""
+    if condition is None or (not condition.required and condition.kind != "class"):
+        return ""
+    if condition.kind == "class":
+        return (condition.classes or ("",))[0]
+    inputs = condition.inputs or ()
+    needed = [one for one in condition.attributes or () if one.default is None]
+    numbers: dict[str, str | float] = {} if len(inputs) > 1 else {one.name: _middle(one) for one in needed}
+    if condition.kind == "attributes":
+        return numbers
+    if len(inputs) == 1 and not numbers:
+        return "folder/"
+    return {name: f"{name}/" if len(inputs) > 1 else "folder/" for name in inputs} | numbers
+
+
+def _middle(attribute: Attribute) -> float:
+    """A number between the bounds: 1 where there are not two."""
+    if attribute.low is None or attribute.high is None:
+        return attribute.low if attribute.low is not None and attribute.low > 1 else 1
+    return (attribute.low + attribute.high) / 2

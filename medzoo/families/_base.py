@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -127,7 +128,11 @@ class Generator:
         """The config that entry and state dict tell together. Raises EntryError."""
         stated = {name: value for name, value in entry.config.items() if value is not None}
         try:
-            return cls.Config.model_validate(cls.infer(state) | stated)
+            told = cls.infer(state)
+        except (IndexError, KeyError, TypeError, ValueError, ArithmeticError):  # of another network altogether
+            told = {}
+        try:
+            return cls.Config.model_validate(told | stated)
         except ValidationError as error:
             problems = [
                 f"{'.'.join(map(str, ('config', *e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
@@ -171,7 +176,7 @@ class Generator:
             noise = noise.given(latents)
         if given is None:
             conditions = self._resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = conditions.given(self.device, self.dtype)
+            given = self._with_classes(conditions, noise).given(self.device, self.dtype)
         with _device.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
@@ -187,19 +192,41 @@ class Generator:
         Raises GenerationError, ConditionError or DeviceError (not even one sample fits in memory).
         """
         parts = list(self.stream(n, condition, seed=seed, start=start, batch_size=batch_size))
+        if len({part.images.shape[1:] for part in parts}) > 1:
+            raise ConditionError(
+                f"{self.entry.model_id}: the inputs give images of several sizes, which do not fit in one array; "
+                "take them one batch at a time (stream), or bring the inputs to one size"
+            )
         return Samples.concatenate(parts) if parts else self._empty(seed)
 
     def stream(
-        self, n: int, condition: Any = None, *, seed: int = 0, start: int = 0, batch_size: int | None = None
+        self,
+        n: int,
+        condition: Any = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int | None = None,
+        among: Sequence[range] | None = None,
     ) -> Iterator[Samples]:
-        """The samples of ``generate``, one batch at a time, in constant memory. Arguments are checked at once."""
+        """The samples of ``generate``, one batch at a time, in constant memory. Arguments are checked at once.
+
+        Args:
+            among: only the samples with these indices, such as a killed run has left; None for all.
+        """
         n, start = _whole("n", n, INDICES), _whole("start", start, INDICES)
         _whole("start + n", start + n, INDICES)
         seed = _whole("seed", seed, SEEDS)
         conditions = self._resolve(condition, range(start, start + n))
         if batch_size is not None:
             _whole("batch_size", batch_size, INDICES, least=1)
-        return self._batches(range(start, start + n), conditions, seed, batch_size or self.suggest_batch_size())
+        if conditions.inputs and n:
+            conditions.inputs[start % len(conditions.inputs)].read()  # before anything is written
+        size = batch_size or self.suggest_batch_size()
+        parts = [range(start, start + n)] if among is None else among
+        return chain.from_iterable(
+            self._batches(part, conditions[part.start - start : part.stop - start], seed, size) for part in parts
+        )
 
     def suggest_batch_size(self) -> int:
         """A batch that fits in the free memory of the device by a cautious guess; 8 where the size is unknown."""
@@ -209,7 +236,7 @@ class Generator:
         return _device.batch_size(self.device, (output.channels + output.masks) * math.prod(output.size))
 
     def count_inputs(self, condition: Any) -> int | None:
-        """How many input images a condition holds; None for a model or a condition without any."""
+        """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
         return None if condition is None else count_inputs(self.entry, self.accepts, condition)
 
     # How it is done.
@@ -229,6 +256,13 @@ class Generator:
             missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
             raise ConditionError(f"{self.entry.model_id} needs a number for {', '.join(missing)}")
         return conditions
+
+    def _with_classes(self, conditions: Conditions, noise: Noise) -> Conditions:
+        """With a class for every sample where the model takes one and nobody states it: drawn from its own noise."""
+        declared = self.accepts
+        if declared is None or declared.kind != "class" or not declared.classes or conditions.labels is not None:
+            return conditions
+        return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
 
     def _check_latents(self, latents: Any) -> None:
         if not isinstance(latents, Tensor):
@@ -261,6 +295,7 @@ class Generator:
         try:
             with torch.inference_mode(), _device.exact_convolutions(self.device):
                 noise = Noise(seed, indices, self.device, self.dtype)
+                conditions = self._with_classes(conditions, noise)
                 raw = self.sample_batch(noise, conditions.given(self.device, self.dtype))
                 return self._finish(raw, indices, conditions, seed)
         except (RuntimeError, MemoryError) as error:
@@ -280,7 +315,7 @@ class Generator:
         return Samples(
             images=images.contiguous().cpu().numpy(),
             masks=None if masks is None else masks.contiguous().cpu().numpy(),
-            labels=conditions.labels,
+            labels=None if conditions.labels is None else conditions.labels.copy(),
             condition=conditions.words,
             names=conditions.names,
             indices=np.array(indices, dtype=np.int64),

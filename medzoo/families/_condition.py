@@ -55,7 +55,7 @@ class Conditions:
         labels: class indices int64 [n]; None without any. One class for all takes the memory of one.
         classes: the words for them.
         inputs: input images; sample ``index`` gets the one at ``index % len(inputs)``.
-        attributes: float32 [1 or len(inputs) or n, A], in the same way.
+        attributes: float32 [rows, A], in the same way.
         names_of: names of the attributes.
         indices: index of each sample.
     """
@@ -68,7 +68,7 @@ class Conditions:
     names_of: tuple[str, ...] = ()
 
     def __getitem__(self, part: slice) -> Conditions:
-        labels = None if self.labels is None else self.labels[part].copy()
+        labels = None if self.labels is None else self.labels[part]
         return replace(self, indices=self.indices[part], labels=labels)
 
     @property
@@ -97,7 +97,7 @@ class Conditions:
             if image.shape != images[0].shape:
                 raise ConditionError(
                     f"the input images differ: {self._input(0).words} is {_size(images[0])}, {self._input(k).words} is "
-                    f"{_size(image)} (channels x height x width); bring them to one size, or give them one by one"
+                    f"{_size(image)} (channels x height x width); bring them to one size, or set the batch size to 1"
                 )
         return np.stack(images)
 
@@ -138,19 +138,32 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
     if declared.kind == "text":
         raise ConditionError(f"{name} is conditioned on text, which this version cannot give to a model yet")
     numbers, images = _parted(declared, condition)
+    if declared.kind == "attributes" and images is not None:
+        raise ConditionError(f"{name} takes {accepted(declared)}; found {', '.join(map(repr, images))}")
     inputs = () if images is None else tuple(gather(name, declared, images))
     if declared.kind != "attributes" and not inputs and declared.required:
         raise ConditionError(f"{name} needs {accepted(declared)}")
     attributes = declared.attributes or ()
-    rows = _numbers(name, declared, numbers, len(inputs) or len(indices)) if attributes else None
+    count = None if len(inputs) == 1 else len(inputs) or len(indices)
+    rows = _numbers(name, declared, numbers, count) if attributes else None
     if rows is not None and not inputs:
         rows = np.roll(rows, indices.start % len(rows), axis=0)  # the first row belongs to the first sample
     return Conditions(indices, inputs=inputs, attributes=rows, names_of=tuple(one.name for one in attributes))
 
 
 def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> int | None:
-    """How many input images a condition holds; None for a model without any."""
-    return len(resolve_condition(entry, declared, condition, range(0)).inputs) or None
+    """How many samples a condition lists: input images, numbers or classes; None where it is one for all."""
+    if declared is not None and declared.kind == "class":
+        listed = condition.get("class") if isinstance(condition, Mapping) else condition
+        listed = listed.tolist() if hasattr(listed, "tolist") else listed
+        return len(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else None
+    if declared is not None and declared.kind == "attributes":
+        count = len(_numbers(entry.model_id, declared, _parted(declared, condition)[0], None))
+        return count if count > 1 else None
+    conditions = resolve_condition(entry, declared, condition, range(0))
+    if not conditions.inputs:
+        return None
+    return max(len(conditions.inputs), 0 if conditions.attributes is None else len(conditions.attributes))
 
 
 def accepted(declared: Condition) -> str:
@@ -165,12 +178,13 @@ def accepted(declared: Condition) -> str:
         said = f"the images {', '.join(declared.inputs or ())} (a mapping of files, folders or arrays by name)"
     else:
         return ("the number " if len(numbers) == 1 else "the numbers ") + ", ".join(numbers)
-    return said + (f", and the numbers {', '.join(numbers)}" if numbers else "")
+    return said + (f", and the number{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "")
 
 
 def _described(name: str, low: float | None, high: float | None, unit: str | None) -> str:
-    between = "" if low is None and high is None else f" from {low} to {high}"
-    return f"{name}{between}{f' ({unit})' if unit else ''}"
+    least, most = ("" if low is None else f"{low:g}"), ("" if high is None else f"{high:g}")
+    between = f" from {least} to {most}" if least and most else f" from {least}" if least else f" to {most}"
+    return f"{name}{between if least or most else ''}{f' ({unit})' if unit else ''}"
 
 
 def _parted(declared: Condition, condition: Any) -> tuple[dict[str, Any], Any]:
@@ -192,17 +206,16 @@ def _parted(declared: Condition, condition: Any) -> tuple[dict[str, Any], Any]:
     return {name: rows[..., k] for k, name in enumerate(names)}, None
 
 
-def _numbers(model_id: str, declared: Condition, stated: Mapping[str, Any], count: int) -> NDArray[np.float32]:
-    """Numbers by name -> rows [1 or count, A]."""
+def _numbers(model_id: str, declared: Condition, stated: Mapping[str, Any], count: int | None) -> NDArray[np.float32]:
+    """Numbers by name -> rows [1 or count, A]; as many as there are where ``count`` is None."""
     columns = []
     for one in declared.attributes or ():
         value = stated.get(one.name, np.nan if one.default is None else one.default)
         column = np.atleast_1d(np.asarray(np.nan if value is None else value))
-        if column.dtype.kind not in "uif" or column.ndim != 1 or len(column) not in (1, count):
-            raise ConditionError(
-                f"{model_id}: {one.name} must be a number, or {count} of them (one for each sample or input image), "
-                f"found {value!r}"
-            )
+        lengths = {1, len(column) if count is None else count} - {0}
+        if column.dtype.kind not in "uif" or column.ndim != 1 or len(column) not in lengths:
+            many = "a list of them" if count is None else f"{count} of them (one for each sample or input image)"
+            raise ConditionError(f"{model_id}: {one.name} must be a number, or {many}, found {value!r}")
         low = -np.inf if one.low is None else one.low
         high = np.inf if one.high is None else one.high
         wrong = column[~np.isnan(column) & ((column < low) | (column > high))]
@@ -210,6 +223,9 @@ def _numbers(model_id: str, declared: Condition, stated: Mapping[str, Any], coun
             raise ConditionError(f"{model_id}: {_described(one.name, one.low, one.high, one.unit)}; found {wrong[0]:g}")
         columns.append(column.astype(np.float32))
     rows = max(map(len, columns))
+    if any(len(column) not in (1, rows) for column in columns):
+        counts = ", ".join(f"{one.name} {len(c)}" for one, c in zip(declared.attributes or (), columns, strict=True))
+        raise ConditionError(f"{model_id}: each number must be one or as many as the others, found {counts}")
     return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
 
 
@@ -217,12 +233,17 @@ def _classes(model_id: str, declared: Condition, condition: Any, indices: range)
     classes, n = declared.classes or (), len(indices)
     if isinstance(condition, Mapping) and set(condition) == {"class"}:
         condition = condition["class"]
+    if hasattr(condition, "tolist"):
+        condition = condition.tolist()  # arrays and tensors
     if isinstance(condition, str | int | np.integer):
         label = np.int64(_class_index(model_id, classes, condition))
         return Conditions(indices, np.broadcast_to(label, n), classes)  # a million take the memory of one
-    asked = list(condition) if isinstance(condition, Sequence | np.ndarray) else [condition]
-    if len(asked) != n:
-        raise ConditionError(f"{model_id}: {n} samples need {n} classes or one for all, found {len(asked)}")
+    asked = condition if isinstance(condition, Sequence) else ()
+    if len(asked) != n or condition is not asked:
+        found = len(asked) if condition is asked else repr(condition)
+        raise ConditionError(
+            f"{model_id}: {n} samples need {n} classes or one for all, found {found}; it takes {_listed(classes)}"
+        )
     known: dict[Any, int] = {}
     for one in asked:  # a million samples of two classes are looked up twice
         if isinstance(one, str | int | np.integer) and one not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from medzoo.errors import ConditionError
 from medzoo.samples import Samples
 
 Read = Callable[[], NDArray[np.float32]]
+# Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
+_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,17 @@ def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
     names = declared.inputs or ("image",)
     if len(names) == 1:
         if isinstance(stated, Mapping):
-            stated = _only(model_id, stated, names[0])
+            stated = _only(model_id, declared, stated, names[0])
         return _list(model_id, declared, stated, declared.channels)
+    if isinstance(stated, Mapping) and set(stated) == {"images"} and "images" not in names:
+        stated = stated["images"]  # all of them, beside numbers
     if isinstance(stated, str | Path):
         stated = _subfolders(model_id, Path(stated), names)
     elif isinstance(stated, list | tuple) and len(stated) == len(names) and not isinstance(stated[0], Mapping):
         stated = dict(zip(names, stated, strict=True))
     if not isinstance(stated, Mapping):
         channels = None if declared.channels is None else declared.channels * len(names)
-        return _list(model_id, declared, stated, channels)
+        return _list(model_id, declared, stated, channels, joined=True)
     missing, unknown = [n for n in names if n not in stated], [n for n in stated if n not in names]
     if missing or unknown:
         raise ConditionError(
@@ -62,9 +68,10 @@ def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
     return [_joined(group) for group in zip(*lists, strict=True)]
 
 
-def _only(model_id: str, stated: Mapping[Any, Any], name: str) -> Any:
+def _only(model_id: str, declared: Condition, stated: Mapping[Any, Any], name: str) -> Any:
     if set(stated) != {name} and set(stated) != {"image"} and set(stated) != {"mask"}:
-        raise ConditionError(f"{model_id} takes one image, '{name}'; found {', '.join(map(repr, stated))}")
+        numbers = "".join(f" and '{one.name}'" for one in declared.attributes or ())
+        raise ConditionError(f"{model_id} takes one image, '{name}'{numbers}; found {', '.join(map(repr, stated))}")
     return next(iter(stated.values()))
 
 
@@ -90,10 +97,16 @@ def _joined(group: tuple[Input, ...]) -> Input:
     return Input(read, " + ".join(one.words for one in group), group[0].name)
 
 
-def _list(model_id: str, declared: Condition, stated: Any, channels: int | None) -> list[Input]:
+def _list(
+    model_id: str, declared: Condition, stated: Any, channels: int | None, *, joined: bool = False
+) -> list[Input]:
+    """One Input for each image; ``joined``: an array holds all inputs, so that grey does not become colour."""
     if isinstance(stated, Samples):
         names = stated.names or (None,) * len(stated)
-        return [_array(model_id, declared, stated.images[i], channels, i, name) for i, name in enumerate(names)]
+        images: NDArray[Any] = stated.images
+        if declared.kind == "mask" and stated.masks is not None:
+            images = stated.masks * np.uint8(255)
+        return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
         from medzoo import imagefiles
 
@@ -103,28 +116,38 @@ def _list(model_id: str, declared: Condition, stated: Any, channels: int | None)
             raise ConditionError(f"{model_id}: the folder {path} holds no images")
         missing = [file for file in files if not file.is_file()]
         if missing:
-            raise ConditionError(f"{model_id}: there is no file {missing[0]}")
+            known = [*(declared.inputs or ()), *(one.name for one in declared.attributes or ())]
+            hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
+            raise ConditionError(f"{model_id}: there is no file {missing[0]}{hint}")
         return [_file(declared, file, channels) for file in files]
     if isinstance(stated, list | tuple):
-        found = [one for item in stated for one in _list(model_id, declared, item, channels)]
+        found = [one for item in stated for one in _list(model_id, declared, item, channels, joined=joined)]
         if not found:
             raise ConditionError(f"{model_id}: the list of images is empty")
         return found
     array = _numbers(stated)
     if array is None or array.ndim not in (2, 3, 4):
+        found_shape = "" if array is None else f" of shape {list(array.shape)}"
         raise ConditionError(
-            f"{model_id} takes a file, a folder, an array [n, C, H, W] or Samples, found {type(stated).__name__}"
+            f"{model_id} takes a file, a folder, an array [n, C, H, W] or Samples, "
+            f"found {type(stated).__name__}{found_shape}"
         )
     if array.ndim < 4:
         array = array[None, None] if array.ndim == 2 else array[None]
     if not len(array):
         raise ConditionError(f"{model_id}: the array of images is empty")
-    return [_array(model_id, declared, array[i], channels, i, None) for i in range(len(array))]
+    return [_array(model_id, declared, array[i], channels, i, None, joined) for i in range(len(array))]
 
 
 def _numbers(stated: Any) -> NDArray[Any] | None:
     if hasattr(stated, "detach"):
         stated = stated.detach().cpu()
+        stated = stated.float() if stated.is_floating_point() else stated  # NumPy has no bfloat16
+    elif hasattr(stated, "getbands"):  # a Pillow image: its palette is no grey, and no network takes its alpha
+        if stated.mode in ("1", "LA", "La"):
+            stated = stated.convert("L")
+        elif stated.mode not in ("L", "I", "F") and not stated.mode.startswith("I;16"):
+            stated = stated.convert("RGB")
     if not hasattr(stated, "__array__") and not hasattr(stated, "__array_interface__"):
         return None
     array = np.asarray(stated)
@@ -138,18 +161,28 @@ def _file(declared: Condition, path: Path, channels: int | None) -> Input:
         image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
         return _in_range(declared, image)
 
-    return Input(read, path.name, path.name.partition(".")[0] or path.name)
+    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name)
 
 
 def _array(
-    model_id: str, declared: Condition, image: NDArray[Any], channels: int | None, i: int, name: str | None
+    model_id: str,
+    declared: Condition,
+    image: NDArray[Any],
+    channels: int | None,
+    i: int,
+    name: str | None,
+    joined: bool,
 ) -> Input:
     words = name or f"input {i}"
     name = name or f"input{i}"
     if channels is not None and image.shape[0] != channels and image.shape[-1] == channels:
         image = np.moveaxis(image, -1, 0)  # height, width, channels: what image libraries give
-    if channels is not None and image.shape[0] not in (channels, 1):
-        raise ConditionError(f"{model_id} takes images of {channels} channels, {words} has shape {list(image.shape)}")
+    if channels == 1 and image.shape[0] != 3 and image.shape[-1] == 3:
+        image = np.moveaxis(image, -1, 0)
+    fits = not joined and (channels, image.shape[0]) in ((1, 3), (3, 1))  # colour and grey become each other
+    if channels is not None and image.shape[0] != channels and not fits:
+        takes = f"{channels} channel{'s' * (channels > 1)}"
+        raise ConditionError(f"{model_id} takes images of {takes}, {words} has shape {list(image.shape)}")
     if image.dtype.kind in "ui" and image.dtype != np.uint8:
         raise ConditionError(f"{model_id}: {words} is {image.dtype}; give uint8, or floats in [0, 1]")
 
@@ -157,8 +190,10 @@ def _array(
         scaled = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
         if not (scaled.min() >= 0 and scaled.max() <= 1):
             raise ConditionError(f"{model_id}: {words} must lie in [0, 1], found [{scaled.min()}, {scaled.max()}]")
-        if channels is not None and len(scaled) == 1:
-            scaled = np.repeat(scaled, channels, axis=0)
+        if channels == 3 and len(scaled) == 1:
+            scaled = np.repeat(scaled, 3, axis=0)
+        elif channels == 1 and len(scaled) == 3:
+            scaled = (scaled * _LUMA).sum(axis=0, keepdims=True)
         if declared.size is not None and scaled.shape[1:] != declared.size:
             from medzoo import imagefiles
 

@@ -8,6 +8,7 @@ Conditioned on a mask, the model draws one where none is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Annotated, Any, Literal
 
 import torch
@@ -198,9 +199,16 @@ class Fused(nn.Module):
             small = within <= Matrix.LEVELS or up[0].out_channels <= Matrix.NARROW
             ups.append(Stage(*up, make=Matrix if cpu and small else None))
         self.downs, self.ups, self.dropout = nn.ModuleList(downs), nn.ModuleList(ups), Dropout()
-        self.dropping = network.dropping
+        self.dropping, self.alone = network.dropping, cpu and any(stage.per_sample for stage in ups)
 
     def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
+        if not self.alone or len(x) == 1:
+            return self.run(x, draw)
+        # One by one: norms by the statistics of a sample make much of the last digits of a sum, which a batch changes.
+        drawn: list[Tensor] = []
+        return torch.cat([self.run(x[row : row + 1], _row(draw, drawn, row)) for row in range(len(x))])
+
+    def run(self, x: Tensor, draw: Draw | None) -> Tensor:
         joined: list[Tensor] = []
         x = self.downs[0](x.contiguous(memory_format=torch.channels_last))
         for down in self.downs[1:]:
@@ -217,6 +225,21 @@ class Fused(nn.Module):
                 half.copy_(self.dropout(half, draw))
             x = both
         return self.ups[0](x).tanh_()
+
+
+def _row(draw: Draw | None, drawn: list[Tensor], row: int) -> Draw | None:
+    """The draws of one sample of a batch; ``drawn`` keeps those of the whole batch for the others."""
+    if draw is None:
+        return None
+    places = count()
+
+    def own(shape: tuple[int, ...]) -> Tensor:
+        place = next(places)
+        if place == len(drawn):
+            drawn.append(draw(shape))
+        return drawn[place][row : row + 1]
+
+    return own
 
 
 def _levels(level: Level) -> Iterator[tuple[tuple[Convolution, nn.Module | None], ...]]:

@@ -133,9 +133,11 @@ class SinGAN(Generator):
         head, tail = state.get(first + "head.conv.weight"), state.get(first + "tail.0.weight")
         if head is None or tail is None:
             return {}
+        noise = state.get(_prefix(names[0]) + "Zs.0")
+        noise = head if noise is None or noise.dim() != 4 else noise
         return {
-            "checkpoints": tuple(names), "sizes": sizes[0], "nc_im": tail.shape[0], "nc_z": head.shape[1],
-            "nfc": head.shape[0], "min_nfc": tail.shape[1], "ker_size": head.shape[-1],
+            "checkpoints": tuple(names), "sizes": sizes[0], "nc_im": tail.shape[0], "nc_z": noise.shape[1],
+            "nfc": head.shape[0], "min_nfc": _least(state, names[0]), "ker_size": head.shape[-1],
             "num_layer": len(convolutions) + 1,
         }  # fmt: skip
 
@@ -323,6 +325,16 @@ def _sizes(state: Mapping[str, Tensor], name: str) -> tuple[tuple[int, int], ...
     while (image := state.get(f"{_prefix(name)}reals.{len(sizes)}")) is not None and image.dim() == 4:
         sizes.append((image.shape[2], image.shape[3]))
     return tuple(sizes)
+
+
+def _least(state: Mapping[str, Tensor], name: str) -> int:
+    """``min_nfc``: the most that fits the last hidden layers of all scales, which it or ``nfc`` decides."""
+    least = WIDEST
+    for scale in range(len(_sizes(state, name))):
+        tail = state.get(f"{_prefix(name)}Gs.{scale}.tail.0.weight")
+        if tail is not None and tail.shape[1] < WIDEST:
+            least = min(least, tail.shape[1] // 2 ** (scale // DOUBLES))
+    return max(1, least)
 
 
 def _sizes_told(sizes: Sequence[tuple[int, int]]) -> str:
