@@ -19,9 +19,9 @@ demo: .venv/user
 	@echo "samples: $(abspath $(OUT))"
 	@echo "contact sheet: $(abspath $(OUT))/grid.png"
 
-# One thread: the networks are small, and threads that wait for a busy core cost more than they bring.
+# A process a core with one thread each: the networks are small, and threads that wait cost more than they bring.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not network and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not network and not gpu"
 
 lint: .venv/dev
 	$(BIN)/ruff check
