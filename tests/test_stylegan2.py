@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +283,24 @@ def test_keys_that_are_no_network_are_named() -> None:
         assert StyleGAN2.infer(broken) == {}
         with pytest.raises(EntryError, match="z_dim"):
             load({}, broken)
+
+
+def test_a_snapshot_runs_from_its_file(tmp_path: Path) -> None:
+    """Averaged weights first; what the class was made with tells what no shape does (conv_clamp)."""
+    clamped = WIDE | {"synthesis_kwargs": WIDE["synthesis_kwargs"] | {"conv_clamp": 0.5}}
+    expected = StyleGAN2(Entry.model_validate(fields(clamped)), weights(WIDE), device="cpu")
+    plain = StyleGAN2(Entry.model_validate(fields(WIDE)), weights(WIDE), device="cpu")
+    modules = {}
+    for key, scale in (("G", 2.0), ("G_ema", 1.0)):
+        state = {name: value * scale for name, value in weights(WIDE).items()}
+        network = StyleGAN2(Entry.model_validate(fields(WIDE)), state, fused=False, device="cpu").network
+        network._init_kwargs = clamped | {"unknown": 3}  # type: ignore[assignment]
+        modules[key] = network
+    path = tmp_path / "network-snapshot.pkl"
+    path.write_bytes(pickle.dumps(modules | {"training_set_kwargs": {"path": "data.zip"}, "augment_pipe": None}))
+    generator = medzoo.load(family="stylegan2", weights=path, device="cpu")
+    latents = expected.latents(range(2))
+    torch.testing.assert_close(generator.decode(latents), expected.decode(latents))
+    assert not torch.allclose(generator.decode(latents), plain.decode(latents), atol=1e-3)  # the clamp was at work
+    with pytest.raises(CheckpointError, match="nothing in it is a generator of family 'fastgan'"):
+        medzoo.load(family="fastgan", weights=path)
