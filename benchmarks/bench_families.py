@@ -13,13 +13,12 @@ import argparse
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from measuring import gflop, matmul_peak, processor, timed
 
 from medzoo import local
 from medzoo.entry import Entry
@@ -109,7 +108,7 @@ def main() -> None:
     report = {
         "models": rows,
         "matmul_gflops": {p: round(matmul_peak(options.device, p)) for p in precisions},
-        "device": torch.cuda.get_device_name(options.device) if options.device != "cpu" else "cpu",
+        "device": torch.cuda.get_device_name(options.device) if options.device != "cpu" else processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -201,30 +200,6 @@ def call(generator: Generator, model: Model, batch: int) -> Callable[[], torch.T
     latents = None if generator.latent_shape is None else generator.latents(range(batch))
     given = Given() if model.image is None else Given(images=noise.uniform(model.image))
     return lambda: generator.decode(latents, given, noise=Noise(0, range(batch)))
-
-
-def gflop(run: Callable[[], Any]) -> float:
-    """Multiplications and additions in the network's convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops()) / 1e9
-
-
-def matmul_peak(device: str, precision: str) -> float:
-    """GFLOP/s of a large square matrix product, the best of ten."""
-    size = 8192 if device.startswith("cuda") else 2048
-    a = torch.randn(size, size, dtype=getattr(torch, precision), device=device)
-    return 2 * size**3 / min(timed(lambda: a @ a, device) for _ in range(10)) / 1e9
-
-
-def timed(run: Callable[[], Any], device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    run()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
 
 
 def ratio(rates: dict[str, list[float]], fast: str, slow: str) -> float:

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from measuring import gflop, matmul_peak, processor, timed
 
 from medzoo import catalog
 from medzoo.families._base import Generator
@@ -73,7 +70,7 @@ def measure(device: str, rounds: int, images: int) -> dict[str, Any]:
                 rates[name].append(count / seconds)
     rows = []
     for name, fused, stats, precision, batch in ROWS:
-        rate, work = statistics.median(rates[name]), gflop(models[name])
+        rate, work = statistics.median(rates[name]), gflop(lambda name=name: models[name].generate(1))  # type: ignore[misc]
         rows.append(
             {
                 "name": name,
@@ -133,38 +130,6 @@ def difference(fused: Generator, models: dict[str, Generator], stats: str) -> fl
     plain = models["published" if stats == "sample" else "published_eval_batched"]
     ours, theirs = fused.generate(2, batch_size=2), plain.generate(2, batch_size=2)
     return float(f"{abs(ours.images - theirs.images).max():.2e}")
-
-
-def gflop(generator: Generator) -> float:
-    """Multiplications and additions of one image in the network's convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        generator.generate(1)
-    return float(counter.get_total_flops()) / 1e9
-
-
-def matmul_peak(device: str, precision: str) -> float:
-    """GFLOP/s of a large square matrix product, the best of ten."""
-    size = 8192 if device.startswith("cuda") else 2048
-    a = torch.randn(size, size, dtype=getattr(torch, precision), device=device)
-    return 2 * size**3 / min(timed(lambda: a @ a, device) for _ in range(10)) / 1e9
-
-
-def timed(call: Callable[[], Any], device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    call()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def table(report: dict[str, Any]) -> str:
