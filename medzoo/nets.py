@@ -82,6 +82,17 @@ class BatchNorm2d(nn.BatchNorm2d):
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+def use_statistics(network: nn.Module, stats: NormStats) -> None:
+    """Choose the statistics of batch norm in eval mode; ``sample`` also takes spectral norm's power iteration of train
+    mode, as a model does that was sampled without ``eval()``.
+    """
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.stats = stats
+        elif isinstance(module, SpectralConv2d):
+            module.live = stats == "sample"
+
+
 def reset_weights(network: nn.Module) -> None:
     """Start values of the published training code: N(0, 0.02) spectral weights, norm gains N(1, 0.02)."""
     for module in network.modules():

@@ -98,6 +98,17 @@ def add_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return add
 
 
+def load_conformance(folder: Path, monkeypatch: pytest.MonkeyPatch, fused: bool, **changes: Any) -> Any:
+    """A Generator through the ordinary loader: an entry in ``folder``, beside its weights, and a cache of its own."""
+    import medzoo
+
+    fields = entry_fields(model_id="90001_CONFORMANCE", modality="none", **changes)
+    (folder / "90001_CONFORMANCE.yaml").write_text(json.dumps(fields))  # JSON is YAML
+    monkeypatch.setenv("MEDZOO_REGISTRY", str(folder))
+    monkeypatch.setenv("MEDZOO_CACHE", str(folder / "cache"))
+    return medzoo.load("90001_CONFORMANCE", fused=fused, device="cpu")
+
+
 def read_png(path: Path) -> tuple[Any, dict[str, Any]]:
     """(pixels as an array, text chunks) of a PNG, read by Pillow."""
     import numpy as np

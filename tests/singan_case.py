@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
-import medzoo
 from medzoo.families._base import Generator
 from medzoo.families._enlarge import enlarge
 from medzoo.families.singan import Network
 from medzoo.randomness import Replay
+from tests.conftest import load_conformance
 
 PARTS = ("Gs", "Zs", "reals", "NoiseAmp")
 CLASSES = ("GeneratorConcatSkip2CleanAdd", "ConvBlock")
@@ -101,12 +100,8 @@ def load(
     channels = case["scales"][0]["real_shape"][1]
     masks = int(channels == 4)
     entry = {
-        "model_id": "90001_CONFORMANCE",
         "title": case["case"],
         "family": "singan",
-        "modality": "none",
-        "organ": None,
-        "tags": [],
         "output": {
             "type": "image+mask" if masks else "image",
             "size": case["scales"][-1]["real_shape"][2:],
@@ -115,19 +110,12 @@ def load(
             "range": [-1, 1],
             "spacing": None,
         },
-        "condition": None,
         "config": config,
         "sampling": {"latent": "normal", "norm_stats": "running", "truncation": None, "steps": None},
         "weights": [{"kind": "local", "path": f"{part}.pth", "sha256": None, "part": part} for part in PARTS],
         "checkpoint": {"container": "pickle", "key": None, "strip_prefix": None},
-        "license": {"weights": None, "data": None},
-        "training_data": {"datasets": [], "images": None, "public": None},
-        **{"reported": [], "citation": None, "contact": None, "verified": [], "notes": None},
     }
-    (folder / "90001_CONFORMANCE.yaml").write_text(yaml.safe_dump(entry))
-    monkeypatch.setenv("MEDZOO_REGISTRY", str(folder))
-    monkeypatch.setenv("MEDZOO_CACHE", str(folder / "cache"))
-    return medzoo.load("90001_CONFORMANCE", fused=fused, device="cpu")
+    return load_conformance(folder, monkeypatch, fused, **entry)
 
 
 def write_folder(case: dict[str, Any], folder: Path, fill: ModuleType) -> None:

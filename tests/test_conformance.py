@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
-import medzoo
 from medzoo.errors import RegistryError
 from medzoo.families import known_families
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Replay
+from tests import singan_case
+from tests.conftest import load_conformance
 
 CASES = Path(os.environ.get("MEDZOO_CONFORMANCE", Path(__file__).parents[2] / "shared/conformance/public"))
 FILL = CASES.parent / "fill.py"
@@ -64,9 +64,7 @@ pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance kit 
 @pytest.mark.parametrize("name", names())
 def test_case(name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = json.loads((CASES / f"{name}.json").read_text())
-    if case["architecture"] == "singan_seg" and "singan" in known_families():
-        from tests import singan_case
-
+    if case["architecture"] == "singan_seg":
         singan_case.run_case(case, fused, tmp_path, monkeypatch, fill())
         return
     if case.get("layout_only"):
@@ -192,17 +190,12 @@ def load(
     }
     shape = next(iter(run["outputs"].values()))["shape"] if "outputs" in run else [1, 1, 1, 1]
     entry = {
-        "model_id": "90001_CONFORMANCE",
         "title": case["case"],
         "family": FAMILIES[case["architecture"]],
-        "modality": "none",
-        "organ": None,
-        "tags": [],
         "output": {
             **{"type": "image", "size": None, "channels": shape[1], "masks": 0},
             **{"range": [-1, 1], "spacing": None},
         },
-        "condition": None,
         "config": config,
         "sampling": {"latent": "normal", "norm_stats": NORM_STATS[run["mode"]], "steps": None} | sampling,
         "weights": [{"kind": "local", "path": str(file), "sha256": None}],
@@ -214,14 +207,8 @@ def load(
             ),
             "ema": checkpoint.get("ema"),
         },
-        "license": {"weights": None, "data": None},
-        "training_data": {"datasets": [], "images": None, "public": None},
-        **{"reported": [], "citation": None, "contact": None, "verified": [], "notes": None},
     }
-    (folder / "90001_CONFORMANCE.yaml").write_text(yaml.safe_dump(entry))
-    monkeypatch.setenv("MEDZOO_REGISTRY", str(folder))
-    monkeypatch.setenv("MEDZOO_CACHE", str(folder / "cache"))
-    return medzoo.load("90001_CONFORMANCE", fused=fused, device="cpu")
+    return load_conformance(folder, monkeypatch, fused, **entry)
 
 
 def write_container(case: dict[str, Any], path: Path) -> None:

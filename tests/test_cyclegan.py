@@ -16,7 +16,8 @@ from medzoo.families import get_family
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.families._resnet import Frame, fold_block
-from medzoo.families._translate import InstanceNorm, Stage, normalise
+from medzoo.families._statistics import instance_norm_
+from medzoo.families._translate import InstanceNorm, Stage
 from medzoo.nets import BatchNorm2d
 from tests.conftest import entry_fields, random_state
 
@@ -195,5 +196,5 @@ class TestPieces:
         expected = (wide - wide.mean((2, 3), keepdim=True)) / (
             wide.var((2, 3), keepdim=True, correction=0) + 1e-5
         ).sqrt()
-        normalise(x, None, None, 1e-5, x)
+        instance_norm_(x)
         assert (x - expected).abs().max() < 1e-4

@@ -19,6 +19,7 @@ from medzoo.nets import (
     norm_gate,
     sample_norm_gate,
     upsample_by_differences,
+    use_statistics,
 )
 
 
@@ -45,7 +46,7 @@ def inputs(size: int, n: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
 def test_fused_equals_published(size: int, statistics: str, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fused, "GROUP_BYTES", group)
     net = network(size)
-    net.use_statistics(statistics)  # type: ignore[arg-type]
+    use_statistics(net, statistics)  # type: ignore[arg-type]
     latents, noise = inputs(size, 2)
     plain, fused = net(latents, noise), Fused(net).to(memory_format=torch.channels_last)(latents, noise)
     assert plain.shape == (2, 2, size, size)
@@ -61,7 +62,7 @@ def test_maps_made_from_tiles(statistics: str, piece: int, n: int, monkeypatch: 
     monkeypatch.setattr(TileStage, "PIECE_BYTES", piece)
     monkeypatch.setattr(TileStage, "PIECE_TILES", 7)
     net = network(128)
-    net.use_statistics(statistics)  # type: ignore[arg-type]
+    use_statistics(net, statistics)  # type: ignore[arg-type]
     fused = Fused(net).to(memory_format=torch.channels_last)
     assert {type(fused.ups[str(size)]) for size in (32, 64, 128)} == {TileUpStage}
     assert {type(stage) for stage in fused.seconds.values()} == {TileStage}
@@ -89,7 +90,7 @@ def test_tanh_only_at_1024(size: int) -> None:
 def test_statistics_of_a_sample_are_those_of_train_mode_with_a_batch_of_one(size: int) -> None:
     net = network(size)
     latents, noise = inputs(size, 3)
-    net.use_statistics("sample")
+    use_statistics(net, "sample")
     together = net(latents, noise)
     for i in range(3):
         alone = network(size).train()
@@ -100,7 +101,7 @@ def test_statistics_of_a_sample_are_those_of_train_mode_with_a_batch_of_one(size
 def test_the_same_input_gives_the_same_image_again() -> None:
     """The power iteration of the published path is taken but not kept."""
     net = network(128)
-    net.use_statistics("sample")
+    use_statistics(net, "sample")
     assert torch.equal(net(*inputs(128, 1)), net(*inputs(128, 1)))
 
 

@@ -22,6 +22,7 @@ from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError
 from medzoo.families import _device
 from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
+from medzoo.nets import use_statistics
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
 from medzoo.samples import Samples
 
@@ -71,7 +72,8 @@ class Generator:
         self.device, self.dtype = self.check(device, precision)
         self.config: Any = self.configure(entry, state)
         self.accepts = self._condition()
-        network = self._loaded(state).float().eval().requires_grad_(False)
+        network = self._loaded(self.adapt(state)).float().eval().requires_grad_(False)
+        use_statistics(network, entry.sampling.norm_stats or "running")
         self.network = self.prepare(network, fused).to(self.device, self.dtype)
         if fused and self.channels_last and all(weight.dim() < 5 for weight in self.network.parameters()):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -110,8 +112,15 @@ class Generator:
         """The network with any weights."""
         return self.Network(**dict(self.config))
 
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The state dict under the names of ``build``'s network: families rename other layouts or drop buffers here."""
+        return state
+
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
-        """The network to run, made from the loaded one (float32, CPU, eval mode). Families fuse here."""
+        """The network to run, made from the loaded one (float32, CPU, eval mode, the entry's statistics of batch norm).
+
+        Families fuse here.
+        """
         return network
 
     # What every family has.

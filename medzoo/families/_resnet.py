@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.families._condition import Given
-from medzoo.families._translate import NormKind, Stage, Translator, norm_layer, use_statistics
+from medzoo.families._translate import NormKind, Stage, Translator, norm_layer
 from medzoo.families._winograd import Winograd
 from medzoo.randomness import Noise
 
@@ -29,7 +29,6 @@ class ResnetTranslator(Translator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        use_statistics(network, self.entry.sampling.norm_stats or "running")
         return Fused(network) if fused else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:

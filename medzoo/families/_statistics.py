@@ -28,13 +28,17 @@ def moments(x: Tensor, piece: int = 2**17) -> tuple[Tensor, Tensor]:
     return rough[:, 0] + offset, (squares / count - offset.square()).clamp_min(0)
 
 
-def instance_norm_(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance norm without anything learned, [n, c, h, w]; overwrites ``x`` on a CPU."""
+def instance_norm_(
+    x: Tensor, gain: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5, out: Tensor | None = None
+) -> Tensor:
+    """Norm of [n, c, h, w] by the statistics of each sample, into ``out``; without one it overwrites ``x`` on a CPU."""
     if x.device.type != "cpu":
-        return F.instance_norm(x, eps=eps)
+        normed = F.instance_norm(x, weight=gain, bias=bias, eps=eps)
+        return normed if out is None else out.copy_(normed)
     mean, variance = moments(x)
-    scale = torch.rsqrt(variance + eps)
-    return _scaled(x, scale, -mean * scale, out=x)
+    scale = torch.rsqrt(variance + eps) if gain is None else gain * torch.rsqrt(variance + eps)
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return _scaled(x, scale, shift, out=x if out is None else out)
 
 
 def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from medzoo.errors import ConditionError
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
-from medzoo.families._statistics import moments
-from medzoo.nets import BatchNorm2d, NormStats
+from medzoo.families._statistics import instance_norm_
+from medzoo.nets import BatchNorm2d
 
 NormKind = Literal["batch", "instance"]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -66,10 +66,10 @@ class Translator(Generator):
             )
         return images
 
-    def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
-        if self.config.norm == "instance":
-            state = {key: value for key, value in state.items() if not key.endswith(STATISTICS)}
-        return super()._loaded(state)
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self.config.norm == "instance":  # old files carry statistics that are not used
+            return {key: value for key, value in state.items() if not key.endswith(STATISTICS)}
+        return state
 
 
 class InstanceNorm(nn.Module):
@@ -84,13 +84,6 @@ class InstanceNorm(nn.Module):
 def norm_layer(kind: NormKind, channels: int) -> nn.Module:
     """The norm of a published network."""
     return BatchNorm2d(channels) if kind == "batch" else InstanceNorm()
-
-
-def use_statistics(network: nn.Module, stats: NormStats) -> None:
-    """Let batch norm use the stored statistics or those of each sample; instance norm knows only the latter."""
-    for module in network.modules():
-        if isinstance(module, BatchNorm2d):
-            module.stats = stats
 
 
 class Stage(nn.Module):
@@ -127,7 +120,7 @@ class Stage(nn.Module):
         y = self.conv(x)
         out = y if out is None else out
         if self.per_sample:
-            normalise(y, self.gain, self.shift, self.eps, out)
+            instance_norm_(y, self.gain, self.shift, self.eps, out)
             return out.relu_() if relu else out
         if relu:
             return torch.clamp_min(y, 0, out=out)
@@ -149,14 +142,3 @@ class Plain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         run = F.conv_transpose2d if self.transposed else F.conv2d
         return run(x, self.weight, self.bias, **self.options)
-
-
-def normalise(x: Tensor, gain: Tensor | None, bias: Tensor | None, eps: float, out: Tensor) -> None:
-    """Norm of [n, c, h, w] by the statistics of each sample, into ``out``, which may be ``x``."""
-    if x.device.type != "cpu":
-        out.copy_(F.instance_norm(x, weight=gain, bias=bias, eps=eps))
-        return
-    mean, var = moments(x)
-    scale = torch.rsqrt(var + eps) if gain is None else gain * torch.rsqrt(var + eps)
-    shift = -mean * scale if bias is None else bias - mean * scale
-    torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype), out=out)

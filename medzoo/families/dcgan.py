@@ -21,7 +21,7 @@ from medzoo.entry import Entry
 from medzoo.errors import EntryError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
-from medzoo.nets import BatchNorm2d, NormStats
+from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 
 Positive = Annotated[int, Field(ge=1)]
@@ -131,9 +131,7 @@ class DCGAN(Generator):
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
         _check_condition(self.entry, self.config)
-        stats = self.entry.sampling.norm_stats or "running"
-        network.use_statistics(stats)
-        return Fused(network) if fused and stats == "running" else network
+        return Fused(network) if fused and self.entry.sampling.norm_stats != "sample" else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         return self.network(self.latent(noise), self._values(noise, given) if self.config.conditional else None)
@@ -176,12 +174,6 @@ class Network(nn.Module):
         self.main = nn.Sequential(*layers, last, nn.Tanh())
         self.embed_nn = _make_embedding(config) if config.conditional or config.embed_nn else None
         self.conditional = config.conditional
-
-    def use_statistics(self, stats: NormStats) -> None:
-        """Choose the statistics of batch norm in eval mode."""
-        for module in self.modules():
-            if isinstance(module, BatchNorm2d):
-                module.stats = stats
 
     def forward(self, z: Tensor, values: Tensor | None = None) -> Tensor:
         return self.main(_joined(z, values, self.embed_nn)[:, :, None, None])

@@ -28,7 +28,7 @@ from medzoo.families._fastgan_stages import (
     TileUpStage,
     UpStage,
 )
-from medzoo.nets import GLU, BatchNorm2d, NormStats, SpectralConv2d, fold_pixels, norm_gate, reset_weights
+from medzoo.nets import GLU, BatchNorm2d, SpectralConv2d, fold_pixels, norm_gate, reset_weights
 from medzoo.randomness import Noise
 
 # Channels at each resolution, in units of ngf.
@@ -82,7 +82,6 @@ class FastGAN(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        network.use_statistics(self.entry.sampling.norm_stats or "running")
         return Fused(network, tiles=self.device.type == "cpu" and self.dtype == torch.float32) if fused else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
@@ -184,14 +183,6 @@ class Network(nn.Module):
         self.small_size = min(128, im_size // 2)
         self.add_module(f"to_{self.small_size}", SpectralConv2d(width[self.small_size], nc, 1))
         self.to_big = SpectralConv2d(width[im_size], nc, 3, 1, 1)
-
-    def use_statistics(self, stats: NormStats) -> None:
-        """Choose the statistics of batch norm in eval mode; ``sample`` also takes the power iteration of train mode."""
-        for module in self.modules():
-            if isinstance(module, BatchNorm2d):
-                module.stats = stats
-            elif isinstance(module, SpectralConv2d):
-                module.live = stats == "sample"
 
     def reset(self) -> None:
         """Start values of the published training code."""

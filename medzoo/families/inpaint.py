@@ -20,7 +20,6 @@ from medzoo.errors import ConditionError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.families._inpaint_nets import CUTS, DECODERS, Inpainter, Pipeline, Shape
-from medzoo.nets import SpectralConv2d
 from medzoo.randomness import Noise
 
 SEQUENCES = ("FLAIR", "T1", "T1c", "T2")
@@ -94,9 +93,6 @@ class Inpaint(Generator):
         return Pipeline(config.input_nc, config.width)
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
-        for module in network.modules():
-            if isinstance(module, SpectralConv2d):
-                module.live = self.entry.sampling.norm_stats == "sample"
         if fused:
             for module in list(network.modules()):
                 if isinstance(module, Shape | Inpainter):

@@ -27,7 +27,6 @@ from medzoo.families._translate import (
     Stage,
     Translator,
     norm_layer,
-    use_statistics,
 )
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
@@ -93,7 +92,6 @@ class Pix2Pix(Translator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        use_statistics(network, self.entry.sampling.norm_stats or "running")
         return Fused(network, self.device.type == "cpu") if fused else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:

@@ -23,7 +23,7 @@ from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.families._enlarge import enlarge
 from medzoo.families._winograd import Winograd
-from medzoo.nets import BatchNorm2d, NormStats
+from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 
 Positive = Annotated[int, Field(ge=1)]
@@ -156,7 +156,6 @@ class SinGAN(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        network.use_statistics(self.entry.sampling.norm_stats or "running")
         if fused and self.entry.sampling.norm_stats != "sample":
             network.fuse()
         return network
@@ -269,12 +268,6 @@ class Network(nn.Module):
     def part(self, name: str, kind: str) -> Any:
         """Part ``Gs``, ``Zs``, ``reals`` or ``NoiseAmp`` of a checkpoint."""
         return self.get_submodule(_prefix(name) + kind)
-
-    def use_statistics(self, stats: NormStats) -> None:
-        """Choose the statistics of batch norm in eval mode."""
-        for module in self.modules():
-            if isinstance(module, BatchNorm2d):
-                module.stats = stats
 
     def fuse(self) -> None:
         """Replace the last scale by its fast form, and forget the training images, of which only the sizes count."""

@@ -81,8 +81,8 @@ class StyleGAN2(Generator):
                     )
         return Fused(network) if fused else network
 
-    def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
-        return super()._loaded(ada_names(state))
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return ada_names(state)
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         return self.network.synthesis(self._ws(self.latent(noise), given), self._draws(noise))
