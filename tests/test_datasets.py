@@ -3,6 +3,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -262,9 +266,12 @@ def test_entries_are_valid_and_state_their_licence(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_real_data_are_those_of_the_entry(name: str) -> None:
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"the images of {name} are not beside this checkout (../shared/data)")
-    split = min(datasets.describe(name).splits.items(), key=lambda item: item[1])[0]
+    dataset = datasets.describe(name)
+    if dataset.package is not None:
+        installed(dataset)
+    else:
+        needs(dataset.folder or name)
+    split = min(dataset.splits.items(), key=lambda item: item[1])[0]
     found = load_dataset(name, root=SHARED, split=split, size=32)
     assert found.images.std() > 10
 
@@ -279,3 +286,171 @@ def test_polyp_masks_have_the_areas_that_the_table_states() -> None:
     assert found.masks is not None
     areas = found.masks.mean((1, 2, 3))
     np.testing.assert_allclose(areas, [stated[one] for one in found.names], atol=0.004)
+
+
+# What the entries state beside the pixels
+
+
+def needs(name: str) -> Path:
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"the images of {name} are not beside this checkout (../shared/data)")
+    return SHARED
+
+
+def test_no_patient_of_the_radiographs_is_in_both_splits() -> None:
+    root = needs("cxr_mhh_covid")
+    train, test = (load_dataset("cxr_mhh_covid", root=root, split=one, size=8) for one in ("train", "test"))
+    assert train.groups is not None and test.groups is not None
+    assert (len(set(train.groups)), len(set(test.groups))) == (54, 17)
+    assert not set(train.groups) & set(test.groups)
+    assert train.classes == ("ap", "pa") and np.bincount(train.labels).tolist() == [137, 38]
+
+
+def test_cells_are_parted_by_field_and_have_three_classes() -> None:
+    root = needs("blood_bccd")
+    parts = [load_dataset("blood_cells_bccd_64", root=root, split=one, size=64) for one in ("train", "val", "test")]
+    groups = [set(one.groups) for one in parts]
+    assert [len(one) for one in groups] == [205, 87, 72] and len(set.union(*groups)) == 364
+    assert [np.bincount(one.labels).tolist() for one in parts] == [[214, 589, 209], [87, 248, 83], [71, 206, 69]]
+    assert parts[0].classes == ("white_cell", "red_cell", "platelet")
+    with np.load(root / "blood_bccd" / "bccd_cells_64.npz") as arrays:
+        np.testing.assert_array_equal(parts[1].images.transpose(0, 2, 3, 1), arrays["val_images"])
+
+
+def test_labels_of_pneumonia_and_of_nuclei() -> None:
+    root = needs("cxr_pneumoniamnist_28")
+    found = load_dataset("cxr_pneumoniamnist_28", root=root, split="val", size=28)
+    assert found.classes == ("normal", "pneumonia") and np.bincount(found.labels).tolist() == [135, 389]
+    found = load_dataset("nuclei_dsb2018", root=needs("nuclei_dsb2018"), split="val", size=16)
+    assert np.bincount(found.labels).tolist() == [53, 9, 3] and found.masks is not None
+
+
+def test_slices_of_the_template_lie_in_blocks_apart_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEDZOO_DATA", raising=False)
+    installed(datasets.describe("brain_icbm152_t1"))
+    train, val = (load_dataset("brain_icbm152_t1", split=one, size=64) for one in ("train", "val"))
+    at = [np.array([int(name[-4:]) for name in one.names]) for one in (train, val)]
+    assert np.abs(at[0][:, None] - at[1]).min() == 9  # eight slices between
+    assert len(set(train.groups)) == 3 and len(set(val.groups)) == 2 and not set(train.groups) & set(val.groups)
+    assert train.masks is not None and 0.1 < train.masks.mean() < 0.3
+    flat = train.images.reshape(len(train), -1)
+    assert np.corrcoef(flat[10], flat[11])[0, 1] > 0.98
+
+
+def test_the_other_brain_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDZOO_DATA", "/nowhere")  # a package is found all the same
+    for name in ("brain_colin27_t1", "brain_colin27_t1_brain"):
+        installed(datasets.describe(name))
+        found = load_dataset(name, split="test", size=32)
+        assert found.images.shape[1:] == (1, 32, 32) and found.images.max() > 150 and len(set(found.groups)) == 1
+
+
+def installed(dataset: datasets.Dataset) -> None:
+    assert dataset.package is not None
+    if dataset.package.where() is None:
+        pytest.skip(f"{dataset.package.name} is not installed")
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MEDZOO_DATA", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        DatasetError, match=r"comes with nilearn 0\.14\.1; type: pip install nilearn==0\.14\.1, or .*--data"
+    ):
+        load_dataset("brain_icbm152_t1", size=32)
+    (tmp_path / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz").write_bytes(b"another")
+    with pytest.raises(DatasetError, match=r"09a_converted\.nii\.gz: changed: sha256"):
+        load_dataset("brain_icbm152_t1", root=tmp_path, size=32)
+
+
+def test_finding_a_package_imports_nothing() -> None:
+    script = (
+        "import sys; from medzoo.datasets import describe; "
+        "describe('brain_icbm152_t1').package.where(); print('nilearn' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("group: group", "group: patient"), "a row has no column 'patient'"),
+        (("label: kind", "label: sort"), "a row has no column 'sort'"),
+        (("classes: [x, y]", "classes: [x]"), r"b\.png: label 'y' is unknown; expected x"),
+        (("images/{id}.png", "../tiny/images/{id}.png"), "is no file inside this folder"),
+    ],
+)
+def test_labels_and_groups_of_a_table(tiny: Path, change: tuple[str, str], told: str) -> None:
+    path = with_columns(tiny, "id,split,kind,group\nb,train,y,1\na,train,x,1\nc,val,x,2\n")
+    found = load_dataset("tiny", root=tiny, size=4)
+    assert found.labels.tolist() == [0, 1] and found.classes == ("x", "y") and found.groups == ("1", "1")
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(DatasetError, match=told):
+        load_dataset("tiny", root=tiny, size=4)
+
+
+def test_a_group_in_two_splits_is_refused(tiny: Path) -> None:
+    with_columns(tiny, "id,split,kind,group\nb,train,y,1\na,train,x,2\nc,val,x,2\n")
+    with pytest.raises(DatasetError, match=r"meta\.csv: group '2' is in the splits train and val; put it in one"):
+        load_dataset("tiny", root=tiny, split="val", size=4)
+
+
+def test_a_rule_instead_of_a_column(tiny: Path) -> None:
+    path = with_columns(tiny, "id,kind,group\nb,y,1\na,x,1\nc,x,2\n")
+    path.write_text(
+        path.read_text().replace("split: split", "split: {by: group, shares: {train: 0.5, val: 0.5}, salt: s4}")
+    )
+    names = {one: set(load_dataset("tiny", root=tiny, split=one, size=4).names) for one in ("train", "val")}
+    assert names == {"train": {"a", "b"}, "val": {"c"}}
+    path.write_text(path.read_text().replace("  group: group\n", ""))
+    with pytest.raises(EntryError, match=r"tiny\.yaml:7: .*a split by group needs the group column"):
+        load_dataset("tiny", root=tiny, size=4)
+
+
+def with_columns(tiny: Path, table: str) -> Path:
+    """Another table in the dataset 'tiny', with columns kind and group; gives the entry."""
+    (tiny / "tiny" / "meta.csv").write_text(table)
+    path = tiny.parent / "registry" / "datasets" / "tiny.yaml"
+    text = re.sub(r"table_sha256: \w+", f"table_sha256: {hashlib.sha256(table.encode()).hexdigest()}", path.read_text())
+    path.write_text(text.replace("{id}.png\nsha", "{id}.png\n  label: kind\n  classes: [x, y]\n  group: group\nsha"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        ({"kind": "flat", "images": "{split}/i", "masks": "{split}/m"}, ("{0}/i/a.png", "{0}/m/a.png")),
+        ({"kind": "labels", "folder": "{split}"}, ("{0}/x/a.png", "{0}/y/a.png")),
+        ({"kind": "metadata", "folder": "{split}"}, ("{0}/a.png", "{0}/metadata.csv")),
+    ],
+)
+def test_every_adapter_reads_an_entry(tiny: Path, layout: dict[str, str], files: tuple[str, ...]) -> None:
+    folder = tiny / "tiny"
+    for split, value in (("train", 50), ("val", 200)):
+        for name in files:
+            path = folder / name.format(split)
+            if path.suffix == ".csv":
+                path.write_text("file_name,label\na.png,3\n")
+            else:
+                picture(path.parent, path.name, np.full((6, 8), value))
+    n = 2 if layout["kind"] == "labels" else 1
+    entry = {
+        "name": "tiny", "title": "t", "modality": "none", "organ": None, "splits": {"train": n, "val": n},
+        "channels": 1, "layout": layout, "source": "s", "preparation": "p", "license": "l", "attribution": "a",
+        "notes": None, "files": {
+            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*") if path.is_file()
+        },
+    }  # fmt: skip
+    path = tiny.parent / "registry" / "datasets" / "tiny.yaml"
+    path.write_text(json.dumps(entry))
+    found = load_dataset("tiny", root=tiny, split="val", size=4)
+    assert found.images.mean() == 200 and (found.masks is not None) == (layout["kind"] == "flat")
+    assert (found.labels is None) == (layout["kind"] == "flat")
+    (folder / files[0].format("val")).write_bytes(b"x")
+    with pytest.raises(DatasetError, match="changed: sha256"):
+        load_dataset("tiny", root=tiny, split="val", size=4)
+    path.write_text(json.dumps(entry | {"sha256sums": "0" * 64}))
+    with pytest.raises(EntryError, match="state either sha256sums"):
+        load_dataset("tiny", root=tiny, split="val", size=4)

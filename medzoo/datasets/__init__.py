@@ -1,14 +1,40 @@
-"""Reference images: real pictures (and masks) to train on, test with and measure against.
+"""Reference images: real pictures, with masks, labels and groups, to train on, test with and measure against.
 
-``load_folder`` reads any folder of images, ``load_dataset`` one of ``registry/datasets`` with every byte checked
-against the hashes recorded there. Images of patients are never shipped: the caller says where they lie.
+``load_dataset`` reads one of ``registry/datasets``, every byte checked against the hashes recorded there; ``load_path``
+whatever a person has: folders, array files, DICOM, NIfTI, samples of medzoo. Images of patients are never shipped: the
+caller says where they lie.
 
-One resize protocol everywhere: the whole picture is squeezed to a square (the aspect ratio changes, nothing is cut
-off), with Pillow's antialiased bicubic filter; masks with its box filter (area average), then >= 1/2. It is the
-protocol of the published polyp FastGAN, which was trained on whole frames squeezed to 256 x 256.
+One protocol everywhere (``Protocol``), because distances between sets of images change with it: the whole picture is
+squeezed to a square (the aspect ratio changes, nothing is cut off), with Pillow's antialiased bicubic filter unless
+another is stated; masks with its box filter (area average), then >= 1/2.
+
+An adapter is a layout record with ``items(source, split)``, which yields one picture at a time; ``gather`` squeezes
+them as they come.
 """
 
-from medzoo.datasets.folder import Images, load_folder, resize
-from medzoo.datasets.registry import Dataset, describe, load_dataset
+from medzoo.datasets.folder import load_folder
+from medzoo.datasets.images import Images, content_sha256, relabel
+from medzoo.datasets.paths import load_path
+from medzoo.datasets.protocol import Protocol, fit
+from medzoo.datasets.registry import Dataset, dataset_names, describe, load_dataset
+from medzoo.datasets.splitting import ByBlock, ByGroup, Stretch, part
+from medzoo.datasets.volumes import Slices
 
-__all__ = ["Dataset", "Images", "describe", "load_dataset", "load_folder", "resize"]
+__all__ = [
+    "ByBlock",
+    "ByGroup",
+    "Dataset",
+    "Images",
+    "Protocol",
+    "Slices",
+    "Stretch",
+    "content_sha256",
+    "dataset_names",
+    "describe",
+    "fit",
+    "load_dataset",
+    "load_folder",
+    "load_path",
+    "part",
+    "relabel",
+]

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from medzoo import catalog, entryfile
-from medzoo.datasets.folder import SUMS, Images, pixels, read_bytes, read_pairs, resize
+from medzoo.datasets.arrays import ArrayLayout
+from medzoo.datasets.dicom import DicomLayout
+from medzoo.datasets.folder import FlatLayout, LabelLayout, stated
+from medzoo.datasets.gathering import gather
+from medzoo.datasets.images import Images
+from medzoo.datasets.manifest import ManifestLayout
+from medzoo.datasets.packages import DebianPackage, PythonPackage
+from medzoo.datasets.protocol import Protocol
+from medzoo.datasets.source import SUMS, Source, read_bytes
+from medzoo.datasets.tables import FolderLayout, MetadataLayout
+from medzoo.datasets.volumes import VolumeLayout
 from medzoo.entry import Record, Sha256
 from medzoo.errors import DatasetError, EntryError
 
-
-class FolderLayout(Record):
-    """One file an image, and a CSV table that assigns each to a split.
-
-    Attributes:
-        table: the CSV file (with a header line).
-        table_sha256: its hash, kept apart because the table decides the split.
-        id: its column of image names.
-        split: its column of split names.
-        images: path of an image, with ``{id}`` for the name; ``masks`` likewise, or null.
-    """
-
-    kind: Literal["folder"]
-    table: str
-    table_sha256: Sha256
-    id: str
-    split: str
-    images: str
-    masks: str | None
-
-
-class ArrayLayout(Record):
-    """One ``.npz`` file; ``images`` names the uint8 array [n, H, W] or [n, H, W, 3] of a split (``{split}_images``)."""
-
-    kind: Literal["arrays"]
-    file: str
-    images: str
+Layout = Annotated[
+    FolderLayout
+    | ArrayLayout
+    | FlatLayout
+    | LabelLayout
+    | MetadataLayout
+    | ManifestLayout
+    | VolumeLayout
+    | DicomLayout,
+    Field(discriminator="kind"),
+]
+Package = Annotated[PythonPackage | DebianPackage, Field(discriminator="kind")]
 
 
 class Dataset(Record):
@@ -52,9 +43,13 @@ class Dataset(Record):
     Attributes:
         splits: number of images of each split.
         channels: 1 or 3, of every image.
+        layout: how the files are read.
+        folder: name of the folder of the files, where it is not that of the dataset.
+        sha256sums: hash of the file ``SHA256SUMS``, which lists the hash of every image and mask; or
+        files: the hash of each file that is read.
+        package: the installed package that holds the files, or null.
         source: where the data come from: the original, then the copy that was read.
         preparation: how the files listed here were made from the original.
-        sha256sums: hash of the file ``SHA256SUMS``, which lists the hash of every image and mask.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -63,39 +58,65 @@ class Dataset(Record):
     organ: str | None
     splits: dict[str, Annotated[int, Field(gt=0)]]
     channels: Literal[1, 3]
-    layout: Annotated[FolderLayout | ArrayLayout, Field(discriminator="kind")]
-    sha256sums: Sha256
+    layout: Layout
+    folder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = None
+    sha256sums: Sha256 | None = None
+    files: dict[str, Sha256] | None = None
+    package: Package | None = None
     source: str
     preparation: str
     license: str
     attribution: str
     notes: str | None
 
+    @model_validator(mode="after")
+    def _hashed(self) -> Dataset:
+        if (self.sha256sums is None) == (self.files is None):
+            raise ValueError("state either sha256sums, the hash of SHA256SUMS, or files: {name: sha256}")
+        return self
 
-def load_dataset(name: str, *, root: Path | str | None = None, split: str = "train", size: int) -> Images:
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the labels 0, 1, ...; None where the images have no labels."""
+        return getattr(self.layout, "classes", None)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every image has a mask."""
+        return getattr(self.layout, "masks", None) is not None or getattr(self.layout, "mask", None) is not None
+
+
+def load_dataset(
+    name: str,
+    protocol: Protocol | None = None,
+    *,
+    root: Path | str | None = None,
+    split: str = "train",
+    size: int | None = None,
+) -> Images:
     """Read one split of a dataset of the registry, every file checked against its recorded hash.
 
     Args:
         name: of ``registry/datasets/<name>.yaml``.
-        root: the folder that holds ``<name>/``, or that folder itself; None takes ``$MEDZOO_DATA``.
+        protocol: how pictures are brought to one size; channels null takes those of the dataset.
+        root: the folder that holds ``<name>/``, or that folder itself; None takes ``$MEDZOO_DATA``. Not needed for
+            datasets that come with an installed package.
         split: one of those that the dataset states.
-        size: height and width of the result in pixels.
+        size: short for ``Protocol(size=size)``.
 
     Raises:
         DatasetError: unknown dataset or split, no data folder, or a file that is missing, changed or unreadable.
     """
+    protocol = stated(size, protocol)
     dataset = describe(name)
     if split not in dataset.splits:
         raise DatasetError(f"{name}: no split '{split}'; it has {', '.join(dataset.splits)}")
-    folder = _data_folder(dataset, root)
-    sums = _read_sums(folder / SUMS, dataset.sha256sums)
-    mode: Literal["RGB", "L"] = "RGB" if dataset.channels == 3 else "L"
-    if isinstance(dataset.layout, ArrayLayout):
-        found = _read_array(folder, dataset.layout, split, size, mode, sums)
-    else:
-        found = _read_table(folder, dataset.layout, split, size, mode, sums)
+    if protocol.channels is None:
+        protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
+    source = _source(dataset, root)
+    found = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
     if len(found) != dataset.splits[split]:
-        raise DatasetError(f"{folder}: split '{split}' should have {dataset.splits[split]} images, found {len(found)}")
+        raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(found)}")
     return found
 
 
@@ -124,6 +145,11 @@ def describe(name: str) -> Dataset:
     return dataset
 
 
+def dataset_names() -> tuple[str, ...]:
+    """Names of all datasets of the registry, sorted."""
+    return tuple(sorted(_dataset_files()))
+
+
 def _dataset_files() -> dict[str, Path]:
     """Name -> YAML file; a folder of MEDZOO_REGISTRY cannot replace a dataset that came along."""
     found: dict[str, Path] = {}
@@ -133,50 +159,27 @@ def _dataset_files() -> dict[str, Path]:
     return found
 
 
-def _data_folder(dataset: Dataset, root: Path | str | None) -> Path:
+def _source(dataset: Dataset, root: Path | str | None) -> Source:
+    """The folder of a dataset: below ``root``, else where its package is installed."""
+    mark = SUMS if dataset.files is None else next(iter(dataset.files))
     base = root if root is not None else os.environ.get("MEDZOO_DATA")
+    name = dataset.folder or dataset.name
+    places = [Path(base) / name, Path(base)] if base else []
+    packaged = None if dataset.package is None else dataset.package.where()
+    for folder in (*places, *(() if packaged is None else (packaged,))):
+        if (folder / mark).is_file():
+            return Source(folder, dataset.files or _read_sums(folder / SUMS, dataset.sha256sums))
     hint = "give the folder that holds it (--data DIR, or the environment variable MEDZOO_DATA)"
+    if dataset.package is not None:
+        raise DatasetError(
+            f"dataset '{dataset.name}' comes with {dataset.package.name} {dataset.package.version}; type: "
+            f"{dataset.package.install}, or {hint}"
+        )
     if not base:
         raise DatasetError(f"dataset '{dataset.name}' does not come along; {hint}. Source: {dataset.source}")
-    for folder in (Path(base) / dataset.name, Path(base)):
-        if (folder / SUMS).is_file():
-            return folder
-    raise DatasetError(f"{base}: dataset '{dataset.name}' expected at {Path(base) / dataset.name / SUMS}; {hint}")
+    raise DatasetError(f"{base}: dataset '{dataset.name}' expected at {Path(base) / name / mark}; {hint}")
 
 
-def _read_sums(path: Path, expected: str) -> dict[str, str]:
-    content = read_bytes(path, expected)
-    lines = (line.split(maxsplit=1) for line in content.decode().splitlines() if line.strip())
+def _read_sums(path: Path, expected: str | None) -> dict[str, str]:
+    lines = (line.split(maxsplit=1) for line in read_bytes(path, expected).decode().splitlines() if line.strip())
     return {name.strip().removeprefix("./"): digest for digest, name in lines}
-
-
-def _read_table(
-    folder: Path, layout: FolderLayout, split: str, size: int, mode: Literal["RGB", "L"], sums: Mapping[str, str]
-) -> Images:
-    table = read_bytes(folder / layout.table, layout.table_sha256).decode("utf-8")
-    rows = csv.DictReader(io.StringIO(table))
-    names = sorted(row[layout.id] for row in rows if row[layout.split] == split)
-    pairs = [
-        (folder / layout.images.format(id=one), folder / layout.masks.format(id=one) if layout.masks else None)
-        for one in names
-    ]
-    hashes = {folder / name: digest for name, digest in sums.items()}
-    return read_pairs(names, pairs, size=size, channels=mode, sums=hashes)
-
-
-def _read_array(
-    folder: Path, layout: ArrayLayout, split: str, size: int, mode: Literal["RGB", "L"], sums: Mapping[str, str]
-) -> Images:
-    from PIL.Image import fromarray
-
-    content = read_bytes(folder / layout.file, _recorded(layout.file, sums))
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        pictures = arrays[layout.images.format(split=split)]
-    squeezed = [pixels(resize(fromarray(one).convert(mode), size)) for one in pictures]
-    return Images(np.stack(squeezed), None, tuple(f"{split}_{i:05d}" for i in range(len(squeezed))))
-
-
-def _recorded(name: str, sums: Mapping[str, str]) -> str:
-    if name not in sums:
-        raise DatasetError(f"{SUMS} has no line for {name}; the dataset entry and the folder do not belong together")
-    return sums[name]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from medzoo import filekind
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles._dicom import read_dicom
-from medzoo.imagefiles._nifti import read_nifti
+from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
 from medzoo.imagefiles._picture import Picture
 from medzoo.imagefiles._pictures import read_npy, read_pillow
 
@@ -66,6 +67,61 @@ def read_image(
     if not np.isfinite(image).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
     return image if size is None or image.shape[1:] == size else resize(image, size)
+
+
+def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) -> Volume:
+    """A NIfTI volume of one number a voxel, turned as ``read_image`` shows its slices.
+
+    Raises ImageFileError: no NIfTI file, damaged, too large, or nibabel is missing.
+    """
+    path = Path(path)
+    if window is not None and not window[0] < window[1]:
+        raise ImageFileError(f"{path}: window needs low < high, found {list(window)}")
+    kind = _kind(path)
+    if kind != "nifti":
+        raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected a NIfTI file")
+    try:
+        picture, slope, intercept = read_nifti_volume(path)
+        stored: NDArray[Any] = picture.pixels
+        if window is None and picture.full is None:
+            ends = [float(stored.min()) * slope + intercept, float(stored.max()) * slope + intercept]
+            window = min(ends), max(ends)
+    except ImageFileError:
+        raise
+    except Exception as error:  # damaged files make decoders raise almost anything
+        told = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {told}") from error
+    low, high = window or picture.full or (0.0, 1.0)
+    if not np.isfinite([low, high]).all():
+        raise ImageFileError(f"{path}: holds numbers that are not finite")
+    return Volume(path, stored, slope, intercept, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Stored numbers [D, H, W]: slices upwards, rows to the back, columns to the patient's left.
+
+    ``low`` and ``high`` are black and white, in the units of the file: stored numbers times slope plus intercept.
+    """
+
+    path: Path
+    stored: NDArray[Any]
+    slope: float
+    intercept: float
+    low: float
+    high: float
+
+    def part(self, index: Any) -> NDArray[np.float32]:
+        """Some voxels in [0, 1]. Raises ImageFileError when one is not a number."""
+        values = self.units(index)
+        scaled = ((values - self.low) / ((self.high - self.low) or 1.0)).clip(0, 1).astype(np.float32)
+        if not np.isfinite(scaled).all():
+            raise ImageFileError(f"{self.path}: holds numbers that are not finite")
+        return scaled
+
+    def units(self, index: Any) -> NDArray[np.float64]:
+        """Some voxels in the units of the file."""
+        return np.asarray(self.stored[index].astype(np.float64) * self.slope + self.intercept)
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,41 @@ from medzoo.imagefiles._picture import MOST_BYTES, Picture, check_size, chosen, 
 
 def read_nifti(path: Path, slice: int | None, channels: int | None) -> Picture:
     """An axial slice of [x, y], [x, y, z] or [x, y, z, C], whatever the order and direction of axes in the file."""
+    with _opened(path, channels) as (image, shape, turn):
+        axis = turn[:, 0].tolist().index(2)
+        at = chosen(path, shape[axis], slice)
+        at = at if turn[axis, 1] > 0 else shape[axis] - 1 - at
+        flat = [i for i in range(3) if i != axis]
+        check_size(path, *(shape[i] for i in flat))
+        # Reads the slice alone; a file of two axes has none to choose from.
+        pixels = np.asarray(image.dataobj[tuple(at if i == axis else np.s_[:] for i in range(image.ndim))])
+    if image.get_data_dtype().names:  # RGB24
+        pixels = np.stack([pixels[name] for name in ("R", "G", "B")], axis=-1)
+    return Picture(_upright(pixels, turn[flat]), _full(image))
+
+
+def read_nifti_volume(path: Path) -> tuple[Picture, float, float]:
+    """All of [x, y, z] as [slices upwards, rows to the back, columns to the left], in the numbers that are stored.
+
+    Also slope and intercept, which make units of the file of these numbers; ``full`` is in those units.
+    """
+    with _opened(path, None) as (image, shape, turn):
+        if image.ndim not in (2, 3) or image.get_data_dtype().kind not in "biuf":
+            kind = image.get_data_dtype()
+            raise ImageFileError(f"{path}: has shape {list(image.shape)} of {kind}; expected one number a voxel")
+        check_size(path, *sorted(shape)[1:])
+        pixels = np.asarray(image.dataobj.get_unscaled()).reshape(shape)
+        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    pixels = np.flip(pixels, tuple(i for i in range(3) if turn[i, 1] < 0))
+    axes = turn[:, 0].tolist()
+    return Picture(np.transpose(pixels, [axes.index(i) for i in (2, 1, 0)]), _full(image)), slope, intercept
+
+
+@contextmanager
+def _opened(path: Path, channels: int | None) -> Iterator[tuple[Any, tuple[int, ...], NDArray[Any]]]:
+    """The image, its checked shape, and for each axis: which of left, back and up (0, 1, 2) it is, and whether it goes
+    there (1 or -1).
+    """
     try:
         import nibabel
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
@@ -29,18 +65,7 @@ def read_nifti(path: Path, slice: int | None, channels: int | None) -> Picture:
         file.seek(0)
         image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(file)
         shape = _checked_shape(path, image, channels)
-        # For each axis of the file: which of left, back and up (0, 1, 2) it is, and whether it goes there (1 or -1).
-        turn = ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS")).astype(int)
-        axis = turn[:, 0].tolist().index(2)
-        at = chosen(path, shape[axis], slice)
-        at = at if turn[axis, 1] > 0 else shape[axis] - 1 - at
-        flat = [i for i in range(3) if i != axis]
-        check_size(path, *(shape[i] for i in flat))
-        # Reads the slice alone; a file of two axes has none to choose from.
-        pixels = np.asarray(image.dataobj[tuple(at if i == axis else np.s_[:] for i in range(image.ndim))])
-    if image.get_data_dtype().names:  # RGB24
-        pixels = np.stack([pixels[name] for name in ("R", "G", "B")], axis=-1)
-    return Picture(_upright(pixels, turn[flat]), _full(image))
+        yield image, shape, ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS")).astype(int)
 
 
 def _checked_shape(path: Path, image: Any, channels: int | None) -> tuple[int, ...]:
