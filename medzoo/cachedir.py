@@ -1,10 +1,12 @@
-"""The cache on disk: converted weights, the locks of processes, and what was first seen.
+"""The cache on disk: converted weights, the locks of processes, what was first seen, and what can be made again.
 
     <cache>/weights/<model_id>/<sha256[:16]>-<layout>.safetensors   the weights, converted
     <cache>/weights/<model_id>/<sha256[:16]>-<layout>.json          their record (a ``Stored``)
     <cache>/downloads/<model_id>/                                   downloads under way
     <cache>/locks/<model_id>.lock                                   held by the process that fills the two
     <cache>/lock.json                                               hashes first seen (``medzoo.lockfile``)
+    <cache>/features/                                               features of images (``medzoo.features``)
+    <cache>/bench/                                                  what benchmarks keep (``medzoo.bench``)
 
 ``<cache>`` is ``MEDZOO_CACHE``, else the user's cache folder. Nothing here opens a network connection.
 """
@@ -186,7 +188,9 @@ def problems() -> list[tuple[str, Path, str]]:
 
 
 def clear(model_id: str | None = None) -> int:
-    """Delete the weights and downloads of one model (of all: None); returns the bytes freed.
+    """Delete the weights and downloads of one model; of all (None), and with them features and what benchmarks keep.
+
+    Returns the bytes freed.
 
     Raises:
         WeightsError: a file cannot be deleted.
@@ -194,12 +198,19 @@ def clear(model_id: str | None = None) -> int:
     freed = 0
     for parent in (root() / "weights", root() / "downloads"):
         for folder in [parent / model_id] if model_id else sorted(parent.glob("*")):
-            freed += sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-            try:
-                if folder.exists():
-                    shutil.rmtree(folder)
-            except OSError as error:
-                raise WeightsError(f"{folder}: cannot be deleted ({error.strerror}); delete it by hand") from error
+            freed += _remove(folder)
+    if model_id is None:
+        freed += _remove(root() / "features") + _remove(root() / "bench")
+    return freed
+
+
+def _remove(folder: Path) -> int:
+    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be deleted ({error.strerror}); delete it by hand") from error
     return freed
 
 

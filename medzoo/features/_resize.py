@@ -1,0 +1,54 @@
+"""Bringing images to the size of a network. The filter changes Frechet distances, so each is named and stated.
+
+* ``bilinear, antialias``: weights of a triangle, as wide as the pixels of the coarser grid (Pillow's BILINEAR).
+* ``bicubic, antialias``: the same with the cubic of a = -0.5 (Pillow's BICUBIC, which clean-fid takes).
+* ``bicubic``: the cubic of a = -0.75 at four neighbours, whatever is shrunk (``torch.nn.functional.interpolate``).
+* ``bilinear, tensorflow 1``: pixel i of the output looks at i n / size of the input, no half-pixel shift, two
+  neighbours (``tf.image.resize_bilinear`` before version 2, inside the graph that FID was defined with).
+* ``area``: the mean over the part of the input that an output pixel covers, exactly, whatever the two sizes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+Resize = Literal["bilinear, antialias", "bicubic, antialias", "bicubic", "bilinear, tensorflow 1", "area"]
+
+
+def resized(batch: Tensor, size: int, how: Resize) -> Tensor:
+    """float [n, c, h, w] -> [n, c, size, size]. The bicubic ones may leave the range of their input a little."""
+    if batch.shape[2:] == (size, size):
+        return batch
+    if how in ("area", "bilinear, tensorflow 1"):
+        matrix = _area if how == "area" else _tensorflow
+        rows, columns = (torch.from_numpy(matrix(length, size)).to(batch) for length in batch.shape[2:])
+        return rows @ batch @ columns.T
+    mode, _, antialias = how.partition(", ")
+    return F.interpolate(batch, (size, size), mode=mode, antialias=bool(antialias), align_corners=False)
+
+
+@lru_cache(maxsize=16)
+def _tensorflow(length: int, size: int) -> NDArray[np.float32]:
+    """[size, length]: rows with the weights of the two neighbours of each output pixel."""
+    at = np.arange(size) * length / size
+    low = np.floor(at).astype(int)
+    matrix = np.zeros((size, length))
+    np.add.at(matrix, (np.arange(size), low), 1 - (at - low))
+    np.add.at(matrix, (np.arange(size), np.minimum(low + 1, length - 1)), at - low)
+    return matrix.astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _area(length: int, size: int) -> NDArray[np.float32]:
+    """[size, length]: the share that each input pixel has in an output pixel."""
+    edges = np.arange(size + 1) * length / size
+    pixels = np.arange(length)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (covered.clip(0) * size / length).astype(np.float32)
