@@ -1,5 +1,5 @@
-"""Write the pages that the program itself knows best: cli.md, models/*.md for the registry entries, and
-architectures/*.md for the families.
+"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, models/*.md for the registry
+entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
@@ -14,14 +14,17 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from medzoo import catalog
+from medzoo import catalog, metrics
+from medzoo.bench import cost
 from medzoo.cli import main
 from medzoo.cli.page import sections
 from medzoo.entry import Entry
 from medzoo.families import builtin_families, get_family, known_families
+from medzoo.metrics._base import Group
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
@@ -33,7 +36,11 @@ def write(folder: Path) -> None:
     if broken:
         raise SystemExit("\n".join(map(str, broken)))
     located = {each.entry.model_id: each for each in found}
-    pages = {folder / "cli.md": cli_page(), folder / "models" / "index.md": index_page(folder, found)}
+    pages = {
+        folder / "cli.md": cli_page(),
+        folder / "scores.md": scores_page(),
+        folder / "models" / "index.md": index_page(folder, found),
+    }
     for model_id, each in located.items():
         pages[folder / "models" / f"{model_id}.md"] = model_page(folder, each)
     pages[folder / "architectures" / "index.md"] = architectures_page()
@@ -67,6 +74,24 @@ def _commands(command: click.Command, name: str, parent: click.Context | None) -
             found = command.get_command(context, verb)
             assert found is not None, verb
             yield from _commands(found, verb, context)
+
+
+def scores_page() -> str:
+    """Every score of every metric, by group."""
+    found = [metrics.load(name) for name in metrics.names()] + [cost.METRIC]
+    lines = [
+        "# Scores",
+        "",
+        "What `medzoo bench` measures ([how](benchmarks.md)). The name is that of JSON and of `medzoo rank`.",
+    ]
+    for group in get_args(Group):
+        rows = [(metric, scale) for metric in found if metric.group == group for scale in metric.scales]
+        lines += ["", f"## {group.capitalize()}", "", "| name | better | metric | what it is |", "|---|---|---|---|"]
+        for metric, scale in rows:
+            lines.append(
+                f"| `{scale.name}` | {scale.better} | `{metric.name}` | {scale.about.replace('|', chr(92) + '|')} |"
+            )
+    return "\n".join([*lines, ""])
 
 
 def index_page(folder: Path, found: Sequence[catalog.Located]) -> str:

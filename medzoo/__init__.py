@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medzoo.bench import benchmark
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
     from medzoo.lookup import list_models, search
@@ -20,13 +21,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Entry", "MedzooError", "Samples", "generate", "info", "list_models", "load", "search", "stream"]
+__all__ = [
+    "Entry",
+    "MedzooError",
+    "Samples",
+    "benchmark",
+    "generate",
+    "info",
+    "list_models",
+    "load",
+    "search",
+    "stream",
+]
 
 # Where each public name lives. It is imported when it is first used: a listing must not wait for torch.
 _HOMES = {
     "Entry": "medzoo.entry",
     "MedzooError": "medzoo.errors",
     "Samples": "medzoo.samples",
+    "benchmark": "medzoo.bench",
     "generate": "medzoo.zoo",
     "info": "medzoo.zoo",
     "list_models": "medzoo.lookup",

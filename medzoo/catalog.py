@@ -154,7 +154,9 @@ def parse(text: str, name: str) -> Entry:
     Raises:
         EntryError: not YAML, duplicate keys, or fields that do not fit; every problem is listed with its line.
     """
-    return entryfile.parse(text, name)
+    from medzoo.entry import Entry
+
+    return entryfile.parse(text, name, Entry)
 
 
 def folders() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The text of one registry file -> plain fields -> Entry, with the line of every problem.
+"""The text of one registry file -> plain fields -> its record, with the line of every problem.
 
 Plain fields are read without pydantic, whose import alone takes longer than ``medzoo list`` may: a listing reads
 fields, everything else validates.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -18,7 +18,9 @@ from medzoo.errors import EntryError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from medzoo.entry import Entry
+    from medzoo.entry import Record
+
+    R = TypeVar("R", bound=Record)
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is eight times faster, where it is there
 _CONTROL = re.compile(r"[^\t\n -~\xa0-\U0010ffff]")  # they steer a terminal, or end a path
@@ -43,30 +45,29 @@ def fields(text: str, name: str) -> dict[str, Any]:
     return _construct(root, name)
 
 
-def parse(text: str, name: str) -> Entry:
-    """Text of a YAML file -> Entry.
+def parse(text: str, name: str, record: type[R]) -> R:
+    """Text of a YAML file -> a record, such as ``Entry``.
 
     Args:
         text: the YAML.
         name: what messages call it, a path or an address.
+        record: the type.
 
     Raises:
         EntryError: as for ``fields``, or fields that do not fit; every problem is listed with its line.
     """
     from pydantic import ValidationError
 
-    from medzoo.entry import Entry
-
     root = _compose(text, name)
     problems = list(_duplicates(root))
     try:
-        entry = Entry.model_validate(_construct(root, name))
+        found = record.model_validate(_construct(root, name))
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise _entry_error(name, problems + [_problem(root, detail, details) for detail in details]) from None
     if problems:
         raise _entry_error(name, problems)
-    return entry
+    return found
 
 
 def line_of(text: str, name: str, *path: int | str) -> int:

@@ -14,6 +14,8 @@
     |-- SavingError            samples could not be written
     |-- ImageFileError         an image file could not be read
     |-- DatasetError           reference images could not be read
+    |-- BenchmarkError         a benchmark is described wrongly, or nothing of it could be measured
+    |-- ResultError            a file of results cannot be read or written
     `-- TrainingError          a training run cannot start or go on
 
 All of them are the user's to mend, so each message says what was expected, what was found and
@@ -85,6 +87,14 @@ class ImageFileError(MedzooError):
 
 class DatasetError(MedzooError):
     """Reference images could not be read."""
+
+
+class BenchmarkError(MedzooError):
+    """A benchmark is described wrongly, or nothing of it could be measured."""
+
+
+class ResultError(MedzooError):
+    """A file of results cannot be read or written."""
 
 
 class TrainingError(MedzooError):

@@ -1,15 +1,21 @@
-"""Entries ordered by a score: best first, whichever way the score runs."""
+"""Entries ordered by a score: best first, whichever way the score runs.
+
+``rank`` takes the scores that entries state, ``rank_results`` those that ``medzoo bench`` measured.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from medzoo.catalog import Sheet
 from medzoo.errors import MedzooError
 
-Direction = Literal["lower", "higher", "nearest 0.5"]
+if TYPE_CHECKING:
+    from medzoo.results import Result, ScoreRecord
+
+Direction = Literal["lower", "higher", "nearest 0.5", "nearest to real"]
 
 # The last word of a metric's name that is in one of these says which way is better.
 _LOWER = {"FID", "KID", "FD", "MMD", "MSE", "MAE", "RMSE", "LPIPS", "NIQE", "LOSS"}
@@ -35,12 +41,15 @@ _HIGHER = {
 
 @dataclass(frozen=True)
 class Row:
-    """One score of one entry; ``origin`` is ``reported`` (published by others) or ``verified`` (run here)."""
+    """One score; ``origin`` says whether others published it (``reported``), it was run here (``verified``), or it is
+    a row of a benchmark: of a ``model``, a ``folder`` of images, or a ``reference`` point made of real ones."""
 
     model_id: str
     value: float
-    origin: Literal["reported", "verified"]
+    origin: Literal["reported", "verified", "model", "folder", "reference"]
     protocol: str | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,59 @@ def rank(sheets: Sequence[Sheet], metric: str) -> Ranking:
     rows = sorted((row for _, other, row in scores if other == name), key=lambda row: _order(row.value, better))
     having = {row.model_id for row in rows}
     return Ranking(name, better, tuple(rows), tuple(one for one in ids if one not in having))
+
+
+def rank_results(found: Sequence[Result], metric: str, features: str | None = None) -> Ranking:
+    """Order the rows of a benchmark by a score, its reference points among them.
+
+    Args:
+        found: results of one benchmark.
+        metric: name of a score, such as ``kid``.
+        features: the extractor it was measured in; None where there is only one.
+
+    Raises:
+        MedzooError: nobody has the score, or it was measured in several extractors; the message lists them.
+    """
+    wanted = metric.strip().lower().replace("-", "_").replace(" ", "_")
+    having = [(result, score) for result in found for score in result.scores if score.name == wanted]
+    if not having:
+        known = sorted({score.name for result in found for score in result.scores})
+        raise MedzooError(f"no result has a score named '{metric}'; there are: {', '.join(known) or 'none at all'}")
+    kinds = sorted({str(score.features) for _, score in having})
+    if features is None and len(kinds) > 1:
+        raise MedzooError(f"{wanted} was measured in several features; choose one with --features: {', '.join(kinds)}")
+    having = [(result, score) for result, score in having if features is None or score.features == features]
+    if not having:
+        raise MedzooError(f"{wanted} was not measured in features '{features}'; it was in: {', '.join(kinds)}")
+    better, aim = _direction_of(having)
+    rows = [
+        Row(result.contender.id, score.value, result.contender.kind, score.note, score.low, score.high)
+        for result, score in having
+        if score.value is not None
+    ]
+    rows.sort(key=lambda row: abs(row.value - aim) if better == "nearest to real" else _order(row.value, better))
+    with_one = {row.model_id for row in rows}
+    return Ranking(
+        wanted, better, tuple(rows), tuple(one.contender.id for one in found if one.contender.id not in with_one)
+    )
+
+
+def _direction_of(having: Sequence[tuple[Result, ScoreRecord]]) -> tuple[Direction, float]:
+    """Which way a score is better, and the value of real images that one without a better way aims at."""
+    better = having[0][1].better
+    if better != "neither":
+        return better, 0.0
+    for result, score in having:
+        aims = [score.value] if result.contender.id == "real" else []
+        aims += [
+            one.value
+            for one in result.references.get("real", ())
+            if (one.name, one.features) == (score.name, score.features)
+        ]
+        for aim in aims:
+            if aim is not None:
+                return "nearest to real", aim
+    raise MedzooError(f"{having[0][1].name} has no better way, and the value of real images, its aim, was not measured")
 
 
 def direction(metric: str) -> Direction:

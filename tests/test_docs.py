@@ -18,14 +18,15 @@ from medzoo.cli import main
 
 ROOT = Path(__file__).parents[1]
 MODELS = {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
-TEXTS = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")])
+WRITTEN = [path for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md", "scores.md")]
+TEXTS = sorted([*ROOT.glob("*.md"), *WRITTEN])
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built documentation; the checkout stays as it is."""
     folder = tmp_path_factory.mktemp("docs")
-    written_here = shutil.ignore_patterns("_build", "models", "cli.md", "__pycache__")
+    written_here = shutil.ignore_patterns("_build", "models", "cli.md", "scores.md", "__pycache__")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=written_here)
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "html"],

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medzoo.metrics.frechet import frechet_distance, frechet_from_statistics, frechet_interval
+from medzoo.metrics import _gaussian
+from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics._gaussian import frechet_distance, frechet_effects, frechet_from_statistics
+from medzoo.metrics.frechet import METRIC
 
 
 def exact(n: int, mean: np.ndarray, root: np.ndarray, seed: int) -> np.ndarray:
@@ -110,6 +116,7 @@ def test_few_samples_bias_it_upward() -> None:
         (np.zeros((1, 4)), np.zeros((3, 4)), r"real features must be \[n, d\] with n at least 2, found \[1, 4\]"),
         (np.zeros((3, 4)), np.zeros(4), r"fake features must be \[n, d\]"),
         (np.zeros((3, 4)), np.full((3, 4), np.inf), "fake features hold values that are not finite"),
+        (np.full((3, 4), np.nan), np.zeros((3, 4)), "real features hold values that are not finite"),
     ],
 )
 def test_wrong_features_are_refused(real: np.ndarray, fake: np.ndarray, message: str) -> None:
@@ -124,18 +131,140 @@ def test_wrong_statistics_are_refused() -> None:
         frechet_from_statistics(np.zeros(2), np.diag([1.0, -1.0]), np.zeros(2), np.eye(2))
 
 
-def test_the_interval_is_as_wide_as_new_samples_scatter() -> None:
+@pytest.mark.parametrize(("n", "m", "d"), [(90, 70, 30), (90, 20, 30), (25, 20, 30)])
+def test_large_features_take_another_way_to_the_same_number(
+    n: int, m: int, d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n)
+    one, two = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)), rng.normal(1, 2, size=(m, d))
+    value, effects = frechet_distance(one, two), frechet_effects(one, two)
+    monkeypatch.setattr(_gaussian, "EXACT", 4)
+    monkeypatch.setattr(_gaussian, "BLOCK", 16)
+    assert frechet_distance(one, two) == pytest.approx(value, rel=1e-9)
+    large = frechet_effects(one, two)
+    assert large.value == pytest.approx(value, rel=1e-9) == effects.value
+    np.testing.assert_allclose(large.real, effects.real, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(large.fake, effects.fake, rtol=1e-6, atol=1e-6)
+    assert frechet_distance(one, one + 1e-6) == pytest.approx(d * 1e-12, abs=1e-9)  # all but nothing cancels
+
+
+@pytest.mark.parametrize("exact", [4, 512])
+def test_features_that_are_constant_or_repeat_each_other(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gaussian, "EXACT", exact)
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(60, 10)), rng.normal(1, 2, size=(50, 10))
+    value = frechet_distance(one, two)
+    dead = np.zeros((60, 5)), np.zeros((50, 5))
+    assert frechet_distance(np.hstack([one, dead[0]]), np.hstack([two, dead[1]])) == pytest.approx(value, rel=1e-9)
+    twice = frechet_distance(np.hstack([one, one]), np.hstack([two, two]))
+    assert twice == pytest.approx(2 * value, rel=1e-6)
+    assert frechet_distance(np.hstack([one, one]), np.hstack([one, one])) == pytest.approx(0, abs=1e-6)
+
+
+def test_known_gaussians_from_many_samples() -> None:
+    rng = np.random.default_rng(1)
+    deviations, shift = np.linspace(0.5, 2, 8), np.linspace(0, 1, 8)
+    one = rng.normal(size=(20000, 8)) * deviations
+    two = rng.normal(size=(20000, 8)) + shift
+    truth = np.sum((deviations - 1) ** 2) + np.sum(shift**2)
+    assert frechet_distance(one, two) == pytest.approx(truth, rel=0.03)
+    fd = measured(one, two)["fd"]
+    assert fd.low is not None and fd.high is not None and fd.low < truth < fd.high
+
+
+def test_effects_are_the_derivative() -> None:
+    rng = np.random.default_rng(2)
+    one, two = rng.normal(size=(20, 30)), rng.normal(0.5, 2, size=(25, 30))
+    found = frechet_effects(one, two)
+
+    def weighted(i: int, more: float) -> float:
+        weights = np.ones(20)
+        weights[i] += more
+        weights /= weights.sum()
+        centred = one - weights @ one
+        first, second = centred * np.sqrt(weights * 20 / 19)[:, None], (two - two.mean(0)) / np.sqrt(24)
+        shift = float(np.sum((weights @ one - two.mean(0)) ** 2))
+        return shift + np.sum(first**2) + np.sum(second**2) - 2 * np.linalg.svd(first @ second.T)[1].sum()
+
+    for i in (0, 7):
+        assert 20 * (weighted(i, 1e-4) - weighted(i, -1e-4)) / 2e-4 == pytest.approx(found.real[i], rel=1e-4)
+    np.testing.assert_allclose(frechet_effects(two, one).fake, found.real, rtol=1e-8)
+
+
+def test_same_as_torchmetrics() -> None:
+    fid = pytest.importorskip("torchmetrics.image.fid", reason="torchmetrics is not installed")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    one, two = (rng.uniform(size=(n, 3, 4, 4)).astype(np.float32) ** power for n, power in ((130, 1), (170, 2)))
+    metric = fid.FrechetInceptionDistance(torch.nn.Flatten(), normalize=True, input_img_size=(3, 4, 4))
+    metric.set_dtype(torch.float64)
+    metric.update(torch.from_numpy(one).double(), real=True)
+    metric.update(torch.from_numpy(two).double(), real=False)
+    ours = frechet_distance(one.reshape(130, -1), two.reshape(170, -1))
+    assert ours == pytest.approx(float(metric.compute()), rel=1e-4)
+
+
+def test_farther_is_more_and_order_does_not_count() -> None:
+    rng = np.random.default_rng(3)
+    one, two = rng.normal(size=(60, 20)), rng.normal(size=(80, 20))
+    values = [measured(one, two + shift) for shift in (0, 0.3, 0.6, 1.2)]
+    for name in ("fd", "fd_infinity"):
+        assert all(a[name].value < b[name].value for a, b in zip(values, values[1:], strict=False))
+    assert frechet_distance(one[::-1], rng.permutation(two)) == pytest.approx(values[0]["fd"].value, rel=1e-9)
+    few = np.repeat(two[:8], 10, axis=0)  # a generator that knows eight images
+    assert measured(one, few)["fd"].value > 2 * values[0]["fd"].value
+
+
+def test_the_interval_covers_the_scatter_of_new_samples() -> None:
     rng = np.random.default_rng(0)
 
     def sets() -> tuple[np.ndarray, np.ndarray]:
         return rng.normal(size=(120, 3)), rng.normal(0.7, 1.5, size=(150, 3))
 
-    scatter = np.std([frechet_distance(*sets()) for _ in range(300)])
-    one, two = sets()
-    found = frechet_interval(one, two, repeats=200)
-    assert found.low < found.value < found.high
-    assert found.value == frechet_distance(one, two)
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(scatter, rel=0.35)
-    assert frechet_interval(one, two, repeats=200) == found
-    narrow = frechet_interval(one, two, repeats=200, level=0.5)
-    assert found.low < narrow.low < narrow.high < found.high
+    draws = [measured(*sets()) for _ in range(100)]
+    for name in ("fd", "fd_infinity"):
+        scatter = np.std([one[name].value for one in draws])
+        widths = [(one[name].high - one[name].low) / (2 * 1.96) for one in draws[:20]]
+        assert np.mean(widths) == pytest.approx(scatter, rel=0.25)
+
+
+def test_infinity_takes_the_bias_off() -> None:
+    rng = np.random.default_rng(4)
+    deviations = np.arange(1, 31) ** -0.5
+    draws = [measured(*(rng.normal(size=(n, 30)) * deviations for n in (200, 300))) for _ in range(20)]
+    bias, rest = (np.mean([one[name].value for one in draws]) for name in ("fd", "fd_infinity"))
+    assert bias > 0.1 and abs(rest) < 0.1 * bias
+    limits = [one["fd_infinity"] for one in draws]
+    assert sum(one.low < 0 < one.high for one in limits) >= 18
+    assert min(one.value for one in limits) < 0  # not cut off: its mean has no bias either
+
+
+def test_the_line_is_told() -> None:
+    rng = np.random.default_rng(4)
+    one, two = rng.normal(size=(100, 8)), rng.normal(0.2, 1, size=(150, 8))
+    found = measured(one, two)
+    detail = json.loads(json.dumps(found["fd_infinity"].detail))
+    assert detail["n_over_size"] == pytest.approx([1, 1.5, 2], rel=0.01)
+    assert detail["fd"][0] == found["fd"].value and sorted(detail["fd"]) == detail["fd"]
+    assert measured(one, two) == found
+    assert found["fd_infinity"].note == "real and generated images subsampled together"
+
+
+def test_few_images_are_said() -> None:
+    rng = np.random.default_rng(5)
+    many, few = rng.normal(size=(40, 20)), rng.normal(size=(10, 20))
+    assert measured(many, many + 1)["fd"].note is None
+    note = measured(few, many)["fd"].note
+    assert note is not None and note.startswith("n of 10 real images is not above the 20 features: biased upward")
+    both = measured(few, few)["fd_infinity"].note
+    assert both is not None and "n of 10 real and 10 generated images" in both and "still too high" in both
+    three = measured(few[:3], many)["fd_infinity"]
+    assert np.isnan(three.value) and three.note == "4 or more images of each kind are needed"
+
+
+def measured(real: np.ndarray, fake: np.ndarray) -> Mapping[str, Score]:
+    """The scores of two sets of features."""
+    real_view, fake_view = (View(np.zeros((len(one), 1, 1, 1), np.uint8), features=one) for one in (real, fake))
+    scores = METRIC.measure(Case(fake_view, real_view))
+    assert set(scores) == {scale.name for scale in METRIC.scales}
+    return scores

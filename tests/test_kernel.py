@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
-from medzoo.metrics.kernel import kernel_distance, polynomial_mmd
+from medzoo.metrics import _discrepancy, kernel
+from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics.kernel import METRIC, kernel_distance, polynomial_mmd
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -60,3 +64,89 @@ def test_wrong_features_are_refused() -> None:
         kernel_distance(np.zeros((3, 4)), np.zeros((3, 5)))
     with pytest.raises(ValueError, match="at least 2 rows"):
         kernel_distance(np.zeros((1, 4)), np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="generated images hold values that are not finite"):
+        measured(np.zeros((3, 4)), np.full((3, 4), np.nan))
+
+
+@pytest.mark.parametrize("d", [1, 6])
+def test_known_gaussians(d: int) -> None:
+    # Independent a and b: E (a.b / d + 1)^3 = 1 + 3 <m1, m1'> / d + 3 <m2, m2'> / d^2 + <m3, m3'> / d^3 of the raw
+    # moment tensors, so the discrepancy is the same sum of squared differences of moments.
+    rng = np.random.default_rng(4)
+    if d == 1:
+        (mu, s), (nu, t) = (0.3, 1.0), (0.8, 1.3)
+        first, second = mu - nu, mu**2 + s**2 - nu**2 - t**2
+        third = mu**3 + 3 * mu * s**2 - nu**3 - 3 * nu * t**2
+        truth = 3 * first**2 + 3 * second**2 + third**2
+        x, y = rng.normal(mu, s, (4000, 1)), rng.normal(nu, t, (5000, 1))
+    else:
+        root = rng.normal(size=(d, d))
+        truth = 3 * np.sum((root @ root.T - np.eye(d)) ** 2) / d**2
+        x, y = rng.normal(size=(4000, d)) @ root.T, rng.normal(size=(5000, d))
+    found = _discrepancy.discrepancy(x, y, kernel.cubic(d))
+    error = np.sqrt(found.x.var() / len(x) + found.y.var() / len(y))
+    assert abs(found.unbiased - truth) < 3 * error < 0.5 * truth
+
+
+@pytest.mark.filterwarnings("ignore:Metric .* will save all")
+def test_same_as_torchmetrics() -> None:
+    kid = pytest.importorskip("torchmetrics.image.kid", reason="torchmetrics is not installed")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    one, two = (rng.uniform(size=(90, 3, 4, 4)) ** power for power in (1, 2))
+    metric = kid.KernelInceptionDistance(torch.nn.Flatten(), subsets=1, subset_size=90, normalize=True)
+    metric.update(torch.from_numpy(one), real=True)
+    metric.update(torch.from_numpy(two), real=False)
+    ours = kernel_distance(one.reshape(90, -1), two.reshape(90, -1))
+    assert ours.value == pytest.approx(float(metric.compute()[0]), rel=1e-4)
+
+
+def test_tiles_and_order_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(50, 6)), rng.normal(0.5, 1, size=(70, 6))
+    found = _discrepancy.discrepancy(x, y, kernel.cubic(6))
+    monkeypatch.setattr(_discrepancy, "BLOCK", 16)
+    tiled = _discrepancy.discrepancy(x, y, kernel.cubic(6))
+    assert (tiled.unbiased, tiled.biased) == pytest.approx((found.unbiased, found.biased), rel=1e-10)
+    np.testing.assert_allclose(tiled.x, found.x, rtol=1e-10)
+    np.testing.assert_allclose(tiled.y, found.y, rtol=1e-10)
+    assert polynomial_mmd(x[::-1], rng.permutation(y)) == pytest.approx(found.unbiased, rel=1e-10)
+
+
+def test_few_images_are_taken_whole_and_many_in_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(150, 8)), rng.normal(0.4, 1, size=(220, 8))
+    whole = measured(x, y)["kid"]
+    assert whole.value == pytest.approx(polynomial_mmd(x, y), rel=1e-10)
+    assert whole.note == "one estimate of all 150 real and 220 generated images, no subsets of 1000"
+    monkeypatch.setattr(kernel, "SUBSET_SIZE", 100)
+    subsets = measured(x, y)["kid"]
+    assert subsets.note is None and subsets.error is not None and whole.error is not None
+    assert subsets == measured(x, y)["kid"]
+    assert subsets.error < whole.error  # how well the mean over subsets is known, not the images
+    for score in (whole, subsets):
+        assert score.low is not None and score.high is not None and score.low < score.value < score.high
+    width = (subsets.high or 0) - (subsets.low or 0)
+    assert width == pytest.approx((whole.high or 0) - (whole.low or 0), rel=0.3)
+
+
+def test_the_interval_is_as_wide_as_new_samples_scatter() -> None:
+    rng = np.random.default_rng(7)
+    draws = [measured(rng.normal(size=(60, 4)), rng.normal(0.5, 1.3, size=(80, 4)))["kid"] for _ in range(300)]
+    error = np.mean([one.error for one in draws[:40]])
+    assert error == pytest.approx(np.std([one.value for one in draws]), rel=0.2)
+
+
+def test_farther_is_more() -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(60, 8)), rng.normal(size=(80, 8))
+    values = [measured(x, y + shift)["kid"].value for shift in (0, 0.3, 0.6, 1.2)]
+    assert values == sorted(values)
+
+
+def measured(real: np.ndarray, fake: np.ndarray) -> Mapping[str, Score]:
+    """The scores of two sets of features."""
+    real_view, fake_view = (View(np.zeros((len(one), 1, 1, 1), np.uint8), features=one) for one in (real, fake))
+    scores = METRIC.measure(Case(fake_view, real_view))
+    assert set(scores) == {scale.name for scale in METRIC.scales}
+    return scores

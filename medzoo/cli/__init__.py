@@ -21,6 +21,7 @@ VERBS = {
     "info": ("medzoo.cli.registry:info", "All that is known of one model: licences, data, scores, how to call it."),
     "rank": ("medzoo.cli.registry:rank", "Order models by a score, best first: medzoo rank --by FID."),
     "generate": ("medzoo.cli.generate:generate", "Make images with a model and save them."),
+    "bench": ("medzoo.cli.bench:bench", "Measure models or folders of images against real images."),
     "cache": ("medzoo.cli.cache:cache", "Look after the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
     "export": ("medzoo.cli.train:export", "Make a model of the registry from a training run."),

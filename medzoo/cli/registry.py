@@ -18,7 +18,9 @@ from medzoo.cli.table import table
 if TYPE_CHECKING:
     from medzoo.entry import Entry
     from medzoo.inspection import Contents
+    from medzoo.results import Result
 
+RESULTS = "Folder of your own results, beside those that came along.  [default: results]"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -74,21 +76,52 @@ def info(model_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--by", "metric", metavar="METRIC", required=True, help="FID, FID_RADIMAGENET, SEG_IOU, CLF_F1, ...")
+@click.option(
+    "--by", "--metric", "metric", metavar="METRIC", required=True, help="FID, FID_RADIMAGENET, SEG_IOU, kid, ..."
+)
+@click.option("--benchmark", metavar="NAME", help="Order what `medzoo bench` measured, reference points among it.")
+@click.option("--features", metavar="NAME", help="Of the benchmark's extractors, where it has several.")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help=RESULTS)
 @json_option
-def rank(metric: str, as_json: bool) -> None:
+def rank(metric: str, benchmark: str | None, features: str | None, results: Path, as_json: bool) -> None:
     """Order models by a score, best first; what others reported and what was verified here are told apart.
 
-    Scores of different protocols cannot be compared: read the protocol beside each.
+    Scores of different protocols cannot be compared: read the protocol beside each, or take those of one --benchmark.
     """
-    result = ranking.rank(lookup.read(), metric)
+    if benchmark is None:
+        result = ranking.rank(lookup.read(), metric)
+        header = ["ID", "ORIGIN", "PROTOCOL"]
+        rows = [
+            [f"{row.value:g}", row.model_id, row.origin, row.protocol or "no protocol stated"] for row in result.rows
+        ]
+    else:
+        result = ranking.rank_results(_results(benchmark, results), metric, features)
+        header = ["95 % INTERVAL", "ID", "KIND", "NOTE"]
+        rows = [
+            [f"{row.value:.4g}", _interval(row.low, row.high), row.model_id, row.origin, row.protocol or ""]
+            for row in result.rows
+        ]
     if as_json:
         click.echo(_json(asdict(result)))
         return
-    rows = [[f"{row.value:g}", row.model_id, row.origin, row.protocol or "no protocol stated"] for row in result.rows]
-    click.echo(table([result.metric, "ID", "ORIGIN", "PROTOCOL"], rows))
+    click.echo(table([result.metric, *header], rows))
     note = f"{result.metric}: {result.better} is better; {len(result.without)} models without it are not listed"
     click.echo(note, err=True)
+
+
+def _results(benchmark: str, own: Path) -> list[Result]:
+    from medzoo import catalog, results
+
+    folders = results.folders(own, catalog.folders())
+    found = results.read_all(folders, benchmark)
+    if not found:
+        there = ", ".join(results.benchmarks(folders)) or "none"
+        raise click.UsageError(f"no results of '{benchmark}' in {own} or the registry; there are of: {there}")
+    return found
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.4g} to {high:.4g}"
 
 
 def _show_file(contents: Contents, as_json: bool) -> None:

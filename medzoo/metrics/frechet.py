@@ -1,124 +1,121 @@
-"""Frechet distance between two sets of feature vectors, each taken as a Gaussian (Heusel et al., NIPS 2017).
+"""Frechet distance of features (Heusel et al., NIPS 2017), and where it would end with endlessly many images.
 
-    |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
+``fd`` is biased upward by few images, on either side. ``fd_infinity`` takes that off by the rule of Chong and Forsyth
+(CVPR 2020), that the bias falls with 1 / n: the distance is also measured between subsets, and the line through
+distance against 1 / n is read off at 0. They draw subsets of the generated images alone and take the real ones for
+infinitely many; reference sets of medical images are small and bias as much, so here both sides shrink by the same
+factor and the line ends at infinitely many of both. Sizes n, 2/3 n and 1/2 n; subsets of one size overlap evenly, so
+that every image counts equally often. The mean of 8 random cuts is taken (one where n, m and d are above 512: it then
+scatters little, and takes long).
 
-The trace of the root is the nuclear norm of S1^(1/2) S2^(1/2), a sum of singular values. With S = X^T X for centred
-and scaled features X it is that of X1 X2^T, an [n, m] matrix: no matrix root is ever taken, fewer samples than
-dimensions need no special case, and nothing complex can appear.
+The rule holds once n is well above the number of features that vary. In a simulation with the spectrum of
+EfficientNet-Lite0 features of colonoscopies (1280 features, equal distributions, truth 0) 1500 and 3000 images gave
+fd 8.5 and fd_infinity 0.2, but 89 and 712 images gave 64 and 40: still far too high, if less so.
 
-The estimate is biased upward by a finite number of samples: compare only numbers with equal n and m.
+Intervals come from the first-order effect of each image (``effects_interval``), not from a bootstrap, whose repeated
+rows lower the rank: in such simulations they were 1.1 to 2.0 times as wide as the true scatter (of ``fd_infinity``
+1.1 to 2.2), those of a bootstrap 1.2 to 2.5 times. The line's intercept has the same effects to first order: every
+image has the same share in every size, and the weights of the sizes sum to 1. Intervals say how far the numbers would
+move with other images, as many, and not how biased they are.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from medzoo.metrics._base import Case, Metric, Scale, Score, effects_interval
+from medzoo.metrics._gaussian import EXACT, frechet_distance, frechet_effects
+
+PARTS = (3, 2)  # 2/3 n as 3 windows that overlap by half, 1/2 n as 2 halves
+CUTS = 8  # for the 89 and 712 images the intercepts of single cuts scatter by 0.65, their interval is 6 wide
+FEWEST = 4  # halves of fewer have no covariance
 
 
-class Interval(NamedTuple):
-    """A value with the bounds of its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def frechet_distance(real: NDArray[Any], fake: NDArray[Any]) -> float:
-    """Distance between the Gaussians of ``real`` [n, d] and ``fake`` [m, d], covariances with n - 1 and m - 1.
-
-    The unit is that of the features, squared. Symmetric, 0 for equal sets, at least 0.
-
-    Raises:
-        ValueError: not two matrices of the same width with at least two finite rows each.
-    """
-    real, fake = _checked(real, "real"), _checked(fake, "fake")
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"real has {real.shape[1]} features, fake {fake.shape[1]}")
-    (mu1, x1), (mu2, x2) = _centred(real), _centred(fake)
-    return _distance(mu1, mu2, float(np.sum(x1**2)), float(np.sum(x2**2)), _trace_root(x1, x2))
+def measure(case: Case) -> dict[str, Score]:
+    """``fd`` and ``fd_infinity`` of the features of generated and held-out real images."""
+    real, fake = case.real.features, case.fake.features
+    assert real is not None and fake is not None
+    found = frechet_effects(real, fake)
+    low, high = effects_interval(found.value, found.real, found.fake)
+    note = few(len(real), len(fake), real.shape[1])
+    biased = f"{note}: biased upward; compare only with rows of equal n, see fd_infinity" if note else None
+    fd = Score(found.value, max(low, 0.0), high, note=biased)
+    if min(len(real), len(fake)) < FEWEST:
+        return {"fd": fd, "fd_infinity": Score(math.nan, note=f"{FEWEST} or more images of each kind are needed")}
+    value, line = extrapolate(real, fake, found.value, seed=case.seed)
+    low, high = effects_interval(value, found.real, found.fake)
+    how = "real and generated images subsampled together"
+    limit = Score(
+        value, low, high, note=f"{how}; {note}: only part of the bias is taken off, still too high" if note else how,
+        detail={"n_over_size": [x for x, _ in line], "fd": [y for _, y in line]},
+    )  # fmt: skip
+    return {"fd": fd, "fd_infinity": limit}
 
 
-def frechet_from_statistics(mu1: NDArray[Any], sigma1: NDArray[Any], mu2: NDArray[Any], sigma2: NDArray[Any]) -> float:
-    """The same from means [d] and covariances [d, d] (symmetric, positive semi-definite, of any rank).
-
-    Raises:
-        ValueError: shapes that do not fit, or a covariance with a clearly negative eigenvalue.
-    """
-    mu1, mu2 = np.asarray(mu1, np.float64), np.asarray(mu2, np.float64)
-    d = len(mu1)
-    for name, sigma in (("sigma1", sigma1), ("sigma2", sigma2)):
-        if np.shape(sigma) != (d, d) or len(mu2) != d:
-            raise ValueError(f"means of length {d} and {len(mu2)}, but {name} has shape {np.shape(sigma)}")
-    root1, root2 = _root(sigma1, "sigma1"), _root(sigma2, "sigma2")
-    cross = float(np.linalg.svd(root1 @ root2, compute_uv=False).sum())
-    return _distance(mu1, mu2, float(np.trace(sigma1)), float(np.trace(sigma2)), cross)
+def few(real: int, fake: int, d: int) -> str | None:
+    """Words for a number of images that leaves a covariance of ``d`` features singular; None for enough."""
+    sides = [f"{n} {whose}" for n, whose in ((real, "real"), (fake, "generated")) if n <= d]
+    return f"n of {' and '.join(sides)} images is not above the {d} features" if sides else None
 
 
-def frechet_interval(
-    real: NDArray[Any], fake: NDArray[Any], *, repeats: int = 100, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """``frechet_distance`` with a bootstrap interval for the choice of the samples.
-
-    Resampling with replacement draws some rows twice, which lowers the number of different samples and so raises
-    the distance. The spread of the resampled distances is therefore laid around the value itself (their mean taken
-    off): it says how far the number would move with other samples of the same sizes, and not how biased it is.
+def extrapolate(
+    real: NDArray[Any], fake: NDArray[Any], whole: float, *, seed: int = 0
+) -> tuple[float, list[tuple[float, float]]]:
+    """The line through the distances of all rows and of subsets of both sides, at 1 / n = 0.
 
     Args:
-        real: [n, d].
-        fake: [m, d].
-        repeats: resamplings, each a singular value decomposition of an [n, m] matrix.
-        level: share of the resampled distances inside the interval.
-        seed: of the resampling.
+        real: features [n, d], n at least 4.
+        fake: features [m, d], m at least 4.
+        whole: the distance of all rows.
+        seed: of the order that subsets are cut from.
+
+    Returns:
+        The intercept, which may be slightly negative for equal distributions, and what the line was laid through:
+        (n / size, mean distance) of each size, all rows first.
     """
-    value = frechet_distance(real, fake)
     rng = np.random.default_rng(seed)
-    draws = np.empty(repeats)
-    for i in range(repeats):
-        rows = rng.integers(len(real), size=len(real))
-        columns = rng.integers(len(fake), size=len(fake))
-        draws[i] = frechet_distance(real[rows], fake[columns])
-    tail = (1 - level) / 2
-    low, high = np.quantile(draws - draws.mean(), [tail, 1 - tail])
-    return Interval(value, max(value + float(low), 0.0), value + float(high))
+    cuts = CUTS if min(len(real), len(fake), real.shape[1]) <= EXACT else 1
+    line = [(1.0, whole)]
+    for parts in PARTS:
+        sizes, values = [], []
+        for _ in range(cuts):
+            for one, two in zip(_windows(len(real), parts, rng), _windows(len(fake), parts, rng), strict=True):
+                sizes.append((len(real) / len(one) + len(fake) / len(two)) / 2)
+                values.append(frechet_distance(real[one], fake[two]))
+        line.append((float(np.mean(sizes)), float(np.mean(values))))
+    x, y = np.array(line).T
+    return float(np.polyfit(x, y, 1)[1]), line
 
 
-def _checked(features: NDArray[Any], name: str) -> Matrix:
-    matrix = np.asarray(features, np.float64)
-    if matrix.ndim != 2 or len(matrix) < 2:
-        raise ValueError(f"{name} features must be [n, d] with n at least 2, found {list(matrix.shape)}")
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{name} features hold values that are not finite")
-    return matrix
+def _windows(n: int, parts: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """``parts`` windows of a ring of shuffled rows, each as long as 2 of 3 or 1 of 2 parts."""
+    chunks = np.array_split(rng.permutation(n), parts)
+    for i in range(parts):
+        yield np.concatenate([chunks[(i + j) % parts] for j in range(parts - 1)])
 
 
-def _centred(features: Matrix) -> tuple[Matrix, Matrix]:
-    """Mean [d], and X [min(n, d), d] with X^T X = covariance."""
-    mu = features.mean(0)
-    x = (features - mu) / np.sqrt(len(features) - 1)
-    # With more samples than dimensions the triangular factor says the same in fewer rows.
-    if len(x) > x.shape[1]:
-        x = np.asarray(np.linalg.qr(x, mode="r"))
-    return mu, x
-
-
-def _trace_root(x1: Matrix, x2: Matrix) -> float:
-    """tr (S1 S2)^(1/2): the singular values of X1 X2^T are the roots of the eigenvalues of S1 S2."""
-    return float(np.linalg.svd(x1 @ x2.T, compute_uv=False).sum())
-
-
-def _root(sigma: NDArray[Any], name: str) -> Matrix:
-    """Symmetric square root; eigenvalues that rounding made negative are 0."""
-    sigma = np.asarray(sigma, np.float64)
-    values, vectors = np.linalg.eigh((sigma + sigma.T) / 2)
-    if values[0] < -1e-6 * max(values[-1], 1e-300):
-        raise ValueError(f"{name} is no covariance: smallest eigenvalue {values[0]:g}")
-    root: Matrix = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    return root
-
-
-def _distance(mu1: Matrix, mu2: Matrix, trace1: float, trace2: float, cross: float) -> float:
-    return max(float(np.sum((mu1 - mu2) ** 2)) + trace1 + trace2 - 2 * cross, 0.0)
+METRIC = Metric(
+    name="frechet",
+    group="fidelity",
+    scales=(
+        Scale(
+            "fd",
+            "Fréchet distance",
+            "lower",
+            "distance of Gaussians laid through the features; biased upward by few images (Heusel 2017)",
+        ),
+        Scale(
+            "fd_infinity",
+            "Fréchet distance, n to infinity",
+            "lower",
+            "FD extrapolated over 1 / n to infinitely many real and generated images (Chong 2020)",
+        ),
+    ),
+    measure=measure,
+    needs=("features",),
+)

@@ -11,7 +11,7 @@ from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.features import load
-from medzoo.metrics.frechet import frechet_distance
+from medzoo.metrics._gaussian import frechet_distance
 from medzoo.metrics.kernel import polynomial_mmd
 from medzoo.png import encode_png
 from medzoo.randomness import Noise

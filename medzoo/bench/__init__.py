@@ -1,0 +1,166 @@
+"""Benchmarks: models, folders of images and reference points measured in one way, so that numbers can be compared.
+
+    benchmark("polyp_128", ["10001"], data="DIR")          # results/10001_.../<revision>/polyp_128.json
+    benchmark(fake=["made"], real="held_out")              # any two folders
+
+Reference points come first: real images (the floor), blurred and noisy ones, copies of training images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medzoo import metrics
+from medzoo.bench import contenders, engine, reals
+from medzoo.bench.contenders import Contender
+from medzoo.bench.engine import FAILURES, Session, Tell
+from medzoo.bench.reals import Reals
+from medzoo.bench.setting import COST, Benchmark, load, names
+from medzoo.datasets import Protocol
+from medzoo.errors import BenchmarkError
+from medzoo.results import Result
+
+__all__ = ["Benchmark", "Outcome", "benchmark", "load", "names"]
+
+FOLDERS = "folders"  # name of a benchmark that the person's folders make
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark gave.
+
+    Attributes:
+        results: one for each contender that could be measured, reference points first.
+        failed: contender -> why it could not be.
+        setting: the benchmark as it was run.
+        real: its real images (for pictures beside the numbers).
+        contenders: those of ``results``, which can make their images again.
+    """
+
+    results: tuple[Result, ...]
+    failed: dict[str, str]
+    setting: Benchmark
+    real: Reals
+    contenders: tuple[Contender, ...]
+
+
+def benchmark(
+    name: str | None = None,
+    models: Sequence[str | int] = (),
+    *,
+    fake: Sequence[Path | str] = (),
+    fake_masks: Path | str | None = None,
+    real: Path | str | None = None,
+    training: Path | str | None = None,
+    data: Path | str | None = None,
+    out: Path | str = "results",
+    n: int | None = None,
+    size: int = 256,
+    only: Sequence[str] = (),
+    features: Sequence[str] = (),
+    condition: Any = None,
+    device: str | None = None,
+    tell: Tell | None = None,
+) -> Outcome:
+    """Measure models and folders; what an earlier run has left in ``out`` is not measured again.
+
+    Args:
+        name: a benchmark of the registry, or a YAML file; None with ``real``.
+        models: ids, as ``medzoo.generate`` takes them.
+        fake: folders (or files) of images to measure; ``fake_masks`` a folder of their masks.
+        real: folder (or file; ``FILE.npz:test`` for one split of several) of held-out real images, instead of a
+            benchmark's; ``training``: of those a model was trained on.
+        data: folder that holds the datasets; None takes ``$MEDZOO_DATA``.
+        out: folder of the results.
+        n: another number of images than the benchmark states, which makes it another benchmark (``NAME-n50``).
+        size: of the images of ``real``, which are squeezed to ``size`` x ``size`` pixels.
+        only: some of the benchmark's metrics; none for all.
+        features: other extractors than the benchmark states, or more; ``package.module:attribute`` is the person's own.
+        condition: of the models.
+        device: for networks and features; None for a CUDA device if there is one.
+        tell: told what is under way.
+
+    Raises MedzooError: nothing to measure, unknown names, real images that cannot be read. A contender that fails
+    does not end the others: see ``Outcome.failed``.
+    """
+    if not models and not fake:
+        raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")
+    if (name is None) == (real is None):
+        raise BenchmarkError(f"choose --benchmark NAME ({', '.join(names()) or 'none there'}) or --real DIR")
+    if name is not None:
+        if training is not None:
+            raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
+        setting = load(name)
+        known = reals.of_dataset(setting, None if data is None else Path(data))
+    else:
+        form = Protocol(size=size, channels="RGB")
+        known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
+        setting = _of_folders(Path(str(real)), form, known)
+    setting = _changed(setting, n, features)
+    for one in only:
+        if one not in setting.metrics:
+            raise BenchmarkError(f"metric '{one}' is not part of {setting.name}; it has {', '.join(setting.metrics)}")
+    session = Session(setting, known, tuple(only) or setting.metrics, Path(out), device, condition)
+    if tell is not None:
+        session.tell = tell
+    session.check()
+    measured: dict[str, Result] = {}
+    rows: list[Contender] = []
+    failed: dict[str, str] = {}
+    points = contenders.of_references(setting, known)
+    for contender in points:
+        measured[contender.record.id] = engine.measure(contender, session, {})
+        rows.append(contender)
+    references = dict(measured)
+    makers: dict[str, Any] = {
+        str(model): lambda model=model: contenders.of_model(
+            str(model), setting, known, device=device, condition=condition
+        )
+        for model in models
+    }
+    for folder in fake:
+        makers[str(folder)] = lambda folder=folder: contenders.of_folder(
+            Path(folder), setting, known, masks=None if fake_masks is None else Path(fake_masks)
+        )
+    for label, make in makers.items():
+        try:
+            contender = make()
+            if contender.record.id in measured:
+                raise BenchmarkError(f"{label}: {contender.record.id} is there twice; rename the folder")
+            measured[contender.record.id] = engine.measure(contender, session, references)
+            rows.append(contender)
+        except FAILURES as error:
+            failed[label] = str(error) or type(error).__name__
+            session.tell(label, f"failed: {failed[label]}", 0, 0)
+    return Outcome(tuple(measured.values()), failed, setting, known, tuple(rows))
+
+
+def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
+    """The benchmark that a person's folders make: every metric that they allow."""
+    has = {"training": known.training, "masks": known.held.masks, "labels": known.held.labels}
+    lacking = {what for what, found in has.items() if found is None}
+    return Benchmark(
+        name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}",
+        title=f"against the images of {real}",
+        dataset=None,
+        reference=str(real),
+        training=None if known.training is None else "training images",
+        n=1000,
+        seeds=(0,),
+        image=form,
+        features=("efficientnet_lite0",),
+        metrics=(*(one for one in metrics.names() if not lacking & set(metrics.load(one).needs)), COST),
+        bootstrap=100,
+        notes=None,
+    )
+
+
+def _changed(setting: Benchmark, n: int | None, features: Sequence[str]) -> Benchmark:
+    """With another number of images, which needs a name of its own, or other features."""
+    changed: dict[str, Any] = {"features": tuple(dict.fromkeys(features))} if features else {}
+    if n is not None and n != setting.n:
+        changed |= {"n": n, "name": f"{setting.name}-n{n}"}
+    return setting.model_copy(update=changed)

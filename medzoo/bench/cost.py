@@ -1,0 +1,83 @@
+"""What a model costs: time to the first image, images a second, memory, bytes of weights.
+
+Measured in a process of its own, so that neither the caches nor the memory of the benchmark flatter it.
+
+    python -m medzoo.bench.cost MODEL SECONDS DEVICE CONDITION      prints one line of JSON
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from medzoo.errors import BenchmarkError
+from medzoo.metrics._base import Case, Metric, Scale, Score
+
+SECONDS = 5.0  # that images are made for after the first ones
+_SCALES = (
+    Scale(
+        "first_image_s", "first image", "lower",
+        "seconds from starting Python to the first image, weights on the disk",
+    ),
+    Scale("images_per_s", "images/s", "higher", f"fused, float32, for {SECONDS:g} seconds or more after a first batch"),
+    Scale("peak_memory_mb", "peak memory", "lower", "MB of the process at its largest; on CUDA of its tensors"),
+    Scale("weights_mb", "weights", "lower", "MB of the files of weights"),
+)  # fmt: skip
+
+
+def measure(model: str, *, device: str | None, condition: Any = None) -> Mapping[str, Score]:
+    """The scores of ``METRIC``. Raises BenchmarkError: the process failed (with its last line)."""
+    words = [sys.executable, "-m", "medzoo.bench.cost", model, repr(SECONDS), device or "", json.dumps(condition)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "MEDZOO_STARTED": repr(time.time())}
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchmarkError(f"{model}: its cost cannot be measured: {last}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {scale.name: Score(float(found[scale.name])) for scale in _SCALES}
+
+
+def _no_case(case: Case) -> Mapping[str, Score]:
+    raise AssertionError("cost is measured of a model, not of its images")
+
+
+METRIC = Metric("cost", "cost", _SCALES, _no_case, references=(), every_seed=False)
+
+
+def _probe(model: str, seconds: float, device: str | None, condition: Any) -> dict[str, float]:
+    """Runs in the child."""
+    import resource
+
+    from medzoo import zoo
+
+    generator = zoo.load(model, device=device)
+    generator.generate(1, condition)
+    first = time.time() - float(os.environ["MEDZOO_STARTED"])
+    size = generator.suggest_batch_size()
+    generator.generate(size, condition)  # the first batch of a size is slower
+    made, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds:
+        made += len(generator.generate(size, condition, start=made))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if generator.device.type == "cuda":
+        import torch
+
+        peak = torch.cuda.max_memory_allocated(generator.device)
+    weights = sum(one.path.stat().st_size for one in zoo.fetch_weights(model))
+    return {
+        "first_image_s": first,
+        "images_per_s": made / passed,
+        "peak_memory_mb": peak / 1e6,
+        "weights_mb": weights / 1e6,
+    }
+
+
+if __name__ == "__main__":
+    _, model, seconds, device, condition = sys.argv
+    print(json.dumps(_probe(model, float(seconds), device or None, json.loads(condition))))

@@ -1,0 +1,82 @@
+"""The real images of a benchmark: those held out, those of training, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medzoo.bench.setting import Benchmark
+from medzoo.datasets import Images, Protocol, content_sha256, describe, load_dataset, load_path
+from medzoo.errors import BenchmarkError
+
+
+@dataclass(frozen=True, eq=False)
+class Reals:
+    """Real images of one form.
+
+    Attributes:
+        held: held-out images, which everything is compared with.
+        training: images that models may have been trained on, or None.
+        about: counts, hashes, licence and source, as results record them.
+    """
+
+    held: Images
+    training: Images | None
+    about: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the labels."""
+        return self.held.classes
+
+
+def of_dataset(setting: Benchmark, root: Path | None) -> Reals:
+    """The splits that a benchmark names. Raises DatasetError."""
+    assert setting.dataset is not None
+    about = describe(setting.dataset)
+    held = load_dataset(setting.dataset, setting.image, root=root, split=setting.reference)
+    training = None
+    if setting.training is not None:
+        training = load_dataset(setting.dataset, setting.image, root=root, split=setting.training)
+    stated = {"license": about.license, "attribution": about.attribution, "source": about.source}
+    return _checked(held, training, stated, setting.dataset)
+
+
+def of_paths(held: Path, training: Path | None, protocol: Protocol) -> Reals:
+    """Images that a person names. Raises DatasetError."""
+    stated: dict[str, Any] = {"license": None, "attribution": None, "source": str(held)}
+    known = read(training, protocol) if training is not None else None
+    return _checked(read(held, protocol), known, stated, str(held))
+
+
+def read(path: Path, protocol: Protocol, *, masks: Path | None = None) -> Images:
+    """Images at a path, or at ``PATH:SPLIT`` of one that holds several splits. Raises DatasetError."""
+    split = None
+    if not path.exists() and ":" in path.name:
+        name, _, split = path.name.rpartition(":")
+        path = path.with_name(name)
+    return load_path(path, protocol, masks=masks, split=split)
+
+
+def shuffled(images: Images, n: int) -> Images:
+    """``n`` of the images, chosen by nothing but their number; all as they are, if there are no more."""
+    if len(images) <= n:
+        return images
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(images))
+    return images[order[:n]]
+
+
+def _checked(held: Images, training: Images | None, stated: dict[str, Any], name: str) -> Reals:
+    for images in (held, training):
+        if images is not None and len(images) < 2:
+            raise BenchmarkError(f"{name}: two or more images are needed to compare with, found {len(images)}")
+    if training is not None and held.classes != training.classes:
+        raise BenchmarkError(f"{name}: the two sets of real images have different classes; give both the same labels")
+    counts: dict[str, Any] = {
+        "real": {"n": len(held), "sha256": content_sha256(held)},
+        "training": None if training is None else {"n": len(training), "sha256": content_sha256(training)},
+    }
+    return Reals(held, training, {**counts, **stated})

@@ -1,0 +1,62 @@
+"""The pictures of a page, made again from the contenders: results hold numbers and indices alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medzoo.report.pictures import Pair, Pictures, Strip
+
+if TYPE_CHECKING:
+    from medzoo.bench import Outcome
+    from medzoo.bench.contenders import Contender
+    from medzoo.datasets import Images
+    from medzoo.results import Result
+
+SHOWN = 8
+
+
+def gather(outcome: Outcome, *, real: bool = True) -> Pictures:
+    """Strips of the first images of each contender, and its pairs nearest to training images.
+
+    Args:
+        real: with pictures of real images (strips of reference points, training images of pairs), which may be of
+            patients; False leaves them out.
+    """
+    from medzoo.bench.reals import shuffled  # brings torch, which a page from JSON does not need
+
+    strips: dict[str, Strip] = {}
+    pairs: dict[str, list[Pair]] = {}
+    space = None
+    for contender, result in zip(outcome.contenders, outcome.results, strict=True):
+        if contender.record.kind != "model" and not real:
+            continue  # a folder may hold anything
+        images = _images(contender)
+        strips[contender.record.id] = _strip(images[:SHOWN])
+        found = _pairs(result)
+        if real and found is not None and outcome.real.training is not None and contender.reference is None:
+            space = space or found["space"]
+            pairs[contender.record.id] = [_pair(one, images, outcome.real.training) for one in found["pairs"]]
+    held = _strip(shuffled(outcome.real.held, SHOWN)) if real else None
+    return Pictures(strips, pairs, held, space)
+
+
+def _images(contender: Contender) -> Images:
+    return contender.images(contender.seeds[0], lambda done, total: None)
+
+
+def _strip(images: Images) -> Strip:
+    return Strip(images.images, images.masks)
+
+
+def _pairs(result: Result) -> Any:
+    """The detail of the first score that has pairs."""
+    for score in result.scores:
+        if score.detail and score.detail.get("pairs"):
+            return {**score.detail, "space": f"{score.features} features" if score.features else "pixels"}
+    return None
+
+
+def _pair(one: dict[str, Any], images: Images, training: Images) -> Pair:
+    near = training.images[one["training"]]
+    mirrored = bool(one.get("mirrored", False))
+    return Pair(images.images[one["fake"]], near[..., ::-1] if mirrored else near, float(one["distance"]), mirrored)

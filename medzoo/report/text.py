@@ -1,0 +1,112 @@
+"""The report as Markdown, and its first table for the terminal: the same numbers as on the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from medzoo.report import bars, protocol, remarks
+from medzoo.report.board import Board, Column, Result, Row, build, cell_text, heading
+from medzoo.report.remarks import QUESTIONS, TITLES
+
+_SIGNS = {"best": "★ ", "level": "☆ ", "": ""}
+
+
+def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None) -> str:
+    """Leaderboard, warnings, how to read them, all scores by group, protocol; see ``html_page`` for the arguments."""
+    board = build(results)
+    first = results[0]["benchmark"] if results else {}
+    title = str(first.get("title") or first.get("name") or "Benchmark of generators")
+    lines = [f"# {plain(title)}", "", f"*{remarks.HONEST}*", ""]
+    if not results:
+        return "\n".join([*lines, "No results.", ""])
+    if first.get("notes"):
+        lines += [plain(str(first["notes"])), ""]
+    if board.columns:
+        lines += ["## Leaderboard", "", *_table(board, board.headline()), "", remarks.MARKS, ""]
+    if told := remarks.warnings(board, results, failed):
+        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in told), ""]
+    lines += ["## How to read this", "", remarks.GROUND, "", remarks.ARROWS, "", remarks.DISAGREE, ""]
+    if verdict := remarks.agreement(board):
+        lines += [plain(verdict), ""]
+    for group in board.groups:
+        lines += [f"## {plain(TITLES.get(group, group.capitalize()))}", ""]
+        lines += [QUESTIONS[group], ""] if group in QUESTIONS else []
+        lines += [*_table(board, board.of(group)), "", *_meanings(board, board.of(group)), ""]
+        if group == "usefulness" and (added := bars.gains(board)):
+            lines += [*(f"- {plain(words)}" for words in added), ""]
+        if group == "cost" and (machine := remarks.cost_machine(board.contenders)):
+            lines += [plain(machine), ""]
+    lines += ["## Protocol", "", *_facts(protocol.settings(results)), ""]
+    for row in board.contenders:
+        lines += [f"### {code(row.id)}", "", *_facts(protocol.contender(row, results)), ""]
+    return "\n".join(lines)
+
+
+def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) of the first table, contenders best first, then reference points; without intervals."""
+    board = build(results)
+    columns = board.headline()
+    header = ["ID", *(heading(board, column) for column in columns)]
+    rows = [
+        [
+            row.id,
+            *(
+                _SIGNS[row.cell(column).mark] + cell_text(column, row.cell(column), interval=False)
+                for column in columns
+            ),
+        ]
+        for row in board.rows
+        if any(column.key in row.cells for column in columns)
+    ]
+    return header, rows
+
+
+def plain(words: str) -> str:
+    """Text as Markdown that shows just that: no markup, no HTML, no new line."""
+    words = " ".join(words.split())
+    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    words = re.sub(r"([\\`*\[\]|{}$~])", r"\\\1", words)
+    words = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", words)
+    return re.sub(r"^([#+-])", r"\\\1", words)
+
+
+def code(words: str) -> str:
+    """An id in code type; what code type cannot hold is shown as plain text."""
+    return f"`{words}`" if re.fullmatch(r"[\w.+@ -]+", words) else plain(words)
+
+
+def _table(board: Board, columns: Sequence[Column]) -> list[str]:
+    lines = [
+        f"| | {' | '.join(plain(heading(board, column)) for column in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for row in board.rows:
+        if any(column.key in row.cells for column in columns):
+            lines.append(f"| {_name(row)} | {' | '.join(_cell(row, column) for column in columns)} |")
+    return lines
+
+
+def _name(row: Row) -> str:
+    return code(row.id) if row.place >= 0 else f"*{plain(row.label)}*"
+
+
+def _cell(row: Row, column: Column) -> str:
+    cell = row.cell(column)
+    text = cell_text(column, cell)
+    value, _, interval = text.partition(" (")
+    value = f"**{value}**" if cell.mark == "best" else value
+    return f"{_SIGNS[cell.mark]}{value}{' (' + interval if interval else ''}"
+
+
+def _meanings(board: Board, columns: Sequence[Column]) -> list[str]:
+    return [
+        f"- **{plain(heading(board, column))}**: {plain(column.about)} {plain(remarks.reading(board, column))}"
+        for column in columns
+    ]
+
+
+def _facts(rows: Sequence[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    return ["| | |", "|---|---|", *(f"| {plain(what.replace('_', ' '))} | {plain(value)} |" for what, value in rows)]
