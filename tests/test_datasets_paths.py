@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medzoo.datasets import Images, Protocol, Slices, load_path
+from medzoo.datasets.arrays import Rows
 from medzoo.errors import DatasetError, MedzooError
 from medzoo.formats import FORMATS
 from medzoo.imagefiles import read_image, read_volume
@@ -96,6 +99,32 @@ def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
         load_path(tmp_path, FOUR, window=(5, 5))
 
 
+@pytest.mark.parametrize("kind", [2, 4])
+def test_sixteen_bits_of_several_channels_are_not_cut_to_eight(tmp_path: Path, kind: int) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    line = b"\0" + (1000).to_bytes(2, "big") * 4 * (3 if kind == 2 else 2)
+    head = (4).to_bytes(4, "big") * 2 + bytes([16, kind, 0, 0, 0])
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(line * 4)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(DatasetError, match=r"a\.png: 16 bits a channel"):
+        load_path(tmp_path, FOUR, window=(0, 1000), minimum=1)
+
+
+@pytest.mark.parametrize(("values", "fine"), [((0, 1), True), ((0, 255), True), ((0, 2), False), ((1, 38), False)])
+def test_masks_of_numbered_classes_are_not_taken_for_empty(tmp_path: Path, values: tuple[int, int], fine: bool) -> None:
+    mask = np.repeat(values, 8).reshape(4, 4)
+    for name in ("a", "b"):
+        png(tmp_path / "images" / f"{name}.png", grey(5))
+        png(tmp_path / "masks" / f"{name}.png", mask)
+    if fine:
+        assert load_path(tmp_path, FOUR).masks.mean() == 0.5
+    else:
+        with pytest.raises(DatasetError, match=rf"a\.png: a mask with values up to {values[1]}; expected 0 and 1"):
+            load_path(tmp_path, FOUR)
+
+
 @pytest.mark.parametrize(
     ("side", "told"), [(9000, "is 9000 x 9000 pixels; read are pictures of 1 to 67,108,864"), (40000, "bomb")]
 )
@@ -121,6 +150,14 @@ def test_one_folder_a_class(tmp_path: Path) -> None:
     (tmp_path / "set" / "c").mkdir()
     with pytest.raises(DatasetError, match="c: no image found"):
         load_path(tmp_path / "set", FOUR)
+
+
+def test_folders_named_by_numbers_are_the_classes_of_these_names(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        flat(tmp_path / name, 2)
+    assert load_path(tmp_path, FOUR).labels.tolist() == [1, 1, 2, 2]
+    assert load_path(tmp_path, FOUR, classes=("3", "2", "1")).labels.tolist() == [2, 2, 1, 1]
+    assert load_path(tmp_path, FOUR, classes=("none", "one", "two")).labels.tolist() == [1, 1, 2, 2]
 
 
 def test_folders_of_splits_are_no_classes(tmp_path: Path) -> None:
@@ -234,6 +271,14 @@ def test_arrays_that_do_not_fit(tmp_path: Path, arrays: Mapping[str, Any], told:
         load_path(tmp_path / "bad.npz", FOUR)
 
 
+def endless(shape: tuple[int, ...]) -> tuple[io.BytesIO, int]:
+    """An array file that claims to hold all it states, as a tiny compressed one can."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    stream.seek(0)
+    return stream, 2**40
+
+
 def test_absurd_headers_and_damaged_archives(tmp_path: Path) -> None:
     def archive(shape: tuple[int, ...], content: bytes) -> Path:
         stream = io.BytesIO()
@@ -248,6 +293,8 @@ def test_absurd_headers_and_damaged_archives(tmp_path: Path) -> None:
         load_path(archive((10**9, 0, 4), b""), FOUR)
     with pytest.raises(DatasetError, match="is 0 x 4 pixels"):
         load_path(archive((3, 0, 4), b""), FOUR)
+    with pytest.raises(DatasetError, match=r"images\[0\]: is \[20000, 20000\]; read are up to 67,108,864 pixels"):
+        next(iter(Rows(tmp_path, "images", *endless((2, 20000, 20000)))))
     path = archive((2, 64, 64), b"12345678" * 1024)
     assert len(load_path(path, FOUR)) == 2
     path.write_bytes(path.read_bytes().replace(b"12345678PK", b"1234567XPK"))
@@ -323,12 +370,23 @@ def test_metadata_as_csv_with_splits(table: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.png", "pics/../../secret.png", "/etc/hosts", "a\\b.png", "C:/x.png", "a\0b"]
+    "name", ["../secret.png", "pics/../../secret.png", "/etc/hosts", "a\\b.png", "C:/x.png", "a\0b", "."]
 )
 def test_names_that_lead_out_of_the_folder(table: Callable[..., Path], name: str) -> None:
     for rows in ([{"file_name": name}], [row(0, mask=name)]):
         with pytest.raises(DatasetError, match="is no file inside this folder|names a drive"):
             load_path(table(*rows), FOUR)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+def test_what_has_no_end_is_not_read(table: Callable[..., Path], target: str) -> None:
+    folder = table(row(0), row(8))
+    if target == "pipe":
+        os.mkfifo(folder / "pics" / "8.png")
+    else:
+        (folder / "pics" / "8.png").symlink_to(target)
+    with pytest.raises(DatasetError, match=r"8\.png: is no file"):
+        load_path(folder, FOUR)
 
 
 @pytest.mark.parametrize(
@@ -406,6 +464,15 @@ def test_a_run_that_was_changed_or_killed(tmp_path: Path, samples: Samples) -> N
     manifest.write_bytes(whole)
     png(folder / "00000001.png", np.zeros((6, 6)))
     with pytest.raises(DatasetError, match=r"00000001\.png: changed: sha256"):
+        load_path(folder, FOUR)
+
+
+def test_a_shard_that_was_changed(tmp_path: Path, samples: Samples) -> None:
+    folder = save(samples, tmp_path / "run", format="webdataset")
+    other = save(replace(samples, images=1 - samples.images), tmp_path / "other", format="webdataset")
+    (shard,) = (path.name for path in folder.glob("*.tar"))
+    (folder / shard).write_bytes((other / shard).read_bytes())
+    with pytest.raises(DatasetError, match=r"00000000\.png: changed: sha256"):
         load_path(folder, FOUR)
 
 

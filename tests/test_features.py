@@ -64,6 +64,14 @@ def test_bytes_and_floats_grey_and_colour_agree(extractor: Any) -> None:
 
 
 @needs_weights
+def test_a_callers_autocast_does_not_matter(extractor: Any) -> None:
+    images = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    plain = extractor(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(extractor(images), plain)
+
+
+@needs_weights
 def test_batch_size_does_not_matter(extractor: Any) -> None:
     images = np.random.default_rng(2).integers(0, 256, (5, 3, 32, 32), np.uint8)
     alone = np.concatenate([extractor(images[i : i + 1]) for i in range(5)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -253,11 +254,34 @@ def test_an_extractor_of_ones_own_gets_the_options_it_takes(mine: str) -> None:
     assert features.load(f"{mine}:ready", batch_size=5).batch_size == 8
 
 
-def test_features_of_yesterdays_code_are_not_todays(mine: str, tmp_path: Path) -> None:
-    before = features.load(f"{mine}:Means").identity
-    assert features.load(f"{mine}:Means").identity == before
+@pytest.mark.parametrize("attribute", ["Means", "whole", "ready"])
+def test_features_of_yesterdays_code_are_not_todays(mine: str, tmp_path: Path, attribute: str) -> None:
+    before = features.load(f"{mine}:{attribute}").identity
+    assert features.load(f"{mine}:{attribute}").identity == before
     (tmp_path / f"{mine}.py").write_text(MINE.replace("* self.scale", "* 2 * self.scale"))
-    assert features.load(f"{mine}:Means").identity != before
+    assert features.load(f"{mine}:{attribute}").identity != before
+
+
+def test_what_ones_own_imports_and_does_not_save_decides_too(mine: str, tmp_path: Path) -> None:
+    net = f"net_{mine}"
+    code = "class Net(Means):\n    def __init__(self, by=1.0):\n        super().__init__()\n"
+    code += "        self.register_buffer('by', torch.tensor(by), persistent=False)\n"
+    (tmp_path / f"{net}.py").write_text(MINE + code)
+    (tmp_path / f"{mine}.py").write_text(
+        f"from {net} import Net\ndef one(): return Net()\ndef two(): return Net(2.0)\n"
+    )
+    before = features.load(f"{mine}:one").identity
+    kept = json.loads(before) | {"name": f"{mine}:two"}
+    assert json.loads(features.load(f"{mine}:two").identity) != kept
+    (tmp_path / f"{net}.py").write_text(MINE + code + "# changed\n")
+    assert features.load(f"{mine}:one").identity != before
+
+
+def test_the_base_of_ones_own_can_be_imported() -> None:
+    from medzoo.features import Extractor
+    from medzoo.features._base import Extractor as same
+
+    assert Extractor is same and not hasattr(features, "extractor")
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ def means(found: Coverage) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in found._asdict().items()}
 
 
-def case(real: NDArray[Any], fake: NDArray[Any]) -> Case:
+def case(real: NDArray[Any], fake: NDArray[Any], repeats: int = 100) -> Case:
     def view(features: NDArray[Any]) -> View:
         return View(np.zeros((len(features), 1, 2, 2), np.uint8), features=features)
 
-    return Case(fake=view(fake), real=view(real))
+    return Case(fake=view(fake), real=view(real), repeats=repeats)
 
 
 @pytest.mark.parametrize("k, n, m", [(3, 300, 300), (5, 300, 211)])
@@ -115,9 +115,9 @@ def test_scores_have_intervals_that_hold_them_and_do_not_depend_on_the_block(mon
     for score in scores.values():
         assert score.low is not None and score.high is not None
         assert 0 < score.low < score.value < score.high
-        assert 0.02 < score.high - score.low < 0.3
+        assert 0.02 < score.high - score.low < 0.4
     perfect = metric.measure(case(real, real))["coverage"]
-    assert (perfect.low, perfect.value, perfect.high) == (1, 1, 1)
+    assert 0.97 < perfect.low <= perfect.value == perfect.high == 1  # halves of equal sets are not equal
     blocks = prdc.nearest_others, prdc.count_inside
     monkeypatch.setattr(prdc, "nearest_others", lambda *a: blocks[0](*a, block=29))
     monkeypatch.setattr(prdc, "count_inside", lambda *a, **more: blocks[1](*a, **more, block=29))
@@ -125,15 +125,13 @@ def test_scores_have_intervals_that_hold_them_and_do_not_depend_on_the_block(mon
 
 
 def test_an_interval_holds_the_value_of_new_samples_about_as_often_as_it_says() -> None:
-    """Of precision with the same real images, whose balls it keeps."""
-    real = normal(300)
-    truth = float(coverage(real, normal(4000, seed=1)).precision.mean())
-    held = 0
-    for seed in range(30):
-        score = prdc.measure(case(real, normal(150, seed=100 + seed)))["precision"]
-        assert score.low is not None and score.high is not None
-        held += score.low <= truth <= score.high
-    assert held >= 26
+    scores = [prdc.measure(case(normal(80, 8, i), normal(90, 8, 100 + i), repeats=40)) for i in range(40)]
+    for name in scores[0]:
+        truth = np.mean([one[name].value for one in scores])
+        held = sum(bool(one[name].low <= truth <= one[name].high) for one in scores)
+        assert held >= 33, (name, held)
+    few = prdc.measure(case(normal(11), normal(90)))["recall"]
+    assert few.low is None and few.high is None
 
 
 def test_few_or_unequal_images_are_said() -> None:

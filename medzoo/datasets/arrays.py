@@ -23,6 +23,7 @@ from medzoo.datasets.source import Source
 from medzoo.datasets.splitting import SPLITS, check_apart
 from medzoo.entry import Record
 from medzoo.errors import DatasetError
+from medzoo.imagefiles._picture import MOST_PIXELS
 
 MOST_BYTES = 2**32  # of labels, of groups, and of an array whose order makes it be read whole
 MOST_IMAGES = 2**24
@@ -184,6 +185,10 @@ class Rows:
             raise ValueError("it is stored column by column and too large for that; save np.ascontiguousarray of it")
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
+        if math.prod(self._row) > 3 * MOST_PIXELS:  # said before it is unpacked
+            raise DatasetError(
+                f"{self.path}: {self.key}[0]: is {list(self._row)}; read are up to {MOST_PIXELS:,} pixels"
+            )
         if self._fortran:
             whole = np.frombuffer(self._take(self.n * self._bytes()), self._dtype)
             yield from whole.reshape(self._shape[::-1]).T

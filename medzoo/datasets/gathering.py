@@ -107,7 +107,9 @@ def _numbered(
         return None, None
     if missing:
         raise DatasetError(f"{missing[0].where}: no label, while others have one; every image needs one")
-    labels = _all_numbers(found)
+    # Folders "1", "2", "3" of classes ("1", "2", "3") are names, not the second class and those after it.
+    named = classes is not None and all(isinstance(one.label, str) and one.label in classes for one in found)
+    labels = None if named else _all_numbers(found)
     if labels is not None:
         most = len(classes) - 1 if classes else None
         for one, label in zip(found, labels, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.pictures import decode, foreground, load_array, scaled, upright
 from medzoo.datasets.protocol import as_uint8
-from medzoo.datasets.source import MOST_BYTES, Source, naming
+from medzoo.datasets.source import MOST_BYTES, Source, compare, naming
 from medzoo.entry import Record
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import read_image
@@ -122,7 +123,10 @@ class _Files:
         if name not in members or members[name].size > MOST_BYTES:
             raise DatasetError(f"{self._source.path(str(shard))}: no readable member {name}; make the samples anew")
         file = tar.extractfile(members[name])
-        return b"" if file is None else file.read()
+        content = b"" if file is None else file.read()
+        if sha256 is not None:
+            compare(self._source.path(name), hashlib.sha256(content).hexdigest(), sha256)
+        return content
 
 
 def _records(source: Source) -> list[dict[str, Any]]:

@@ -36,11 +36,14 @@ def decode(content: bytes, where: Path | str, window: Window | None = None) -> N
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
             picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF"))
         check_pixels(picture.height, picture.width, where)
+        deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
         picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{where}: not a readable image ({error}); replace or remove it") from None
     if getattr(picture, "n_frames", 1) > 1:
         raise DatasetError(f"{where}: {picture.n_frames} frames in one file; split it into single images")  # type: ignore[attr-defined]
+    if deep and picture.mode in _GREY + _COLOUR:  # Pillow keeps the upper 8 bits, which are next to 0 for 12 of 16
+        raise DatasetError(f"{where}: 16 bits a channel, read are 8 where there are several; convert it to 8-bit")
     if picture.mode in _GREY:
         return np.asarray(picture if picture.mode == "L" else picture.convert("L"))
     if picture.mode in _COLOUR:
@@ -77,7 +80,10 @@ def scaled(values: NDArray[Any], where: Path | str, window: Window | None = None
 
 
 def foreground(pixels: NDArray[Any], where: Path | str) -> NDArray[np.bool_]:
-    """A mask as bool [H, W]: 0 is background; in a picture of 0..255, 128 and more is foreground; of 0 and 1, 1 is."""
+    """A mask as bool [H, W]: 0 is background; in a picture of 0..255, 128 and more is foreground; of 0 and 1, 1 is.
+
+    Raises DatasetError for another range, such as that of numbered classes, which would pass for empty.
+    """
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); mend or remove it")
     if pixels.ndim == 3:
@@ -86,7 +92,13 @@ def foreground(pixels: NDArray[Any], where: Path | str) -> NDArray[np.bool_]:
         pixels = np.asarray(fromarray(pixels).convert("L"))
     if pixels.dtype.kind in "bf":
         return np.asarray(pixels >= 0.5)
-    return np.asarray(pixels >= (1 if pixels.size and pixels.max() == 1 else 128))
+    top = int(pixels.max(initial=0))
+    if 1 < top < 128 or top > 255:
+        raise DatasetError(
+            f"{where}: a mask with values up to {top}; expected 0 and 1, or 0 and 255 (write one class, or one object, "
+            "against the rest)"
+        )
+    return np.asarray(pixels >= (1 if top == 1 else 128))
 
 
 def upright(array: NDArray[Any], where: Path | str) -> NDArray[Any]:

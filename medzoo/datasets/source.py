@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -56,7 +57,7 @@ class Source:
         if expected is None:
             return path
         with _readable(path), path.open("rb") as file:
-            _compare(path, hashlib.file_digest(file, "sha256").hexdigest(), expected)
+            compare(path, hashlib.file_digest(file, "sha256").hexdigest(), expected)
         return path
 
     def _recorded(self, name: str) -> str | None:
@@ -73,12 +74,15 @@ class Source:
 def read_bytes(path: Path, sha256: str | None = None) -> bytes:
     """The content of a file, whose hash is ``sha256`` unless that is None. Raises DatasetError."""
     with _readable(path):
-        size = path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # devices and pipes have no end
+            raise DatasetError(f"{path}: is no file; give the name of one")
+        size = about.st_size
         if size > MOST_BYTES:
             raise DatasetError(f"{path}: is {size:,} bytes long; read are files of up to {MOST_BYTES:,}")
         content = path.read_bytes()
     if sha256 is not None:
-        _compare(path, hashlib.sha256(content).hexdigest(), sha256)
+        compare(path, hashlib.sha256(content).hexdigest(), sha256)
     return content
 
 
@@ -102,6 +106,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _compare(path: Path, found: str, expected: str) -> None:
+def compare(path: Path, found: str, expected: str) -> None:
+    """Raises DatasetError unless two hashes are the same."""
     if found != expected:
         raise DatasetError(f"{path}: changed: sha256 {found}, expected {expected}; restore the original file")

@@ -58,11 +58,10 @@ class FolderLayout(Record):
 
     def items(self, source: Source, split: str | None) -> Iterator[Item]:
         """In the order of the names, which is the order that blocks are cut in."""
-        rows = sorted(
-            _csv_rows(source.bytes(self.table, self.table_sha256), str(source.path(self.table))),
-            key=lambda row: row[self.id],
-        )
-        self._check(rows, str(source.path(self.table)))
+        where = str(source.path(self.table))
+        rows = _csv_rows(source.bytes(self.table, self.table_sha256), where)
+        self._check(rows, where)
+        rows.sort(key=lambda row: row[self.id])
         if isinstance(self.split, str):
             column = self.split
             rows = [row for row in rows if row[column] == split]
@@ -127,6 +126,7 @@ class MetadataLayout(Record):
             of_mask = None if mask is None else row.get(mask)
             if mask is not None and not (isinstance(of_mask, str) and of_mask):
                 raise DatasetError(f"{where}: record {at} ({image}) has no '{mask}'; every one needs a mask, or none")
+            below.path(image)  # it is a name at all
             stem = str(PurePosixPath(image).with_suffix(""))
             yield _read(below, stem, image, of_mask, _cell(row, label), _cell(row, group), self.window)
 

@@ -15,7 +15,16 @@ from medzoo.features._cache import features_of
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor as Extractor
 
-__all__ = ["features_of", "is_builtin", "load", "names"]
+__all__ = ["Extractor", "features_of", "is_builtin", "load", "names"]
+
+
+def __getattr__(name: str) -> Any:
+    """``Extractor``, the base of one's own, without importing torch before it is asked for."""
+    if name != "Extractor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from medzoo.features._base import Extractor
+
+    return Extractor
 
 
 def names() -> list[str]:

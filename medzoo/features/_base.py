@@ -118,7 +118,7 @@ class Extractor:
         if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
             raise ValueError(f"{self.name}: images must be uint8 (0..255) or float (0..1), found {images.dtype}")
         out = np.empty((len(images), self.dim), np.float32)
-        with torch.inference_mode(), self._exactly():
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False), self._exactly():
             for start in range(0, len(images), self.batch_size):
                 batch = self.prepare(images[start : start + self.batch_size])
                 found = self.network(batch)

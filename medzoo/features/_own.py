@@ -9,6 +9,7 @@ The attribute is
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import inspect
@@ -55,6 +56,10 @@ def load_own(name: str, options: dict[str, Any]) -> Extractor:
     if callable(found) and not isinstance(found, Extractor | nn.Module):
         found = _call(name, found, options)
     if isinstance(found, Extractor):
+        # Its own version and hash say nothing of what a person changed since. A copy: theirs stays as it is.
+        found = copy.copy(found)
+        found.version = f"{found.version} {_hash_of(module, found, found.network)}"
+        found.weights_sha256 = found.weights_sha256 or _hash_of_numbers(found.network)
         return found
     if not isinstance(found, nn.Module):
         raise MedzooError(
@@ -99,18 +104,26 @@ def _wrapped(name: str, code: ModuleType, module: nn.Module, options: dict[str, 
     if not isinstance(seen, Tensor) or seen.ndim != 2 or len(seen) != 1:
         shape = list(seen.shape) if isinstance(seen, Tensor) else type(seen).__name__
         raise MedzooError(f"features '{name}': one image must give features [1, d], found {shape}")
-    return Own(name, size, seen.shape[1], module, _hash_of(code), weights_sha256=_hash_of_numbers(module), **options)
+    return Own(
+        name, size, seen.shape[1], module, _hash_of(code, module), weights_sha256=_hash_of_numbers(module), **options
+    )
 
 
-def _hash_of(code: ModuleType) -> str:
-    """Of the file, so that features of yesterday's code are not taken for today's; empty where there is none."""
-    file = getattr(code, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+def _hash_of(code: ModuleType, *objects: Extractor | nn.Module) -> str:
+    """Of the files of the module and of the classes of all objects in it, so that features of yesterday's code are
+    not taken for today's.
+    """
+    parts = [part for one in objects for part in (one.modules() if isinstance(one, nn.Module) else (one,))]
+    modules = [code, *(sys.modules.get(kind.__module__) for part in parts for kind in type(part).__mro__)]
+    files = {file for one in modules if (file := getattr(one, "__file__", None))}
+    hashes = sorted({hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files})
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _hash_of_numbers(module: nn.Module) -> str:
+    """Of parameters and buffers, those that are not saved among them."""
     digest = hashlib.sha256()
-    for key, value in module.state_dict().items():
+    for key, value in (*module.state_dict().items(), *module.named_buffers(prefix="buffer")):
         digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

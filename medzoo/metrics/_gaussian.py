@@ -140,6 +140,8 @@ def _factor(covariance: Matrix) -> Matrix:
     lower = _cholesky(covariance[np.ix_(moves, moves)] if len(moves) < len(covariance) else covariance)
     if lower is None:
         return _root(covariance, "the covariance")
+    if len(moves) == len(covariance):
+        return lower.T
     factor = np.zeros((len(moves), len(covariance)))
     factor[:, moves] = lower.T
     return factor

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.metrics._base import Case, Metric, Scale, Score, effects_interval
-from medzoo.metrics._discrepancy import Discrepancy, Matrix, checked, discrepancy
+from medzoo.metrics._discrepancy import Discrepancy, Matrix, Rows, checked, discrepancy
 
 SIGMA = 10.0
 FACTOR = 1000.0
@@ -28,7 +28,7 @@ def measure(case: Case) -> dict[str, Score]:
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
     found = _discrepancy(real, fake)
-    value, unbiased = FACTOR * found.biased, FACTOR * found.unbiased
+    value, unbiased = max(FACTOR * found.biased, 0.0), FACTOR * found.unbiased  # rounding can take it below 0
     low, high = effects_interval(value, FACTOR * found.x, FACTOR * found.y)
     note = None
     if value - unbiased > BIASED * value:
@@ -42,7 +42,7 @@ def cmmd(real: NDArray[Any], fake: NDArray[Any]) -> float:
     Raises:
         ValueError: fewer than two rows, different widths, or values that are not finite.
     """
-    return FACTOR * _discrepancy(real, fake).biased
+    return max(FACTOR * _discrepancy(real, fake).biased, 0.0)
 
 
 def _discrepancy(real: NDArray[Any], fake: NDArray[Any]) -> Discrepancy:
@@ -50,18 +50,17 @@ def _discrepancy(real: NDArray[Any], fake: NDArray[Any]) -> Discrepancy:
     return discrepancy(_on_the_sphere(real), _on_the_sphere(fake), _gaussian)
 
 
-def _on_the_sphere(features: NDArray[Any]) -> Matrix:
-    rows = np.asarray(features, np.float64)
+def _on_the_sphere(rows: Rows) -> Rows:
+    """Rows of length 1 / sigma."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Matrix = rows / np.where(length > 0, length, 1)
+    unit: Rows = rows / (SIGMA * np.where(length > 0, length, 1))
     return unit
 
 
-def _gaussian(products: Matrix) -> Matrix:
-    """k - 1 of unit vectors: the 1 cancels in every estimate, and without it nothing is rounded off."""
-    products -= 1
-    products /= SIGMA**2
-    return np.expm1(products, out=products)
+def _gaussian(products: Rows) -> Matrix:
+    """k - 1: the 1 cancels in every estimate, and without it nothing is rounded off."""
+    exponent = np.subtract(products, 1 / SIGMA**2, dtype=np.float64)
+    return np.expm1(exponent, out=exponent)
 
 
 METRIC = Metric(

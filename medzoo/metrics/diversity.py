@@ -30,8 +30,8 @@ def measure(case: Case) -> Mapping[str, Score]:
     rng = np.random.default_rng(case.seed)
     draws = [_ratio(_draw(fake, rng), _draw(real, rng)) for _ in range(case.repeats)]
     low, high = around(value, np.array(draws))
-    detail = {"fake": float(fake.mean()), "real": float(real.mean())}
-    note = None if detail["real"] else "all real images have the same features"
+    detail = {"fake_distance": float(fake.mean()), "real_distance": float(real.mean())}
+    note = None if detail["real_distance"] else "all real images have the same features"
     return {"feature_distance": Score(value, max(low, 0.0), high, note=note, detail=detail)}
 
 

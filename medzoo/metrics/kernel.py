@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.metrics._base import Case, Metric, Scale, Score, effects_error, effects_interval
-from medzoo.metrics._discrepancy import Kernel, Matrix, checked, discrepancy
+from medzoo.metrics._discrepancy import Matrix, Rows, checked, discrepancy
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -44,7 +44,7 @@ def measure(case: Case) -> dict[str, Score]:
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
     if min(len(real), len(fake)) < SUBSET_SIZE:
-        found = discrepancy(*checked(real, fake), cubic(real.shape[1]))
+        found = discrepancy(*_prepared(real, fake), _cubic)
         error = effects_error(found.x, found.y)
         low, high = effects_interval(found.unbiased, found.x, found.y)
         note = f"one estimate of all {len(real)} real and {len(fake)} generated images, no subsets of {SUBSET_SIZE}"
@@ -74,18 +74,17 @@ def kernel_distance(
     Raises:
         ValueError: fewer than two rows, different widths, values that are not finite, or no subset.
     """
-    real, fake = checked(real, fake)
+    real, fake = _prepared(real, fake)
     size = min(subset_size, len(real), len(fake))
     if size < 2 or subsets < 1:
         raise ValueError(f"at least 2 rows and 1 subset are needed, found {size} and {subsets}")
     if size == len(real) == len(fake):
         subsets = 1
-    kernel = cubic(real.shape[1])
     rng = np.random.default_rng(seed)
     values, variances = np.empty(subsets), np.empty((subsets, 2))
     for i in range(subsets):
         one, two = (rows[rng.choice(len(rows), size, replace=False)] for rows in (real, fake))
-        found = discrepancy(one, two, kernel)
+        found = discrepancy(one, two, _cubic)
         values[i] = found.unbiased
         variances[i] = found.x.var(ddof=1), found.y.var(ddof=1)
     error = values.std(ddof=1) / np.sqrt(subsets) if subsets > 1 else math.nan
@@ -95,20 +94,21 @@ def kernel_distance(
 
 def polynomial_mmd(x: NDArray[Any], y: NDArray[Any]) -> float:
     """Unbiased estimate for k(a, b) = (a.b / d + 1)^3, from ``x`` [n, d] and ``y`` [m, d]."""
-    return discrepancy(x, y, cubic(x.shape[1])).unbiased
+    return discrepancy(*_prepared(x, y), _cubic).unbiased
 
 
-def cubic(d: int) -> Kernel:
-    """Inner products of rows of ``d`` values -> (a.b / d + 1)^3."""
+def _prepared(real: NDArray[Any], fake: NDArray[Any]) -> tuple[Rows, Rows]:
+    """Both scaled so that inner products are divided by the number of features."""
+    scale = 1 / math.sqrt(real.shape[1])
+    real, fake = checked(real, fake)
+    return real * scale, fake * scale
 
-    def kernel(products: Matrix) -> Matrix:
-        products /= d
-        products += 1
-        cube = products * products  # a power with ** is ten times slower
-        cube *= products
-        return cube
 
-    return kernel
+def _cubic(products: Rows) -> Matrix:
+    one_more = np.add(products, 1.0, dtype=np.float64)
+    cube = one_more * one_more  # a power with ** is ten times slower
+    cube *= one_more
+    return cube
 
 
 METRIC = Metric(

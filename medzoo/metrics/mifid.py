@@ -59,17 +59,21 @@ def mifid(real: NDArray[Any], fake: NDArray[Any], training: NDArray[Any]) -> flo
 def cosine_distances(fake: NDArray[Any], training: NDArray[Any]) -> Matrix:
     """The smallest 1 - |cos| [m] of each row of ``fake`` [m, d] to rows of ``training`` [t, d]; 1 for zeros.
 
+    The nearest row is found in float32, where those within 1e-6 are equal, and its distance computed in float64.
+
     Raises:
         ValueError: not matrices of the same width with at least two finite rows each.
     """
     fake, training = (_on_the_sphere(rows) for rows in checked(fake, training, ("fake", "training")))
-    nearest = np.ones(len(fake))
+    fake32, training32 = fake.astype(np.float32), training.astype(np.float32)
+    distances = np.ones(len(fake))
     for start in range(0, len(fake), BLOCK):
         rows = slice(start, start + BLOCK)
         for first in range(0, len(training), BLOCK):
-            cosines = np.abs(fake[rows] @ training[first : first + BLOCK].T)
-            nearest[rows] = np.minimum(nearest[rows], 1 - cosines.max(1))
-    return np.clip(nearest, 0, 1)
+            found = first + np.abs(fake32[rows] @ training32[first : first + BLOCK].T).argmax(1)
+            cosines = np.abs(np.einsum("nd,nd->n", fake[rows], training[found]))
+            distances[rows] = np.minimum(distances[rows], 1 - cosines)
+    return np.clip(distances, 0, 1)
 
 
 def _divided(distance: float, mean: float) -> tuple[float, float]:
