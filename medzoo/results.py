@@ -8,6 +8,7 @@ what is missing. Needs neither torch nor NumPy.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from medzoo.cachedir import write_json
 from medzoo.entry import Record
 from medzoo.errors import ResultError
 
+_log = logging.getLogger("medzoo")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # becomes a folder: nothing that leads elsewhere
 Name = Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")]
 
@@ -161,19 +163,35 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def read_all(folders: Iterable[Path], benchmark: str) -> list[Result]:
-    """Every result of one benchmark, the newest revision of each contender that has several, by id.
+    """The results of one benchmark that can be compared, by id: of each contender the newest.
 
-    Of equal contenders in several folders that of the last folder counts.
+    What was measured under other settings, or against other real images, than the newest of all is left out, with a
+    warning. Of equally old results that of the last folder counts.
     """
-    newest: dict[str, tuple[str, Result]] = {}
-    for folder in folders:
-        for path in sorted(folder.glob(f"*/*/{_literal(benchmark)}.json")):
-            result = read(path)
-            if result is not None:
-                when = str(result.made.get("started", ""))
-                if result.contender.id not in newest or newest[result.contender.id][0] <= when:
-                    newest[result.contender.id] = (when, result)
-    return [result for _, (_, result) in sorted(newest.items())]
+    newest: dict[str, Result] = {}
+    paths = [path for folder in folders for path in sorted(folder.glob(f"*/*/{_literal(benchmark)}.json"))]
+    for result in filter(None, map(read, paths)):
+        before = newest.get(result.contender.id)
+        if before is None or _started(before) <= _started(result):
+            newest[result.contender.id] = result
+    if not newest:
+        return []
+    last = max(newest.values(), key=_started)
+    other = sorted(name for name, one in newest.items() if _compared_with(one) != _compared_with(last))
+    if other:
+        _log.warning(
+            "%s: measured under other settings or against other real images than the newest, left out: %s",
+            benchmark, ", ".join(other),
+        )  # fmt: skip
+    return [result for name, result in sorted(newest.items()) if name not in other]
+
+
+def _started(result: Result) -> str:
+    return str(result.made.get("started", ""))
+
+
+def _compared_with(result: Result) -> tuple[Any, ...]:
+    return result.benchmark.get("revision"), result.data.get("real"), result.data.get("training")
 
 
 def benchmarks(folders: Iterable[Path]) -> list[str]:

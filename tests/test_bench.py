@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
+import sys
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,10 @@ import click.testing
 import numpy as np
 import pytest
 
-from medzoo import metrics, results
-from medzoo.bench import benchmark, contenders, cost
+from medzoo import cachedir, metrics, results
+from medzoo.bench import benchmark, contenders, cost, reals
 from medzoo.bench import load as load_benchmark
+from medzoo.bench.reals import Reals
 from medzoo.bench.references import blur, noisy, references
 from medzoo.cli import main
 from medzoo.errors import BenchmarkError, DatasetError, EntryError, MedzooError
@@ -178,7 +183,8 @@ def test_without_training_images_the_floor_is_one_half_against_the_other(
     assert "copies" not in found and "memorisation" not in outcome.setting.metrics
     assert found["real"]["fd"] < found["noise_0.2"]["fd"]
     assert found["good"]["spectrum_gap"] < found["blurred"]["spectrum_gap"]
-    assert outcome.results[0].data["training"] is None
+    assert outcome.results[0].data["training"] is None and outcome.results[-1].data["fake"] == {"n": 48}
+    assert re.search(r"images against \d+, where models have 1000 against 40", outcome.results[0].contender.note or "")
 
 
 def test_halves_keep_patients_together() -> None:
@@ -288,6 +294,7 @@ def test_the_registry_benchmarks_are_valid_and_complete() -> None:
         ({"metrics": ["frechet", "frescobaldi"]}, "metrics: no metric is named 'frescobaldi'; there are"),
         ({"seeds": [1, 1]}, "seeds: one of them is there twice"),
         ({"n": 1}, "n: "),
+        ({"image": {"size": 64}}, "image: state the channels"),
         ({"features": ["os:system"]}, "'os:system' is none of"),
         ({"colour": "red"}, "colour: unknown field"),
         ({"name": "other"}, "differs from the file's"),
@@ -388,3 +395,174 @@ def test_engine_measures_with_the_version_of_today(
     after = run(folders, tmp_path / "out", "good", only=("spectrum",)).results[-1]
     assert {one.version for one in after.scores} == {newer.version}
     assert all(len(one.seeds) == 1 for one in after.scores) and len(after.scores) == len(before.scores)
+
+
+# Numbers that must not outlive what they were made of
+
+
+def test_features_of_ones_own_are_told_apart_when_their_file_changes(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "import torch\nclass Mean(torch.nn.Module):\n    size = 8\n    def forward(self, x):\n"
+    text += "        return SCALE * x.mean((2, 3))\nnet, SCALE = Mean(), "
+    found = []
+    for scale in ("1.0", "10.0"):
+        (tmp_path / "mine_of_bench.py").write_text(text + scale)
+        monkeypatch.delitem(sys.modules, "mine_of_bench", raising=False)
+        importlib.invalidate_caches()
+        options = {"only": ("frechet",), "features": ["mine_of_bench:net"]}
+        found.append(run(folders, tmp_path / "out", "good", **options).results[-1])
+    before, after = (values(one)["fd"] for one in found)
+    assert after == pytest.approx(100 * before, rel=1e-3)
+    other = run(folders, tmp_path / "out", "good", only=("frechet",)).results[-1]  # in pixels: the rest is kept
+    assert {one.features: one.value for one in other.scores if one.name == "fd"}["mine_of_bench:net"] == after
+    assert {one.features for one in other.references["real"]} == {"mine_of_bench:net", "pixels"}
+    assert other.benchmark["features"] == ["pixels", "mine_of_bench:net"]  # whatever the scores were measured in
+
+
+def test_other_input_images_make_another_result(
+    add_model: Callable[..., str], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    model_id = add_model(
+        family="cyclegan",
+        output={"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1.0, 1.0], "spacing": None},
+        config={"input_nc": 1, "output_nc": 1, "ngf": 4, "n_blocks": 1, "norm": "instance"},
+        sampling={"latent": None},
+        condition={"kind": "image", "inputs": ["slice"], "channels": 1, "required": True},
+    )
+    inputs = save(tmp_path / "inputs", discs(4, 5)[0])
+    options: dict[str, Any] = {"models": [model_id], "n": 8, "only": ("spectrum",), "training": None}
+    first = run(folders, tmp_path / "out", condition=str(inputs), **options).results[-1]
+    moved = inputs.rename(tmp_path / "moved")
+    again = run(folders, tmp_path / "out", condition=str(moved), **options).results[-1]
+    assert again == first
+    save(moved, 255 - discs(4, 5)[0])
+    other = run(folders, tmp_path / "out", condition=str(moved), **options).results[-1]
+    assert other.contender.revision != first.contender.revision and values(other) != values(first)
+    lacking = run(folders, tmp_path / "out", **options)
+    assert "needs an image, 'slice'" in lacking.failed[model_id]
+
+
+def test_a_class_for_each_image_goes_on_after_a_kill(add_model: Callable[..., str]) -> None:
+    classes = {"kind": "class", "classes": ["a", "b"], "inputs": None, "channels": None, "attributes": None}
+    model_id = add_model(condition=classes | {"required": True, "about": None})
+    setting = load_benchmark("polyp_128").model_copy(update={"n": 6})
+    real = contenders.Images(discs(4, 0)[0], None, ("a", "b", "c", "d"), classes=("b", "a"))
+    known = Reals(real, None, {})
+    options: dict[str, Any] = {"device": "cpu", "condition": ["a", "b", "b", "a", "b", "b"]}
+    made = contenders.of_model(model_id, setting, known, **options).images(0, lambda done, total: None)
+    assert made.labels is not None and made.labels.tolist() == [1, 0, 0, 1, 0, 0]  # in the numbers of the benchmark
+    (done,) = cachedir.root().glob("bench/*/*/done.json")
+    done.write_text('{"done": 2}')
+    again = contenders.of_model(model_id, setting, known, **options).images(0, lambda done, total: None)
+    assert again.labels is not None and again.labels.tolist() == made.labels.tolist()
+    assert np.array_equal(again.images, made.images)
+    other = contenders.of_model(model_id, setting, known, device="cpu", condition="a").record
+    assert other.revision != contenders.of_model(model_id, setting, known, **options).record.revision
+
+
+def test_a_reference_point_made_in_another_way_is_another_one(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revisions() -> dict[str, str]:
+        outcome = run(folders, tmp_path / "out", "good", only=("spectrum",))
+        return {one.contender.id: one.contender.revision for one in outcome.results}
+
+    before = revisions()
+    monkeypatch.setattr("medzoo.bench.references.noisy", lambda images, std, brighter=1.0: images // 2)
+    after = revisions()
+    assert {name for name in before if before[name] != after[name]} == {"noise_0.05", "noise_0.2", "copies"}
+
+
+def test_a_seed_that_fails_is_said_and_measured_again(
+    add_model: Callable[..., str], folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = load_benchmark("polyp_128").model_dump(mode="json") | {"name": "toy", "dataset": "toy", "n": 12}
+    fields |= {"image": {"size": 8, "channels": "RGB"}, "metrics": ["near_copies", "spectrum"], "features": ["pixels"]}
+    (tmp_path / "toy.yaml").write_text(json.dumps(fields))
+    known = reals.of_paths(folders["real"], folders["training"], load_benchmark(str(tmp_path / "toy.yaml")).image)
+    monkeypatch.setattr(reals, "of_dataset", lambda setting, root: known)
+    near_copies = metrics.load("near_copies")
+
+    def moody(case: Case) -> Mapping[str, Score]:
+        if case.seed == 0 and len(case.fake) == 12:
+            raise ValueError("no mood")
+        found: Mapping[str, Score] = near_copies.measure(case)
+        return found
+
+    def result() -> results.Result:
+        options: dict[str, Any] = {"out": tmp_path / "out", "only": ("near_copies",)}
+        return benchmark(str(tmp_path / "toy.yaml"), [model_id], **options).results[-1]
+
+    model_id = add_model(**masked())
+    with monkeypatch.context() as patch:
+        broken = near_copies.__class__(**{**vars(near_copies), "measure": moody})
+        patch.setattr("medzoo.metrics.near_copies.METRIC", broken)
+        part = result()
+    assert "no mood" in part.failed["near_copies"]
+    assert [one.seed for one in part.scores[0].seeds] == [1, 2]
+    assert all(one.detail is None for one in part.scores)  # the pairs of another seed would show other images
+    whole = result()
+    assert not whole.failed and whole.scores[0].detail is not None
+    assert all([one.seed for one in score.seeds] == [0, 1, 2] for score in whole.scores)
+
+
+def test_cost_is_measured_again_on_another_machine_and_what_made_the_rest_is_kept(
+    add_model: Callable[..., str], folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = iter([1.0, 2.0, 3.0])
+    scores = ("first_image_s", "images_per_s", "peak_memory_mb", "weights_mb")
+
+    def measured(model: str, *, machine: Any, **options: Any) -> Mapping[str, Score]:
+        speed = next(speeds)
+        return {name: Score(speed, detail=machine) for name in scores}
+
+    monkeypatch.setattr(cost, "measure", measured)
+    options: dict[str, Any] = {"models": [add_model(**masked())], "n": 8}
+
+    def result(*only: str) -> results.Result:
+        found: results.Result = run(folders, tmp_path / "out", only=only, **options).results[-1]
+        return found
+
+    result("cost", "spectrum")
+    assert values(result("cost", "spectrum"))["images_per_s"] == 1.0
+    monkeypatch.setattr("medzoo.bench.records._processor", lambda: "another processor")
+    kept = result("spectrum")
+    assert kept.made["cpu"] != "another processor" and values(kept)["images_per_s"] == 1.0
+    moved = result("cost", "spectrum")
+    assert values(moved)["images_per_s"] == 2.0 and moved.made["cpu"] == "another processor"
+    assert [one["cpu"] for one in moved.made["earlier"]] == [kept.made["cpu"]]
+
+
+def test_two_processes_at_once_do_not_write_over_each_other(tmp_path: Path) -> None:
+    """While one fills a store, another waits and finds it full."""
+    made: list[int] = []
+
+    def rest(start: int) -> Any:
+        for first in range(start, 6, 2):
+            made.append(first)
+            time.sleep(0.05)
+            yield np.arange(first, first + 2).astype(np.uint8)[:, None, None, None], None, None
+
+    def fill() -> list[int]:
+        return contenders._Store(tmp_path / "store", 6).filled(rest, lambda done, total: None)[0].ravel().tolist()
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [one.result() for one in [pool.submit(fill), pool.submit(fill)]]
+    assert found == [list(range(6))] * 2 and made == [0, 2, 4]
+
+
+def test_one_of_something_needs_no_list(folders: dict[str, Path], tmp_path: Path) -> None:
+    options: dict[str, Any] = {"only": "spectrum", "features": "pixels", "models": "77777_NOBODY"}
+    outcome = run(folders, tmp_path / "out", **options, fake=folders["good"])
+    assert set(outcome.failed) == {"77777_NOBODY"} and outcome.results[-1].contender.id == "good"
+    again = run(folders, tmp_path / "out", fake=[folders["good"], folders["good"] / ".." / "good"], only="spectrum")
+    assert "good is there already" in next(iter(again.failed.values()))
+    with pytest.raises(BenchmarkError, match="n: 2 or more images of each are needed, found 0"):
+        run(folders, tmp_path / "out", "good", n=0)
+
+
+def test_masks_go_with_one_folder(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="--fake-masks goes with one --fake, found 2"):
+        run(folders, tmp_path / "out", "good", "blurred", fake_masks=folders["good"])

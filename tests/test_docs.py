@@ -88,7 +88,7 @@ class TestText:
         assert named <= MODELS
 
     def test_links_lead_somewhere(self, text: Path) -> None:
-        generated = {"docs/cli.md", "docs/models/index.md", "docs/architectures/index.md"}
+        generated = {"docs/cli.md", "docs/scores.md", "docs/models/index.md", "docs/architectures/index.md"}
         for target in re.findall(r"\]\(([^)#]+)", text.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 path = (text.parent / target).resolve()

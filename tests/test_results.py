@@ -101,6 +101,16 @@ def test_the_newest_revision_counts_and_ones_own_folder(tmp_path: Path) -> None:
     assert results.folders(tmp_path / "nowhere", [tmp_path]) == []
 
 
+def test_results_that_cannot_be_compared_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    results.write(tmp_path, result("a", score("kid", 1.0), started="2026-01-01"))
+    newer = result("b", score("kid", 2.0), started="2026-01-02").model_copy(update={"data": {"real": {"sha256": "x"}}})
+    results.write(tmp_path, newer)
+    assert [one.contender.id for one in results.read_all([tmp_path], "toy")] == ["b"]
+    assert "other real images than the newest, left out: a" in caplog.text
+    results.write(tmp_path, newer.model_copy(update={"contender": result("a").contender}))
+    assert [one.contender.id for one in results.read_all([tmp_path], "toy")] == ["a", "b"]
+
+
 def test_rows_are_best_first_in_each_direction() -> None:
     found = [
         result("a", score("kid", 2.0), score("recall", 0.2, "higher")),

@@ -86,19 +86,12 @@ def benchmark(
     Raises MedzooError: nothing to measure, unknown names, real images that cannot be read. A contender that fails
     does not end the others: see ``Outcome.failed``.
     """
+    models, fake, only, features = map(_several, (models, fake, only, features))
     if not models and not fake:
         raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")
-    if (name is None) == (real is None):
-        raise BenchmarkError(f"choose --benchmark NAME ({', '.join(names()) or 'none there'}) or --real DIR")
-    if name is not None:
-        if training is not None:
-            raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
-        setting = load(name)
-        known = reals.of_dataset(setting, None if data is None else Path(data))
-    else:
-        form = Protocol(size=size, channels="RGB")
-        known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
-        setting = _of_folders(Path(str(real)), form, known)
+    if fake_masks is not None and len(fake) != 1:
+        raise BenchmarkError(f"--fake-masks goes with one --fake, found {len(fake)}; measure one folder at a time")
+    setting, known = _setting(name, real, training, data, size)
     setting = _changed(setting, n, features)
     for one in only:
         if one not in setting.metrics:
@@ -107,35 +100,50 @@ def benchmark(
     if tell is not None:
         session.tell = tell
     session.check()
-    measured: dict[str, Result] = {}
-    rows: list[Contender] = []
-    failed: dict[str, str] = {}
+
+    def model(given: str) -> Contender:
+        return contenders.of_model(given, setting, known, device=device, condition=condition)
+
+    def folder(given: str) -> Contender:
+        masks = None if fake_masks is None else Path(fake_masks)
+        return contenders.of_folder(Path(given), setting, known, masks=masks)
+
     points = contenders.of_references(setting, known)
-    for contender in points:
-        measured[contender.record.id] = engine.measure(contender, session, {})
-        rows.append(contender)
-    references = dict(measured)
-    makers: dict[str, Any] = {
-        str(model): lambda model=model: contenders.of_model(
-            str(model), setting, known, device=device, condition=condition
-        )
-        for model in models
-    }
-    for folder in fake:
-        makers[str(folder)] = lambda folder=folder: contenders.of_folder(
-            Path(folder), setting, known, masks=None if fake_masks is None else Path(fake_masks)
-        )
-    for label, make in makers.items():
+    rows = {one.record.id: (one, engine.measure(one, session, {})) for one in points}
+    references = {label: result for label, (_, result) in rows.items()}
+    failed: dict[str, str] = {}
+    for make, given in [*((model, str(one)) for one in models), *((folder, str(one)) for one in fake)]:
         try:
-            contender = make()
-            if contender.record.id in measured:
-                raise BenchmarkError(f"{label}: {contender.record.id} is there twice; rename the folder")
-            measured[contender.record.id] = engine.measure(contender, session, references)
-            rows.append(contender)
+            contender = make(given)
+            if contender.record.id in rows:
+                raise BenchmarkError(f"{contender.record.id} is there already; name it once, or rename the folder")
+            rows[contender.record.id] = contender, engine.measure(contender, session, references)
         except FAILURES as error:
-            failed[label] = str(error) or type(error).__name__
-            session.tell(label, f"failed: {failed[label]}", 0, 0)
-    return Outcome(tuple(measured.values()), failed, setting, known, tuple(rows))
+            failed[given] = str(error) or type(error).__name__
+            session.tell(given, f"failed: {failed[given]}", 0, 0)
+    measured, results = zip(*rows.values(), strict=True)
+    return Outcome(results, failed, setting, known, measured)
+
+
+def _setting(
+    name: str | None, real: Path | str | None, training: Path | str | None, data: Path | str | None, size: int
+) -> tuple[Benchmark, Reals]:
+    """What is measured and against which images: a benchmark of the registry, or one that folders make."""
+    if (name is None) == (real is None):
+        raise BenchmarkError(f"choose --benchmark NAME ({', '.join(names()) or 'none there'}) or --real DIR")
+    if name is None:
+        form = Protocol(size=size, channels="RGB")
+        known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
+        return _of_folders(Path(str(real)), form, known), known
+    if training is not None:
+        raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
+    setting = load(name)
+    return setting, reals.of_dataset(setting, None if data is None else Path(data))
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """One of something is a tuple of one: of text, Python would take the letters."""
+    return (given,) if isinstance(given, str | int | Path) else tuple(given)
 
 
 def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
@@ -143,7 +151,7 @@ def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
     has = {"training": known.training, "masks": known.held.masks, "labels": known.held.labels}
     lacking = {what for what, found in has.items() if found is None}
     return Benchmark(
-        name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}",
+        name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}-{form.size}",
         title=f"against the images of {real}",
         dataset=None,
         reference=str(real),
@@ -160,6 +168,8 @@ def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
 
 def _changed(setting: Benchmark, n: int | None, features: Sequence[str]) -> Benchmark:
     """With another number of images, which needs a name of its own, or other features."""
+    if n is not None and n < 2:
+        raise BenchmarkError(f"n: 2 or more images of each are needed, found {n}")
     changed: dict[str, Any] = {"features": tuple(dict.fromkeys(features))} if features else {}
     if n is not None and n != setting.n:
         changed |= {"n": n, "name": f"{setting.name}-n{n}"}

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo import cachedir, zoo
+from medzoo import __version__, cachedir, zoo
+from medzoo.bench.alone import alone
 from medzoo.bench.reals import Reals, read, shuffled
 from medzoo.bench.references import references
 from medzoo.bench.setting import Benchmark
@@ -20,6 +21,9 @@ from medzoo.datasets import Images, content_sha256, fit, relabel
 from medzoo.entry import Entry
 from medzoo.errors import BenchmarkError, DatasetError
 from medzoo.results import ContenderRecord
+
+if TYPE_CHECKING:
+    from medzoo.families._condition import Conditions
 
 Progress = Callable[[int, int], None]
 BATCHES_KEPT = "bench"  # folder of the cache with generated images, so that a killed benchmark goes on
@@ -32,6 +36,7 @@ class Contender:
     Attributes:
         record: who it is, as results state it.
         seeds: those it is measured with.
+        n: how many images of each seed.
         images: seed -> its images; the progress is told (done, total).
         model: what ``zoo.load`` takes, None for what is no model.
         reference: which kind of reference point ("real", "blur", "noise", "copies"), None for none.
@@ -39,6 +44,7 @@ class Contender:
 
     record: ContenderRecord
     seeds: tuple[int, ...]
+    n: int
     images: Callable[[int, Progress], Images]
     model: str | None = None
     reference: str | None = None
@@ -48,21 +54,26 @@ def of_model(
     model_id: str, setting: Benchmark, reals: Reals, *, device: str | None, condition: Any = None
 ) -> Contender:
     """A model of the registry. Raises MedzooError: unknown, not to be had, or not of pictures."""
+    from medzoo.families._condition import resolve_condition
+
     generator = zoo.load(model_id, device=device)
     entry = generator.entry
     if entry.output.type.startswith("volume"):
         raise BenchmarkError(f"{entry.model_id}: makes volumes; benchmarks of volumes are not built yet")
     if entry.output.channels not in (1, 3):
         raise BenchmarkError(f"{entry.model_id}: makes {entry.output.channels} channels; 1 or 3 can be measured")
-    key = _digest(
-        f"{entry.revision} {generator.weights_sha256} {generator.device.type} {condition!r} {setting.revision}"
-    )
+    conditions = _digest_of(resolve_condition(entry, generator.accepts, condition, range(setting.n)))
+    made_by = [__version__, entry.revision, generator.weights_sha256, generator.device.type]
+    key = _digest(" ".join(map(str, (*made_by, conditions, setting.revision))))
+    weights_sha256 = generator.weights_sha256
+    del generator  # many models may be measured in one run, and networks are large
 
     def images(seed: int, progress: Progress) -> Images:
         store = _Store(cachedir.root() / BATCHES_KEPT / entry.model_id / f"{key[:16]}-{seed}", setting.n)
 
         def rest(start: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]]:
-            for part in generator.stream(setting.n - start, condition, seed=seed, start=start):
+            missing = [range(start, setting.n)]
+            for part in zoo.load(model_id, device=device).stream(setting.n, condition, seed=seed, among=missing):
                 fitted, masks = fit(part.images, part.masks, setting.image)
                 yield fitted, masks if masks is not None and masks.shape[1] == 1 else None, part.labels
 
@@ -77,13 +88,13 @@ def of_model(
         id=entry.model_id,
         kind="model",
         title=entry.title,
-        revision=entry.revision if condition is None else f"{entry.revision}-{_digest(repr(condition))[:6]}",
-        weights_sha256=generator.weights_sha256,
+        revision=entry.revision if condition is None else f"{entry.revision}-{conditions[:6]}",
+        weights_sha256=weights_sha256,
         license=entry.license.model_dump(),
         family=entry.family,
         note=" ".join(note for note in notes if note) or None,
     )
-    return Contender(record, setting.seeds, images, model=model_id)
+    return Contender(record, setting.seeds, setting.n, images, model=model_id)
 
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
@@ -100,30 +111,33 @@ def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | Non
         family=None,
         note=None if len(chosen) == setting.n else f"{len(chosen)} images, the benchmark asks for {setting.n}",
     )
-    return Contender(record, (0,), lambda seed, progress: chosen)
+    return Contender(record, (0,), len(chosen), lambda seed, progress: chosen)
 
 
 def of_references(setting: Benchmark, reals: Reals) -> list[Contender]:
     """The reference points that real images allow; without training images, half of the held-out ones are judged."""
-    source = reals.training if reals.training is not None else halves(reals.held)[0]
+    source, others = (reals.training, reals.held) if reals.training is not None else halves(reals.held)
     chosen = shuffled(source, setting.n)
-    revision = content_sha256(chosen)[:12]
+    content = content_sha256(chosen)
+    note = None
+    if len(chosen) < setting.n or len(others) < len(reals.held):
+        note = f"{len(chosen)} images against {len(others)}, where models have {setting.n} against {len(reals.held)}: "
+        note += "scores that depend on the numbers differ"
     found = []
     for name, (title, degrade) in references(setting.image.size).items():
         if name == "copies" and reals.training is None:
             continue
-        note = None
-        if len(chosen) < setting.n:
-            note = f"{len(chosen)} images, where models have {setting.n}: scores that depend on the number differ"
 
         def images(seed: int, progress: Progress, degrade: Any = degrade) -> Images:
             return replace(chosen, images=degrade(chosen.images))
 
+        # One image tells how images are made worse: another blur of the same images is another reference point.
+        revision = _digest(content + hashlib.sha256(degrade(chosen.images[:1]).tobytes()).hexdigest())[:12]
         record = ContenderRecord(
             id=name, kind="reference", title=title, revision=revision, weights_sha256=None, license=None, family=None,
             note=note,
         )  # fmt: skip
-        found.append(Contender(record, (0,), images, reference=name.partition("_")[0]))
+        found.append(Contender(record, (0,), len(chosen), images, reference=name.partition("_")[0]))
     return found
 
 
@@ -152,16 +166,18 @@ class _Store:
         self, rest: Callable[[int], Iterator[tuple[Any, Any, Any]]], progress: Progress
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]:
         """Whatever is missing is taken from ``rest(start)``: batches of images, masks, labels."""
-        with cachedir.writing(self.folder.parent):
+        with cachedir.writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with alone(self.folder, lambda: progress(0, self.n)):
             done = self._done()
             progress(done, self.n)
             for batch in rest(done) if done < self.n else ():
-                for name, array in zip(("images", "masks", "labels"), batch, strict=True):
-                    if array is not None:
-                        self._put(name, array, done)
-                done += len(batch[0])
-                cachedir.write_json(self.folder / "done.json", {"done": done})
+                with cachedir.writing(self.folder):
+                    for name, array in zip(("images", "masks", "labels"), batch, strict=True):
+                        if array is not None:
+                            self._put(name, array, done)
+                    done += len(batch[0])
+                    cachedir.write_json(self.folder / "done.json", {"done": done})
                 progress(done, self.n)
         images = self._open("images")
         assert images is not None
@@ -178,6 +194,8 @@ class _Store:
         path = self.folder / f"{name}.npy"
         mode = "r+" if path.exists() and start else "w+"
         shape = (self.n, *array.shape[1:])
+        if mode == "w+":  # a full disk behind a mapped file would kill the process
+            cachedir.need_space(self.folder, self.n * array[:1].nbytes)
         kwargs: dict[str, Any] = {} if mode == "r+" else {"dtype": array.dtype, "shape": shape}
         mapped = np.lib.format.open_memmap(path, mode=mode, **kwargs)
         mapped[start : start + len(array)] = array
@@ -204,6 +222,14 @@ def _in_classes(images: Images, wanted: tuple[str, ...] | None) -> Images:
 def _classes(entry: Entry) -> tuple[str, ...] | None:
     named = entry.condition.classes if entry.condition is not None else None
     return tuple(map(str, named)) if named else None
+
+
+def _digest_of(conditions: Conditions) -> str:
+    """Of what samples are conditioned on: the numbers and pixels, not the words or paths that lead to them."""
+    digest = hashlib.sha256()
+    for array in (conditions.labels, conditions.attributes, *(one.read() for one in conditions.inputs)):
+        digest.update(b"none" if array is None else f"{array.shape} {array.dtype}\n".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _digest(text: str) -> str:

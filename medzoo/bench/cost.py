@@ -30,9 +30,18 @@ _SCALES = (
 )  # fmt: skip
 
 
-def measure(model: str, *, device: str | None, condition: Any = None) -> Mapping[str, Score]:
-    """The scores of ``METRIC``. Raises BenchmarkError: the process failed (with its last line)."""
-    words = [sys.executable, "-m", "medzoo.bench.cost", model, repr(SECONDS), device or "", json.dumps(condition)]
+def measure(
+    model: str, *, device: str | None, condition: Any = None, machine: Mapping[str, Any] | None = None
+) -> Mapping[str, Score]:
+    """The scores of ``METRIC``; ``machine`` is their detail.
+
+    Raises BenchmarkError: the process failed (with its last line), or the condition cannot be given to it.
+    """
+    try:
+        stated = json.dumps(condition, default=_path)
+    except TypeError as error:
+        raise BenchmarkError(f"{model}: its cost cannot be measured with this condition ({error})") from None
+    words = [sys.executable, "-m", "medzoo.bench.cost", model, repr(SECONDS), device or "", stated]
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env={**os.environ, "MEDZOO_STARTED": repr(time.time())}
     )
@@ -40,7 +49,13 @@ def measure(model: str, *, device: str | None, condition: Any = None) -> Mapping
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BenchmarkError(f"{model}: its cost cannot be measured: {last}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return {scale.name: Score(float(found[scale.name])) for scale in _SCALES}
+    return {scale.name: Score(float(found[scale.name]), detail=machine) for scale in _SCALES}
+
+
+def _path(condition: Any) -> str:
+    if isinstance(condition, os.PathLike):
+        return str(os.fspath(condition))
+    raise TypeError(f"found {type(condition).__name__}; give files, names or numbers")
 
 
 def _no_case(case: Case) -> Mapping[str, Score]:

@@ -25,7 +25,7 @@ def references(size: int) -> dict[str, tuple[str, Degrade]]:
         found[f"blur_{sigma:g}px"] = (f"real, blurred by {sigma:g} px", lambda images, s=sigma: blur(images, s))  # type: ignore[misc]
     for std in NOISES:
         found[f"noise_{std:g}"] = (f"real, noise of {std:g}", lambda images, s=std: noisy(images, s))  # type: ignore[misc]
-    found["copies"] = ("copies of training images", lambda images: noisy(images, 0.005, brighter=1.02))
+    found["copies"] = ("copies of training images", lambda images: noisy(images, 0.001, brighter=1.02))
     return found
 
 

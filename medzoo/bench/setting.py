@@ -32,7 +32,7 @@ class Benchmark(Record):
         image: how every image is brought to one form.
         features: extractors, each of which the metrics that need features are measured in.
         metrics: files of ``medzoo/metrics``, and ``cost``.
-        bootstrap: resamplings of each interval.
+        bootstrap: resamplings of each interval that is resampled.
         notes: what a reader has to know, null for nothing.
     """
 
@@ -51,6 +51,8 @@ class Benchmark(Record):
 
     @model_validator(mode="after")
     def _known(self) -> Benchmark:
+        if self.image.channels is None:
+            raise ValueError("image: state the channels, L or RGB: images of both cannot be compared")
         known = [*metrics.names(), COST]
         for name in self.metrics:
             if name not in known:

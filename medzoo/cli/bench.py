@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -35,7 +36,9 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "-n", "--number", "n", type=click.IntRange(min=2), help="Images of each, instead of the benchmark's number."
 )
-@click.option("--size", type=click.IntRange(min=8), default=256, show_default=True, help="With --real: pixels a side.")
+@click.option(
+    "--size", type=click.IntRange(8, 8192), default=256, show_default=True, help="With --real: pixels a side."
+)
 @click.option("--only", metavar="METRIC,...", help="Some of the benchmark's metrics.")
 @click.option("--features", metavar="NAME,...", help="Other extractors; package.module:name is one of your own.")
 @click.option("--condition", help="Of the models: a class, a file or folder of input images.")
@@ -60,7 +63,7 @@ def bench(models: tuple[str, ...], as_json: bool, **options: Any) -> None:
     for path in files.values():
         if path is not None and not path.resolve().parent.is_dir():
             raise click.UsageError(f"{path}: there is no folder {path.resolve().parent}")
-    options |= {name: tuple(filter(None, (options[name] or "").split(","))) for name in ("only", "features")}
+    options |= {name: tuple(re.findall(r"[^\s,]+", options[name] or "")) for name in ("only", "features")}
     with _progress(quiet or as_json) as tell:
         outcome = benchmark(models=models, tell=tell, **options)
     plain = [results.as_json(one) for one in outcome.results]
