@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]
 # beyond it torch's Cholesky factor and eigenvalues are used: 2 times faster than NumPy's where its wheels bring MKL.
 EXACT = 512
 CANCELLED = 1e-3  # unless the distance is a smaller share than this of what it is the difference of
-BLOCK = 2560  # rows turned to float64 at once
+BLOCK, STRIP = 2560, 512  # rows turned to float64 at once, columns multiplied at once
 TINY = 1e-7  # singular values below this share of the largest change no effect that matters
 
 
@@ -125,11 +125,16 @@ def _side(features: NDArray[Any]) -> _Side:
     if n <= d:
         factor = (features - mean) / np.sqrt(n - 1)
         return _Side(mean, factor, float(np.sum(factor**2)))
-    covariance, part, buffer = np.zeros((d, d)), np.empty((d, d)), np.empty((min(n, BLOCK), d))
+    covariance, buffer = np.zeros((d, d)), np.empty((min(n, BLOCK), d))
+    strips = [slice(first, min(first + STRIP, d)) for first in range(0, d, STRIP)]
+    products = [np.empty((strip.stop - strip.start, d - strip.start)) for strip in strips]  # new memory costs time
     for start in range(0, n, BLOCK):
         rows = features[start : start + BLOCK]
         block = np.subtract(rows, mean, out=buffer[: len(rows)])
-        covariance += np.matmul(block.T, block, out=part)
+        for strip, product in zip(strips, products, strict=True):  # the upper triangle alone
+            covariance[strip, strip.start :] += np.matmul(block[:, strip].T, block[:, strip.start :], out=product)
+    for strip in strips:
+        covariance[strip.stop :, strip] = covariance[strip, strip.stop :].T
     covariance /= n - 1
     return _Side(mean, _factor(covariance), float(np.trace(covariance)))
 

@@ -1,0 +1,42 @@
+"""Write docs/leaderboard.md from the results in registry/results.
+
+    medzoo bench 10001 --benchmark polyp_128 --data DIR --out registry/results
+    python benchmarks/leaderboard.py [FILE]
+
+A test compares the page with the results, so that neither can be changed alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from medzoo import report, results
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "registry" / "results"
+HEAD = """# Leaderboard
+
+What `medzoo bench` measured of the models that could be run here ([how](benchmarks.md), [the scores](scores.md)).
+The results are in `registry/results/`; `medzoo rank --benchmark NAME --metric kid` orders them.
+"""
+
+
+def main() -> int:
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "leaderboard.md"
+    target.write_text(page(RESULTS), encoding="utf-8")
+    return 0
+
+
+def page(folder: Path) -> str:
+    """One section a benchmark."""
+    parts = [HEAD]
+    for name in results.benchmarks([folder]):
+        found = [results.as_json(one) for one in results.read_all([folder], name)]
+        parts.append(re.sub(r"^(#+ )", r"#\1", report.markdown(found), flags=re.MULTILINE))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
