@@ -21,6 +21,7 @@ demo: .venv/user
 
 # A process a core with one thread each: the networks are small, and threads that wait cost more than they bring.
 test: lint
+	$(BIN)/medzoo check --all --offline --quiet
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not network and not gpu"
 
 lint: .venv/dev

@@ -16,7 +16,8 @@
     |-- DatasetError           reference images could not be read
     |-- BenchmarkError         a benchmark is described wrongly, or nothing of it could be measured
     |-- ResultError            a file of results cannot be read or written
-    `-- TrainingError          a training run cannot start or go on
+    |-- TrainingError          a training run cannot start or go on
+    `-- PublishError           a model may not be published, or the Hub does not take it
 
 All of them are the user's to mend, so each message says what was expected, what was found and
 what to type next. The command line prints the message alone, without a traceback, and exits with 2.
@@ -99,3 +100,7 @@ class ResultError(MedzooError):
 
 class TrainingError(MedzooError):
     """A training run cannot start or go on."""
+
+
+class PublishError(MedzooError):
+    """A model may not be published as it is, or the Hub does not take it."""

@@ -89,7 +89,7 @@ def fetch(
     sources = [source for source in entry.weights if source.part == part]
     if not sources:
         raise WeightsError(f"{entry.model_id}: the entry states no source of weights; add one under 'weights'")
-    offline = _network_is_off() if offline is None else offline
+    offline = network_is_off() if offline is None else offline
     failures: dict[str, WeightsError] = {}
     for source in sources:
         try:
@@ -153,7 +153,7 @@ def fetch_text(repo: str, revision: str | None, filename: str, *, offline: bool 
     from medzoo.sources import hub
 
     address = hub.Address(repo, filename, revision)
-    offline = _network_is_off() if offline is None else offline
+    offline = network_is_off() if offline is None else offline
     try:
         found = hub.obtain(address, offline=offline, largest=_LARGEST_TEXT)
         if found.path.stat().st_size > _LARGEST_TEXT:
@@ -163,6 +163,11 @@ def fetch_text(repo: str, revision: str | None, filename: str, *, offline: bool 
         raise DownloadError(f"hf://{address}: is not a text file in UTF-8") from error
     except WeightsError as error:
         raise type(error)(f"hf://{address}: {error}") from error
+
+
+def network_is_off() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` says never to use the network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def _on_disk(
@@ -358,10 +363,6 @@ def _name(source: Source) -> str:
 
 def _key(source: HttpSource) -> str:
     return hashlib.sha256(source.url.encode()).hexdigest()[:16]
-
-
-def _network_is_off() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def _changed(entry: Entry, expected: str, actual: str) -> IntegrityError:

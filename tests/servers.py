@@ -11,13 +11,17 @@ wrong, and when:
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
+import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -38,6 +42,10 @@ class Fault:
     slow: float = 0.0
     """Seconds between two pieces of 16 kB."""
     ignore_range: bool = False
+    path: str = ""
+    """Only for requests whose path has this in it."""
+    lost: bool = False
+    """Do what is asked, and hang up instead of answering."""
     always: bool = False
 
 
@@ -61,11 +69,18 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else head and body of an answer wait for each other, 40 ms a request
 
             def do_GET(self) -> None:
                 owner.answer(self)
 
             def do_HEAD(self) -> None:
+                owner.answer(self)
+
+            def do_POST(self) -> None:
+                owner.answer(self)
+
+            def do_PUT(self) -> None:
                 owner.answer(self)
 
             def log_message(self, *_: object) -> None:
@@ -95,11 +110,16 @@ class Server:
         path = unquote(urlsplit(handler.path).path)
         with self.lock:
             self.log.append(Request(handler.command, handler.path, dict(handler.headers)))
-            fitting = [fault for fault in self.faults if fault.method == handler.command and self.is_file(path)]
+            fitting = [
+                fault
+                for fault in self.faults
+                if fault.method == handler.command and self.is_file(path) and fault.path in path
+            ]
             fault = fitting[0] if fitting else Fault()
             if fitting and not fault.always:
                 self.faults = [other for other in self.faults if other is not fault]
         if fault.status is not None:
+            read_body(handler)
             self.reply(handler, fault.status, fault.headers, fault.body)
         else:
             self.serve(handler, path, fault)
@@ -203,6 +223,149 @@ class HubServer(Server):
 
     def _refuse(self, handler: BaseHTTPRequestHandler, status: int, code: str) -> None:
         self.reply(handler, status, {"X-Error-Code": code, "X-Error-Message": code})
+
+
+class WritableHub(HubServer):
+    """The part of the Hub that takes models: create, preupload, LFS batch, upload and verify, commit.
+
+    Attributes:
+        owners: names under which the token may write.
+        stored: what was uploaded by LFS, by sha256; part of no repository until a commit names it.
+        commits: what each commit held: (repository, message, names of its files).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owners = {"user"}
+        self.stored: dict[str, bytes] = {}
+        self.commits: list[tuple[str, str, list[str]]] = []
+
+    def files_of(self, repo: str) -> dict[str, bytes]:
+        return {name.removeprefix(f"{repo}/"): text for name, text in self.files.items() if name.startswith(f"{repo}/")}
+
+    def serve(self, handler: BaseHTTPRequestHandler, path: str, fault: Fault) -> None:
+        if handler.command in ("GET", "HEAD") and not path.startswith("/api/"):
+            super().serve(handler, path, fault)
+            return
+        body = read_body(handler, fault.drop_after)
+        if body is None:
+            return
+        if path.startswith("/lfs/"):  # a signed address of the storage, which knows no tokens
+            status, answer = self._store(path.rpartition("/")[2], body)
+        elif handler.headers.get("Authorization") != f"Bearer {self.token}":
+            status, answer = 401, {"error": "Invalid credentials in Authorization header"}
+        else:
+            with self.lock:
+                status, answer = self._api(handler, path, body)
+        if fault.lost:
+            hang_up(handler)
+            return
+        message = {"X-Error-Message": answer["error"]} if "error" in answer else {}
+        message |= {"X-Error-Code": "RepoNotFound"} if status == 404 and "/api/models/" in path else {}
+        self.reply(handler, status, {"Content-Type": "application/json", **message}, json.dumps(answer).encode())
+
+    def _api(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        if path == "/api/validate-yaml":
+            front = json.loads(body)["content"].split("---\n")
+            fine = len(front) > 2 and "license: " in front[1]
+            return (200, {"errors": [], "warnings": []}) if fine else (400, {"errors": [{"message": "no license"}]})
+        found = re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+?)(?:\.git/info/lfs/objects)?(/.*)?", path)
+        if found is None or not self.files_of(found[1]):
+            return 404, {"error": "Repository not found"}
+        repo, rest = found[1], found[2] or ""
+        if repo.partition("/")[0] not in self.owners and handler.command == "POST":
+            return 403, {"error": "You don't have the rights to write there"}
+        if rest in ("", "/revision/main") and handler.command == "GET":
+            return 200, {"id": repo, "sha": self.commit, "siblings": [{"rfilename": n} for n in self.files_of(repo)]}
+        if rest == "/preupload/main":
+            return 200, {"files": [self._mode(repo, one) for one in json.loads(body)["files"]]}
+        if rest == "/batch":
+            return self._batch(repo, json.loads(body))
+        if rest == "/verify":
+            asked = json.loads(body)
+            fine = len(self.stored.get(asked["oid"], b"")) == asked["size"]
+            return (200, {}) if fine else (404, {"error": "no such object"})
+        if rest == "/commit/main":
+            return self._commit(repo, [json.loads(line) for line in body.splitlines()])
+        return 404, {"error": path}
+
+    def _create(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        repo = f"{asked['organization']}/{asked['name']}"
+        if asked["organization"] not in self.owners:
+            return 403, {"error": f"You don't have the rights to create a model under the namespace {repo}"}
+        if self.files_of(repo):
+            return 409, {"error": "You already created this model repo"}
+        self.add(repo, ".gitattributes", b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
+        return 200, {"url": f"{self.url}/{repo}", "id": repo, "name": repo}
+
+    def _mode(self, repo: str, asked: dict[str, Any]) -> dict[str, Any]:
+        large = asked["path"].endswith(".safetensors") or b"\0" in base64.b64decode(asked["sample"])
+        present = self.files_of(repo).get(asked["path"])
+        oid = None
+        if present is not None:
+            blob = b"blob %d\0" % len(present) + present
+            oid = hashlib.sha256(present).hexdigest() if large else hashlib.sha1(blob).hexdigest()
+        mode = "lfs" if large else "regular"
+        return {"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid}
+
+    def _batch(self, repo: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        def told(one: dict[str, Any]) -> dict[str, Any]:
+            if one["oid"] in self.stored:
+                return one
+            verify = f"{self.url}/{repo}.git/info/lfs/objects/verify"
+            return one | {"actions": {"upload": {"href": f"{self.url}/lfs/{one['oid']}"}, "verify": {"href": verify}}}
+
+        assert asked["operation"] == "upload" and asked["hash_algo"] == "sha256" and "basic" in asked["transfers"]
+        return 200, {"transfer": "basic", "objects": [told(one) for one in asked["objects"]]}
+
+    def _store(self, oid: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return 400, {"error": "the content is not of that hash"}
+        self.stored[oid] = body
+        return 200, {}
+
+    def _commit(self, repo: str, lines: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        new: dict[str, bytes] = {}
+        for line in lines[1:]:
+            value = line["value"]
+            if line["key"] == "file":
+                new[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile" and value["oid"] in self.stored:
+                new[value["path"]] = self.stored[value["oid"]]
+            else:
+                return 400, {"error": f"{value['path']}: a pointer to an object that does not exist"}
+        for name, content in new.items():
+            self.add(repo, name, content)
+        self.commits.append((repo, lines[0]["value"]["summary"], sorted(new)))
+        self.commit = hashlib.sha1(str(self.commits).encode()).hexdigest()
+        self.known.add(self.commit)
+        return 200, {"commitUrl": f"{self.url}/{repo}/commit/{self.commit}", "commitOid": self.commit, "success": True}
+
+
+def read_body(handler: BaseHTTPRequestHandler, drop_after: int | None = None) -> bytes | None:
+    """What a request sends; None after a hang-up in the midst of it."""
+    if handler.headers.get("Transfer-Encoding") == "chunked":
+        pieces = []
+        while size := int(handler.rfile.readline(), 16):
+            pieces.append(handler.rfile.read(size))
+            handler.rfile.readline()
+        handler.rfile.readline()
+        return b"".join(pieces)
+    length = int(handler.headers.get("Content-Length", 0))
+    if drop_after is not None and handler.command in ("POST", "PUT"):
+        handler.rfile.read(min(drop_after, length))
+        hang_up(handler)
+        return None
+    return handler.rfile.read(length)
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    """Reset the connection."""
+    handler.close_connection = True
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
 
 
 class ZenodoServer(Server):

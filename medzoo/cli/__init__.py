@@ -25,6 +25,9 @@ VERBS = {
     "cache": ("medzoo.cli.cache:cache", "Look after the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
     "export": ("medzoo.cli.train:export", "Make a model of the registry from a training run."),
+    "new": ("medzoo.cli.new:new", "Draft the files of a new model or family."),
+    "check": ("medzoo.cli.check:check", "Validate entries: schema, licences, hashes, loading, seeds, golden samples."),
+    "publish": ("medzoo.cli.publish:publish", "Put a model on the Hugging Face Hub, with card and golden samples."),
 }
 
 

@@ -1,0 +1,121 @@
+"""What a network gives: shape and range, the seed rule, and the same images fused as published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.check.finding import Finding, broken, failed, passed, skipped
+from medzoo.families._base import Generator
+from medzoo.randomness import Noise
+from medzoo.samples import Samples
+
+CLOSE = 1e-4  # of images in [0, 1]: what two ways to compute the same may differ by
+MASKS = 0.001  # share of mask pixels that may differ: those where the network is undecided
+CLIPPED = 0.2  # share of values outside of ``output.range``; networks without an end of tanh go over by a little
+BATCH, ALONE = 4, 3  # samples 0 to 3, and the one that is made anew by itself
+SEEDS = (0, 1, 2, 3)
+
+
+def example(generator: Generator) -> Any:
+    """A condition to run a model with: smooth made-up images, the first class, the middle of the bounds of a number.
+
+    Raises LookupError: nobody can make one up.
+    """
+    declared = generator.accepts
+    if declared is None or not declared.required:
+        return None
+    if declared.kind == "class":
+        return (declared.classes or ("",))[0]
+    if declared.kind == "text":
+        raise LookupError("it is conditioned on text, which this version cannot give to a model yet")
+    numbers: dict[str, Any] = {}
+    for one in declared.attributes or ():
+        if one.default is None and not generator.draws_attributes:
+            low, high = one.low or 0.0, one.high
+            numbers[one.name] = low + 1.0 if high is None else (low + high) / 2
+    if declared.kind == "attributes":
+        return numbers
+    size = declared.size or generator.entry.output.size or (256, 256)
+    inputs = declared.inputs or ("image",)
+    return numbers | {
+        name: _waves(declared.channels or 1, (size[0], size[1]), number) for number, name in enumerate(inputs)
+    }
+
+
+def findings(fused: Generator, published: Generator, condition: Any) -> Iterator[Finding]:
+    """ "output", "seed rule", "seeds" and "fused = published" of a model that was loaded in both ways."""
+    try:
+        raw = fused.decode(None, condition, noise=Noise(0, range(BATCH))).cpu().numpy()
+        together = {seed: fused.generate(BATCH, condition, seed=seed) for seed in SEEDS}
+    except Exception as error:  # whatever a family under construction raises
+        yield failed("output", broken(error))
+        for name in ("seed rule", "seeds", "fused = published"):
+            yield skipped(name, "it does not run")
+        return
+    yield _output(fused, raw)
+    try:
+        alone = fused.generate(1, condition, start=ALONE)
+        yield _same("seed rule", together[0][ALONE], alone, f"sample {ALONE} alone and in a batch of {BATCH}")
+    except Exception as error:
+        yield failed("seed rule", f"a sample alone: {broken(error)}")
+    yield _seeds(fused, together)
+    try:
+        plain = published.generate(BATCH, condition)
+    except Exception as error:
+        yield failed("fused = published", broken(error))
+        return
+    yield _same("fused = published", plain, together[0], "as published and fused")
+
+
+def mask_share(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> float:
+    """Share of mask pixels that differ; 0 for no masks."""
+    return 0.0 if one is None or other is None else float(np.mean(one != other))
+
+
+def _output(generator: Generator, raw: NDArray[np.float32]) -> Finding:
+    """Shape and finiteness were checked when ``generate`` ran; here the range."""
+    output = generator.entry.output
+    low, high = output.range
+    least, most = float(raw.min()), float(raw.max())
+    shape = " x ".join(map(str, raw.shape[1:]))
+    told = f"values from {least:.3g} to {most:.3g} where output.range states {low:g} to {high:g}"
+    outside = float(np.mean((raw < low - 1e-3 * (high - low)) | (raw > high + 1e-3 * (high - low))))
+    if outside > CLIPPED:
+        return failed("output", f"{told}: {outside:.0%} of them are cut off; correct output.range")
+    if least >= (low + high) / 2:
+        return failed("output", f"{told}: the darker half of the range is never used; correct output.range")
+    if most - least < 0.01 * (high - low):
+        return failed("output", f"{told}: images without contrast; are these the right weights, or the right config?")
+    return passed("output", f"{shape}, {told}" + (f", {outside:.1%} cut off" if outside else ""))
+
+
+def _seeds(generator: Generator, together: dict[int, Samples]) -> Finding:
+    first = together[0].images
+    same = [seed for seed in SEEDS[1:] if np.array_equal(together[seed].images, first)]
+    # A network from image to image may draw nothing, and then the seed cannot matter.
+    if same and generator.latent_shape is None:
+        return passed("seeds", f"{', '.join(map(str, SEEDS))} give the same images: nothing is drawn")
+    if same:
+        return failed("seeds", f"seeds 0 and {same[0]} give the same images; is 'self.latent(noise)' used?")
+    return passed("seeds", f"{', '.join(map(str, SEEDS))} give different images")
+
+
+def _same(name: str, one: Samples, other: Samples, told: str) -> Finding:
+    apart = float(np.abs(one.images - other.images).max(initial=0))
+    masks = mask_share(one.masks, other.masks)
+    measured = f"{told}: images differ by {apart:.1e} at most"
+    measured += "" if one.masks is None else f", masks in {masks:.2%} of the pixels"
+    if apart > CLOSE or masks > MASKS:
+        return failed(name, f"{measured}; allowed are {CLOSE:g} and {MASKS:.1%}")
+    return passed(name, measured)
+
+
+def _waves(channels: int, size: tuple[int, int], number: int) -> NDArray[np.uint8]:
+    """A smooth image uint8 [C, H, W]; ``number`` tells several apart."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    planes = [127 + 120 * np.sin((x + 2 * y) / (7 + number + c) + c) for c in range(channels)]
+    return np.array(planes).astype(np.uint8)

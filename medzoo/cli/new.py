@@ -1,0 +1,63 @@
+"""``medzoo new``: drafts of an entry or of a family."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from medzoo.scaffold import Drafted
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def new() -> None:
+    """Draft the files of a new model or family. Nothing is ever written over.
+
+    What only you can know is marked TODO, and `medzoo check` fails while it is there.
+    """
+
+
+@new.command()
+@click.option("--from", "nearest", required=True, metavar="ID", help="The nearest relative, whose way to run is taken.")
+@click.option("--id", "model_id", metavar="[NNNNN_]NAME", help="Id; the next free number if it states none.")
+@click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
+@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
+    """Draft the entry of a model of a family that exists: one YAML file."""
+    from medzoo.scaffold import new_model
+
+    _told(new_model(nearest, registry, model_id=model_id, own=own), as_json)
+
+
+@new.command()
+@click.argument("name")
+@click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
+@click.option(
+    "--families", type=PATH, default=Path("medzoo/families"), show_default=True, help="Folder of the families."
+)
+@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def family(name: str, own: bool, families: Path, registry: Path, as_json: bool) -> None:
+    """Draft a family NAME: one Python file that runs, and an entry of it."""
+    from medzoo.scaffold import new_family
+
+    _told(new_family(name, families, registry, own=own), as_json)
+
+
+def _told(drafted: Drafted, as_json: bool) -> None:
+    if as_json:
+        fields = {"model_id": drafted.model_id, "files": list(map(str, drafted.files)), "case": drafted.case}
+        click.echo(json.dumps(fields))
+        return
+    for path in drafted.files:
+        click.echo(f"written: {path}")
+    click.echo("Replace every TODO in " + ("it." if len(drafted.files) == 1 else "them."))
+    if drafted.case is not None:
+        click.echo(f"Add to CASES in tests/test_families.py:\n    {drafted.case}")
+    click.echo(f"Then: medzoo check {drafted.files[-1]}")

@@ -1,0 +1,114 @@
+"""``medzoo publish``: a model to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from medzoo.publish import Prepared
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model", metavar="RUN|ENTRY.yaml|ID")
+@click.option("--repo", required=True, metavar="USER/NAME", help="Repository on the Hub; made where there is none.")
+@click.option("--dry-run", is_flag=True, help="Write the folder and stop: nothing is sent, no token is needed.")
+@click.option("--out", type=PATH, help="Folder to write.  [default: published/NAME]")
+@click.option(
+    "--results", type=PATH, default=Path("results"), show_default=True, help="Folder of results of `medzoo bench`."
+)
+@click.option("--allow-memorised", is_flag=True, help="Publish although it repeats training images; the card says so.")
+@click.option("--update", is_flag=True, help="Add a commit to a repository that holds files already.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option(
+    "--registry-pr", type=PATH, metavar="DIR", help="Also write the entry into this checkout of the registry."
+)
+@click.option("--message", help="Of the commit.")
+@click.option("--model-id", metavar="NNNNN_NAME", help="Of a RUN: id of its entry.")
+@click.option("--half", is_flag=True, help="Of a RUN: store the weights as float16.")
+@click.option("--data", type=PATH, help="Of a RUN: folder that holds the datasets.  [default: $MEDZOO_DATA]")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
+@click.option("--yes", is_flag=True, help="Do not ask before uploading.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON (goes with --yes or --dry-run).")
+def publish(model: str, repo: str, dry_run: bool, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Publish a model on the Hugging Face Hub, so that medzoo.generate("hf://USER/NAME", 4) runs it everywhere.
+
+    Writes weights, entry, model card, sample grid and golden samples into a folder, shows what would be uploaded, asks,
+    and uploads it in one commit. Refused are models without licence, statement of data or a check for copies of
+    training images.
+    """
+    from medzoo import publish as publishing
+    from medzoo.publish import run
+
+    yes, registry, update = options["yes"], options["registry_pr"], options["update"]
+    if as_json and not (yes or dry_run):
+        raise click.UsageError("--json goes with --yes or --dry-run")
+    publishing.check_name(repo)
+    if not dry_run:
+        publishing.token()  # said before anything slow
+    if run.is_run(Path(model)):
+        names = {name: options[name] for name in ("half", "data", "device")}
+        model = str(run.exported(Path(model), options["model_id"], **names))
+        click.echo(f"entry of the run: {model}", err=True)
+    prepared = publishing.prepare(
+        model,
+        repo,
+        out or Path("published") / repo.rpartition("/")[2],
+        results=options["results"],
+        allow_memorised=options["allow_memorised"],
+        device=options["device"],
+    )
+    entry, commit, written = prepared.staged.entry, None, None
+    if registry is not None:
+        written = publishing.registry_file(entry, registry, update=update)  # said before anything is sent
+    if not as_json:
+        _show(prepared, repo, dry_run)
+    if not dry_run:
+        if not yes:
+            click.confirm("Upload?", abort=True, err=True)
+        commit = publishing.upload(
+            prepared.staged,
+            repo,
+            update=update,
+            private=options["private"],
+            message=options["message"] or f"Publish {entry.model_id} with medzoo",
+        )
+        if written is not None:
+            publishing.write_registry_file(written, entry, commit)
+    _tell(prepared, repo, commit, written, as_json)
+
+
+def _show(prepared: Prepared, repo: str, dry_run: bool) -> None:
+    staged, memorised = prepared.staged, prepared.memorised
+    click.echo(f"{'Would be uploaded' if dry_run else 'To be uploaded'} to {repo}, in one commit:")
+    for name, size in staged.sizes().items():
+        click.echo(f"  {size:>12,} bytes  {name}")
+    more = ", MORE THAN THE LIMIT: the card says so" if memorised.too_many else ""
+    click.echo(
+        f"near copies of training images: {memorised.share:.2%} of {memorised.samples} samples (limit "
+        f"{memorised.allowed:.2%}){more}"
+    )
+    click.echo(f"Look at them in {staged.folder}, README.md first.")
+
+
+def _tell(prepared: Prepared, repo: str, commit: str | None, written: Path | None, as_json: bool) -> None:
+    staged = prepared.staged
+    if as_json:
+        made = str(written) if written and commit else None
+        fields = {
+            "repo": repo, "commit": commit, "model_id": staged.entry.model_id, "folder": str(staged.folder),
+            "files": staged.sizes(), "near_copies": prepared.memorised.share, "registry": made,
+        }  # fmt: skip
+        click.echo(json.dumps(fields))
+        return
+    if commit is not None:
+        click.echo(f'Published: commit {commit}. Everybody can type: medzoo.generate("hf://{repo}", 4)')
+    if commit is None:
+        click.echo("Nothing was uploaded (dry run).")
+    elif written is not None:
+        click.echo(f"{written}: written; commit this one file on a branch, and open a pull request with it")
