@@ -287,8 +287,7 @@ def test_real_polyps_come_out_in_the_order_in_which_they_look(tmp_path: Path) ->
     )
     found = {result.contender.id: values(result) for result in outcome.results}
     for score in ("fd", "kid"):
-        order = [found[name][score] for name in ("real", "blur_2px", "blur_4px")]
-        assert order == sorted(order), (score, order)
+        assert found["real"][score] < found["blur_2px"][score] < found["blur_4px"][score]
         assert found["real"][score] < found["noise_0.05"][score] < found["noise_0.2"][score]
         # As good as real images by fidelity: only the scores of memorisation tell copies.
         assert found["copies"][score] == pytest.approx(found["real"][score], abs=0.05 * found["noise_0.2"][score])

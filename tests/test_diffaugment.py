@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.training.diffaugment import PARTS, Augmentation, color, cutout, translation
 from medzoo.training.fastgan import resize
+from medzoo.training.techniques.diffaugment import PARTS, Augmentation, color, cutout, translation
 
 HALF = 0.5
 

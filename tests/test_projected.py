@@ -63,7 +63,7 @@ def test_gradients_of_both_players(discriminator: ProjectedDiscriminator) -> Non
     seen.loss.backward()
     assert fake.grad is None  # the discriminator's step leaves the generator alone
     assert all(p.grad is not None for p in discriminator.parameters())
-    seen.again().mean().backward()
+    seen.again().loss.backward()
     assert fake.grad is not None
     assert fake.grad[:, :3].abs().sum() > 0 and fake.grad[:, 3:].abs().sum() > 0
 

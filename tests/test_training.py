@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from medzoo import nets
@@ -21,22 +20,26 @@ from medzoo.errors import DeviceError, TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate
 from medzoo.randomness import Noise
-from medzoo.training import heldout, runfolder, trainer
-from medzoo.training.config import TrainConfig, dump_config, load_config
+from medzoo.training import heldout, recipes, runfolder, trainer
+from medzoo.training.config import TrainConfig, dump_config, load_config, parse
 from medzoo.training.export import recalibrated, stored
 from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import hinge_fake, hinge_real
+from medzoo.training.players import update_average
+from medzoo.training.recipes import Facts
 from medzoo.training.runfolder import read_best, read_table
-from medzoo.training.trainer import Trainer, update_average
+from medzoo.training.trainer import Trainer
 
 FIELDS: dict[str, Any] = {
-    "family": "fastgan", "dataset": "tiny", "size": 128, "masks": True, "config": {"ngf": 8, "nz": 8}, "ndf": 4,
+    "family": "fastgan", "dataset": "tiny", "size": 128, "masks": True, "config": {"ngf": 8, "nz": 8},
+    "critic": {"ndf": 4}, "techniques": [{"name": "diffaugment", "policy": ["color", "translation"]}],
     "steps": 4, "batch": 2, "snapshot": 2, "held": {"every": 2, "samples": 2},
 }  # fmt: skip
 
 
 def make_config(**changes: Any) -> TrainConfig:
-    return TrainConfig.model_validate(FIELDS | changes)
+    fields = FIELDS | changes
+    return parse(fields | {"critic": FIELDS["critic"] | fields["critic"]})
 
 
 def make_images(n: int = 4, channels: int = 3, masks: bool = True) -> Images:
@@ -47,14 +50,16 @@ def make_images(n: int = 4, channels: int = 3, masks: bool = True) -> Images:
 
 
 class Scripted:
-    """Stands in for HeldOut: ``kid`` from a list, one a measurement."""
+    """Stands in for HeldOut: ``kid`` (and ``mask_gap``) from a list, one a measurement."""
 
-    def __init__(self, *kids: float) -> None:
-        self.kids = list(kids)
+    def __init__(self, *kids: float, gaps: Sequence[float] = ()) -> None:
+        self.kids, self.gaps = list(kids), list(gaps)
+        self.held = make_images(2)
 
-    def __call__(self, images: NDArray[np.uint8]) -> dict[str, float]:
-        assert images.dtype == np.uint8 and images.shape[1:] == (3, 128, 128)
-        return {"fd": float(images.mean()), "kid": self.kids.pop(0)}
+    def __call__(self, images: Any, masks: Any = None) -> dict[str, float]:
+        assert images.dtype == np.uint8 and images.shape[1:] == (3, 128, 128) and masks.max() <= 1
+        found = {"fd": float(images.mean()), "kid": self.kids.pop(0)}
+        return found | ({"mask_gap": self.gaps.pop(0)} if self.gaps else {})
 
 
 @pytest.fixture(autouse=True)
@@ -234,7 +239,8 @@ def test_recalibrated_statistics_are_those_of_the_own_maps() -> None:
     network.reset()
     network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = recalibrated(network, torch.device("cpu"), batches=2, batch=3)
+    recipe = recipes.recipe(make_config(), Facts(3, 1, None))
+    found = recalibrated(recipe, network, torch.device("cpu"), batches=2, batch=3)
     # The first norm sees the latent's transposed convolution alone: its statistics by hand.
     maps = [network.init.init[0](Noise(1, range(i, i + 3)).latent((8,))[:, :, None, None]) for i in (0, 3)]
     norm = found.init.init[1]
@@ -262,7 +268,7 @@ def test_half_keeps_vectors_in_float32() -> None:
 
 def test_a_configuration_survives_writing(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    config = make_config(augment=["cutout"], lr=1e-4, mirror=True)
+    config = make_config(techniques=[{"name": "diffaugment", "policy": ["cutout"]}], lr=1e-4, mirror=True)
     path.write_text(dump_config(config))
     assert load_config(path) == config
 
@@ -277,18 +283,19 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     fields = {name: value for name, value in FIELDS.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
-    fields |= {"colour": 1, "augment": ["blur"], "config": {"ngf": 4, "nz": 8}}
+    fields |= {"colour": 1, "techniques": [{"name": "diffaugment", "policy": ["blur"]}], "config": {"ngf": 4, "nz": 8}}
     path.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()))
     lines = path.read_text().splitlines()
     with pytest.raises(TrainingError) as caught:
         load_config(path)
     told = str(caught.value).splitlines()
     assert len(told) == 6
-    for name in ("size", "lr", "colour", "augment.0", "config.ngf"):
+    for name in ("size", "lr", "colour", "techniques.0", "config.ngf"):
         line = next(i for i, text in enumerate(lines, 1) if text.startswith(name.partition(".")[0] + ":"))
         assert any(one.startswith(f"{path}:{line}: {name}: ") for one in told), (name, told)
     assert any("steps: missing" in one for one in told)
     assert any("found 100" in one for one in told) and any("2.0e-4" in one for one in told)
+    assert any("diffaugment.policy.0: expected 'color', 'translation' or 'cutout', found 'blur'" in one for one in told)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "seed: 1\nseed: 2\n", None])
@@ -364,7 +371,7 @@ def test_a_better_snapshot_replaces_the_best(tmp_path: Path) -> None:
     run.run(quiet)
     best = read_best(tmp_path / "best.safetensors")
     assert (best.step, best.scores["kid"]) == (4, 0.2)
-    assert_same(best.generator, dict(run.average.state_dict()))
+    assert_same(best.generator, dict(run.players.average.state_dict()))
 
 
 def test_a_state_of_the_first_version_is_read(tmp_path: Path) -> None:
@@ -415,7 +422,7 @@ def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 3:
             with torch.no_grad():
-                run.generator.to_big.weight_orig.fill_(float("nan"))
+                run.players.generator.to_big.weight_orig.fill_(float("nan"))
 
     run = start(tmp_path)
     with pytest.raises(TrainingError, match=r"step 4: a loss is not finite \(.*loss_g nan.*latest\.pt holds the last"):
@@ -429,7 +436,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 4:
-            run.average.to_big.weight_orig.fill_(float("inf"))
+            run.players.average.to_big.weight_orig.fill_(float("inf"))
 
     run = start(tmp_path, Scripted(0.5))
     with pytest.raises(TrainingError, match=r"step 4: average\.to_big\.weight_orig is not finite"):
@@ -474,7 +481,7 @@ def test_a_state_of_other_networks_is_named(tmp_path: Path) -> None:
     start(tmp_path, steps=1).run(quiet)
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(TrainingError, match=r"does not fit the networks of this configuration"):
-        start(tmp_path, ndf=8).run(quiet)
+        start(tmp_path, critic={"ndf": 8}).run(quiet)
 
 
 def test_a_best_snapshot_without_a_state_is_not_thrown_away(tmp_path: Path) -> None:
@@ -502,31 +509,31 @@ def test_images_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_grey_images_without_masks_in_mixed_precision(tmp_path: Path) -> None:
     images = make_images(channels=1, masks=False)
-    changes = {"masks": False, "precision": "bfloat16", "mirror": True, "augment": ["cutout"], "steps": 1}
+    changes = {"masks": False, "precision": "bfloat16", "mirror": True, "techniques": [], "steps": 1}
     run = start(tmp_path, images=images, **changes)
     assert run.run(quiet)
-    assert {value.dtype for value in run.generator.state_dict().values()} == {torch.float32, torch.int64}
+    assert {value.dtype for value in run.players.generator.state_dict().values()} == {torch.float32, torch.int64}
     pixels, masks = run.sample(3)
     assert pixels.shape == (3, 1, 128, 128) and masks is None
 
 
 def test_start_values_depend_on_the_seed_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    one = start(tmp_path).generator.state_dict()
+    one = start(tmp_path).players.generator.state_dict()
     state = torch.random.get_rng_state()
-    other = start(tmp_path).generator.state_dict()
+    other = start(tmp_path).players.generator.state_dict()
     assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers move
     assert_same(dict(one), dict(other))
-    third = start(tmp_path, seed=1).generator.state_dict()
+    third = start(tmp_path, seed=1).players.generator.state_dict()
     assert not torch.equal(one["to_big.weight_orig"], third["to_big.weight_orig"])
 
 
 def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
     run = start(tmp_path, batch=4, mirror=True)
-    plain = run.data.float().div(127.5).sub(1)
+    plain = run.players.data.float().div(127.5).sub(1)
     found = {"plain": 0, "mirrored": 0}
     for seed in range(4):
-        for one in run.reals(torch.Generator().manual_seed(seed)):
+        for one in run.players.reals(torch.Generator().manual_seed(seed))[0]:
             found["plain"] += any(torch.equal(one, image) for image in plain)
             found["mirrored"] += any(torch.equal(one, image.flip(2)) for image in plain)
     assert found["plain"] > 0 and found["mirrored"] > 0 and sum(found.values()) == 16
@@ -534,14 +541,15 @@ def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
 
 def test_samples_are_the_zoos(tmp_path: Path) -> None:
     """The noise of indices 0, 1, ... of the seed, in batches of any size."""
-    network = start(tmp_path).average
-    images, masks = heldout.sample(network, 3, 7, 3, torch.device("cpu"))
+    players = start(tmp_path).players
+    network = players.average
+    images, masks = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"))
     noise = Noise(7, [2])
     raw = network(noise.latent((8,)), [noise.normal(shape) for shape in noise_shapes(128)])[0]
     expected = ((raw + 1) / 2).clamp(0, 1)
     np.testing.assert_allclose(images[2] / 255, expected[:3].numpy(), atol=0.5 / 255 + 1e-5)
     assert np.array_equal(masks[2, 0], (expected[3] > 0.5).numpy())
-    other, _ = heldout.sample(network, 3, 7, 3, torch.device("cpu"), batch=2)
+    other, _ = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"), batch=2)
     assert np.abs(other.astype(int) - images).max() <= 1
 
 
@@ -556,10 +564,10 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
 def test_too_little_memory_is_said_in_words(tmp_path: Path) -> None:
     run = start(tmp_path)
 
-    def one_step() -> dict[str, float]:
+    def one_step(step: int) -> dict[str, float]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run.one_step = one_step  # type: ignore[method-assign]
+    run.players.one_step = one_step  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match="a batch of 2 does not fit in memory; lower batch"):
         run.run(quiet)
 
@@ -577,5 +585,5 @@ def test_a_step_on_a_gpu(tmp_path: Path) -> None:
     config = make_config(precision="bfloat16", steps=2)
     run = Trainer(config, make_images(), tmp_path, Scripted(0.5), torch.device("cuda"))
     assert run.run(quiet)
-    assert run.data.device.type == "cuda"
+    assert run.players.data.device.type == "cuda"
     assert Trainer(config, make_images(), tmp_path, None, torch.device("cpu")).run(quiet)  # and back

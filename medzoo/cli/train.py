@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
@@ -14,45 +15,56 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from medzoo.datasets import Images
+    from medzoo.training.config import TrainConfig
     from medzoo.training.trainer import Trainer
 
 DATA = "Folder that holds the datasets.  [default: $MEDZOO_DATA]"
+IMAGES = f"{DATA} With --family: the images themselves."
 DEVICE = "cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]"
+TECHNIQUE = "Against over-fitting, as NAME or NAME:OPTION=VALUE,...; several are used in their order."
+STEPS = 20_000  # of a run without a configuration
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help=DATA)
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--data", type=click.Path(path_type=Path), help=IMAGES)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; goes on if it exists.")
+@click.option("--family", help="In place of CONFIG: dcgan, fastgan or wgan_gp.")
+@click.option("--size", type=click.IntRange(min=1), help="With --family: height and width in pixels.")
+@click.option("--technique", "techniques", multiple=True, metavar="NAME", help=f"With --family: {TECHNIQUE}")
+@click.option(
+    "--from", "start", metavar="MODEL", help="With --family: fine-tune a model of the zoo, or a run's folder."
+)
+@click.option("--classes", is_flag=True, help="With --family: learn the classes of the images (dcgan).")
+@click.option("--batch", type=click.IntRange(min=2), help="With --family: images of one update.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: of everything random.")
+@click.option("--patience", type=click.IntRange(min=1), help="With --family: measurements without a better snapshot.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this step instead of where CONFIG says.")
 @click.option("--device", help=DEVICE)
 @click.option("--no-held-out", is_flag=True, help="Measure no held-out distances (then there is no best snapshot).")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
-def train(config: Path, data: Path | None, out: Path, steps: int | None, **options: Any) -> None:
-    """Train the generator that CONFIG (a YAML file) describes, or go on with the run in --out.
+def train(config: Path | None, data: Path | None, out: Path, **options: Any) -> None:
+    """Train a generator, or go on with the run in --out.
 
-    Ctrl-C saves and ends; the same command goes on from there.
+    CONFIG (a YAML file) describes it; or --family, with --data DIR --size PIXELS, for the images in a folder. Ctrl-C
+    saves and ends; the same command goes on from there.
     """
-    from medzoo.training.config import load_config
-
-    settings = load_config(config)  # before anything slow
-    if steps is not None:
-        settings = settings.model_copy(update={"steps": steps})
-    from medzoo.datasets import load_dataset
+    settings, images, held = _described(config, data, **options) if config else _from_folder(data, **options)
     from medzoo.families._device import find
     from medzoo.training.heldout import HeldOut
     from medzoo.training.trainer import Trainer
 
     device = find(options["device"])
-    images = load_dataset(settings.dataset, root=data, split="train", size=settings.size)
-    held = None
-    if not options["no_held_out"]:
-        held = HeldOut(load_dataset(settings.dataset, root=data, split="val", size=settings.size), str(device))
-    trainer = Trainer(settings, images, out, held, device)
+    measure = None if options["no_held_out"] else HeldOut(held, str(device), images)
+    trainer = Trainer(settings, images, out, measure, device)
+    quiet = options["quiet"] or options["as_json"]
+    if not quiet:
+        click.echo(f"{settings.source}: {len(images)} images to learn, {len(held)} held out", err=True)
     with _signals() as caught:
         started = time.monotonic()
-        made = _run(trainer, caught, quiet=options["quiet"] or options["as_json"])
+        made = _run(trainer, caught, quiet=quiet)
         seconds = time.monotonic() - started
     if caught and trainer.step < settings.steps:
         click.echo(
@@ -86,14 +98,15 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
     settings = load_config(run / "config.yaml")
     from dataclasses import asdict
 
-    from medzoo.datasets import load_dataset
     from medzoo.families._device import find
+    from medzoo.training import data as reading
     from medzoo.training.export import export as write
     from medzoo.training.heldout import HeldOut
 
     device = find(options.pop("device"))
-    held = HeldOut(load_dataset(settings.dataset, root=data, split="val", size=settings.size), str(device))
-    done = write(run, held_out=held, device=device, **options)
+    images, held = reading.load(settings, data)
+    about = reading.about(settings, images)
+    done = write(run, held_out=HeldOut(held, str(device), images), about=about, device=device, **options)
     if as_json:
         click.echo(json.dumps({**asdict(done), "weights": str(done.weights), "entry": str(done.entry)}))
         return
@@ -105,6 +118,67 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
         click.echo(f"{done.entry}: drafted; complete it, then: python -m pytest tests/test_registry.py")
     else:
         click.echo(f"{done.entry}: was there and is left alone; state sha256 and size {done.size} under weights")
+
+
+def _described(
+    config: Path, data: Path | None, steps: int | None, **options: Any
+) -> tuple[TrainConfig, Images, Images]:
+    """What a YAML file says, the images to learn and those held out."""
+    from medzoo.training.config import load_config
+
+    instead = {
+        "family": "--family", "size": "--size", "techniques": "--technique", "start": "--from", "classes": "--classes",
+        "batch": "--batch", "seed": "--seed", "patience": "--patience",
+    }  # fmt: skip
+    if given := [shown for name, shown in instead.items() if options[name]]:
+        raise click.UsageError(f"{given[0]} is for a run without CONFIG; state it in {config}")
+    settings = load_config(config)  # before anything slow
+    if steps is not None:
+        settings = settings.model_copy(update={"steps": steps})
+    from medzoo.training.data import load
+
+    return settings, *load(settings, data)
+
+
+def _from_folder(data: Path | None, **options: Any) -> tuple[TrainConfig, Images, Images]:
+    """What options say of the images at a path; masks are learned where there are any."""
+    family, size, start = options["family"], options["size"], options["start"]
+    if family is None or size is None or data is None:
+        raise click.UsageError("give CONFIG (a YAML file), or --family, --data and --size")
+    from medzoo.training.config import settings_of
+    from medzoo.training.data import load
+
+    fields = {
+        "family": family, "folder": str(data.resolve()), "size": size, "masks": False, "classes": options["classes"],
+        "techniques": [_technique(one) for one in options["techniques"]], "steps": options["steps"] or STEPS,
+        "start": str(Path(start).resolve()) if start and Path(start).is_dir() else start,
+        "seed": options["seed"], "held": {"patience": options["patience"]},
+    }  # fmt: skip
+    if options["batch"] is not None:
+        fields["batch"] = options["batch"]
+    settings = settings_of(fields)  # before anything slow
+    images, held = load(settings)
+    fields["batch"] = options["batch"] or min(settings.batch, len(images))
+    return settings_of(fields | {"masks": images.masks is not None}), images, held
+
+
+def _technique(text: str) -> dict[str, Any]:
+    """``r1:gamma=10,every=16`` -> {name: r1, gamma: 10, every: 16}."""
+    import yaml
+
+    name, _, options = text.partition(":")
+    found: dict[str, Any] = {"name": name}
+    for one in filter(None, re.split(r",(?![^\[]*\])", options)):
+        key, equals, value = one.partition("=")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise click.BadParameter(
+                f"'{text}': expected NAME:OPTION=VALUE, such as r1:gamma=10", param_hint="--technique"
+            )
+    return found
 
 
 def _run(trainer: Trainer, caught: list[int], *, quiet: bool) -> int:
@@ -134,7 +208,7 @@ def _report(trainer: Trainer, out: Path, made: int, seconds: float, as_json: boo
         summary = {
             "folder": str(out), "step": trainer.step, "made": made, "seconds": round(seconds, 3),
             "steps_per_second": round(made / seconds, 3) if made else None,
-            "best": None if best is None else {"step": best.step, **best.scores},
+            "best": None if best is None else {"step": best.step, **best.scores}, "stopped": trainer.stopped,
         }  # fmt: skip
         click.echo(json.dumps(summary))
         return
@@ -142,6 +216,8 @@ def _report(trainer: Trainer, out: Path, made: int, seconds: float, as_json: boo
     click.echo(f"{out}: {trainer.step} steps{rate}")
     if best is not None:
         click.echo(f"best: step {best.step}, held-out kid {best.scores['kid']:.4g}, fd {best.scores['fd']:.4g}")
+    if trainer.stopped is not None:
+        click.echo(f"ended early: {trainer.stopped}")
     click.echo(f"pictures: {out / 'samples'}")
 
 

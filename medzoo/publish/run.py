@@ -48,16 +48,17 @@ def exported(run: Path, model_id: str | None, *, half: bool, data: Path | None, 
 
 
 def _export(run: Path, model_id: str, registry: Path, half: bool, data: Path | None, device: str | None) -> Path:
-    from medzoo.datasets import load_dataset
     from medzoo.families._device import find
+    from medzoo.training import data as reading
     from medzoo.training.config import load_config
     from medzoo.training.export import export
     from medzoo.training.heldout import HeldOut
 
     settings, where = load_config(run / "config.yaml"), find(device)
-    held = HeldOut(load_dataset(settings.dataset, root=data, split="val", size=settings.size), str(where))
+    images, held = reading.load(settings, data)
+    measure = HeldOut(held, str(where), images)
     registry.mkdir(exist_ok=True)
-    done = export(run, model_id, registry, held, half=half, device=where)
+    done = export(run, model_id, registry, measure, reading.about(settings, images), half=half, device=where)
     if not done.drafted:
         text = done.entry.read_text(encoding="utf-8")
         if done.sha256 not in text:

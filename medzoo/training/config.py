@@ -1,87 +1,125 @@
-"""TrainConfig: everything that decides a training run, from one YAML file."""
+"""TrainConfig: everything that decides a training run, from one YAML file.
+
+Each family adds the fields of its networks and its own defaults in ``Settings`` (``medzoo.training.recipes``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from medzoo import entryfile
 from medzoo.entry import Record
 from medzoo.errors import EntryError, TrainingError
 
 Positive = Annotated[int, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Network(Record):
-    """Width and latent size of the FastGAN generator; channels and size follow from the data."""
+def _technique(stated: dict[str, Any]) -> dict[str, Any]:
+    from medzoo.training import techniques
 
-    ngf: Annotated[int, Field(ge=8)]
-    nz: Positive
+    try:
+        return techniques.checked(stated)
+    except TrainingError as error:
+        raise ValueError(str(error)) from None
 
 
 class Held(Record):
-    """How snapshots are compared: Frechet distance and KID of EfficientNet-Lite0 features to held-out images.
+    """How snapshots are compared: by their distance to held-out images.
 
     Attributes:
         every: steps between two measurements; the last step is always measured.
         samples: generated images in each, with the noise of indices 0, 1, ... of ``seed``.
+        patience: measurements without a better snapshot after which the run stops; null for never.
     """
 
     every: Positive = 1000
     samples: Annotated[int, Field(ge=2)] = 256
     seed: Annotated[int, Field(ge=0)] = 0
+    patience: Positive | None = None
 
 
 class TrainConfig(Record):
     """One training run.
 
     Attributes:
-        family: only ``fastgan`` for now.
+        family: ``dcgan``, ``fastgan`` or ``wgan_gp``.
         dataset: name in ``registry/datasets``; its ``train`` split is learned, its ``val`` split held out.
-        size: height and width in pixels.
+        folder: in its place, a path of images; a tenth of them is held out (see ``docs/training.md``).
+        size: height and width in pixels, one that the family supports.
         masks: learn the mask as one more channel.
-        config: the family's network, for FastGAN ``ngf`` and ``nz``.
-        discriminator: ``fastgan``, or ``projected``: judges in the features of a network pretrained on ImageNet
-            (needs ``medzoo[metrics]``), which learns several times faster. Held-out distances, taken in the same
-            features, then flatter the generator.
-        ndf: width of FastGAN's discriminator.
-        steps, batch, lr, betas: of Adam, for both networks.
+        classes: learn the classes of the images, each as often as the others (dcgan only).
+        start: fine-tune: the id of a model of the zoo, or the folder of a run, whose weights this one begins with (a
+            run's discriminator too); null for random ones.
+        config: the generator's network.
+        critic: the discriminator and its losses.
+        techniques: against over-fitting, each with its ``name`` and options, in the order of their use.
+        steps: updates of the generator.
+        batch: real images of one update of the discriminator.
+        lr, betas: of Adam, for both networks.
         ema: decay of the averaged generator, after a warm-up in which it averages what there is.
-        augment: DiffAugment's policy, applied to real and generated images.
         mirror: flip every other real image left to right (the generator learns mirrored images too).
-        reconstruction: weight of the L1 self-supervision of FastGAN's discriminator.
         precision: ``bfloat16`` is mixed: weights and statistics stay in float32.
         compile: fuse the pieces between convolutions with TorchInductor (needs a C++ compiler; on a GPU, Triton).
         snapshot: steps between two snapshots and sample grids.
     """
 
-    family: Literal["fastgan"]
-    dataset: str
-    size: Literal[128, 256, 512, 1024]
+    family: str
+    dataset: str | None = None
+    folder: str | None = None
+    size: int
     masks: bool
-    config: Network
-    discriminator: Literal["fastgan", "projected"] = "fastgan"
-    ndf: Annotated[int, Field(ge=4)] = 64
+    classes: bool = False
+    start: str | None = None
+    config: Record
+    critic: Record
+    techniques: tuple[Annotated[dict[str, Any], AfterValidator(_technique)], ...] = ()
     steps: Positive
     batch: Annotated[int, Field(ge=2)] = 8
     lr: Annotated[float, Field(gt=0)] = 2e-4
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation")
     mirror: bool = False
-    reconstruction: Annotated[float, Field(ge=0)] = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     snapshot: Positive = 500
     held: Held = Held()
 
+    @model_validator(mode="after")
+    def _one_source(self) -> TrainConfig:
+        if (self.dataset is None) == (self.folder is None):
+            raise ValueError("state either dataset (of the registry) or folder (a path of images)")
+        return self
+
+    @property
+    def source(self) -> str:
+        """What messages call the images."""
+        return self.dataset or self.folder or ""
+
 
 # A run may go on with other values of these: none of them changes what the next step does.
 MAY_CHANGE = ("steps", "snapshot")
+
+
+def parse(fields: Mapping[str, Any]) -> TrainConfig:
+    """Fields -> the configuration of their family. Raises ValidationError."""
+    from medzoo.training import recipes
+
+    return recipes.settings(fields.get("family")).model_validate(dict(fields))
+
+
+def settings_of(fields: Mapping[str, Any]) -> TrainConfig:
+    """Fields that were typed as options -> the configuration. Raises TrainingError."""
+    try:
+        return parse(fields)
+    except ValidationError as error:
+        raise TrainingError("\n".join(told(dict(one)) for one in error.errors())) from None
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -92,13 +130,14 @@ def load_config(path: Path) -> TrainConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return TrainConfig.model_validate(entryfile.fields(text, str(path)))
+        return parse(entryfile.fields(text, str(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except EntryError as error:  # not YAML, or a key stated twice
         raise TrainingError(str(error)) from None
     except ValidationError as error:
-        raise TrainingError("\n".join(_problem(text, path, dict(one)) for one in error.errors())) from None
+        problems = [(entryfile.line_of(text, str(path), *one["loc"]), dict(one)) for one in error.errors()]
+        raise TrainingError("\n".join(f"{path}:{line}: {told(one)}" for line, one in problems)) from None
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -110,20 +149,23 @@ def differences(found: TrainConfig, wanted: TrainConfig) -> list[str]:
     """``field: stored -> asked for`` of every field that a run must keep and that differs."""
     before, after = found.model_dump(mode="json"), wanted.model_dump(mode="json")
     return [
-        f"{name}: {before[name]} -> {after[name]}"
+        f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in before
-        if name not in MAY_CHANGE and before[name] != after[name]
+        if name not in MAY_CHANGE and before[name] != after.get(name)
     ]
 
 
-def _problem(text: str, path: Path, error: dict[str, Any]) -> str:
+def told(error: Mapping[str, Any]) -> str:
+    """One finding of pydantic in words: ``field: expected ..., found ...``."""
     place, kind, found = error["loc"], error["type"], error["input"]
     if kind == "missing":
-        told = "missing; state it"
+        words = "missing; state it"
     elif kind == "extra_forbidden":
-        told = "unknown field; remove it, or mend its name"
+        words = "unknown field; remove it, or mend its name"
+    elif kind == "value_error":  # this project's own, which say what they found
+        words = error["msg"].removeprefix("Value error, ")
     else:
-        told = f"{error['msg'].replace('Input should be', 'expected')}, found {found!r}"
+        words = f"{error['msg'].replace('Input should be', 'expected')}, found {found!r}"
         if isinstance(found, str) and kind.startswith(("float", "int")):
-            told += " (YAML wants a number without quotes, a power of ten with a dot: 2.0e-4)"
-    return f"{path}:{entryfile.line_of(text, str(path), *place)}: {'.'.join(map(str, place)) or 'file'}: {told}"
+            words += " (YAML wants a number without quotes, a power of ten with a dot: 2.0e-4)"
+    return f"{'.'.join(map(str, place)) or 'file'}: {words}"

@@ -17,21 +17,21 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from medzoo import catalog
-from medzoo.datasets import Dataset, describe
 from medzoo.errors import TrainingError
-from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from medzoo.samplefiles import write_whole
 from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.data import About
 from medzoo.training.heldout import HeldOut, sample
+from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
-from medzoo.training.trainer import network_of
 
 LARGEST = 16_000_000  # bytes of a file of weights that comes along with the registry
+TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN", "wgan_gp": "WGAN-GP"}
 SEED, BATCHES, BATCH = 1, 64, 32  # of the recalibration
 
 
@@ -63,6 +63,7 @@ def export(
     model_id: str,
     registry: Path,
     held_out: HeldOut,
+    about: About,
     *,
     checkpoint: Literal["best", "latest"] = "best",
     half: bool = False,
@@ -75,6 +76,7 @@ def export(
         model_id: of the entry.
         registry: the registry folder.
         held_out: measures the two generators on the samples that the configuration's ``held`` states.
+        about: the images that it learned from.
         checkpoint: ``best`` (smallest held-out KID) or ``latest``.
         half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
 
@@ -84,22 +86,21 @@ def export(
     """
     device = device or torch.device("cpu")
     config = load_config(run / "config.yaml")
-    dataset = describe(config.dataset)
+    chosen_recipe = recipe(config, about.facts)
     if not registry.is_dir():
         raise TrainingError(f"{registry}: not a folder; give the registry folder with --registry")
-    sketch = draft(model_id, config, dataset, sha256="0" * 64, size=1)
+    sketch = draft(model_id, config, about, chosen_recipe, sha256="0" * 64, size=1)
     catalog.parse(sketch, f"draft of {model_id}")  # a bad id is said before anything is measured
     step, state = read_checkpoint(run, checkpoint)
-    network = network_of(config, dataset.channels + config.masks)
+    network = chosen_recipe.generator()
     load_state(network, state, run)
     network.to(device).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    candidates = {"averaged": network, "recalibrated": recalibrated(network, device, BATCHES, BATCH)}
+    candidates = {"averaged": network, "recalibrated": recalibrated(chosen_recipe, network, device, BATCHES, BATCH)}
     scores = {}
     for name, one in candidates.items():
         one.load_state_dict(stored(one.state_dict(), half))  # measure the numbers that will be read back
-        images, _ = sample(one, config.held.samples, config.held.seed, dataset.channels, device)
-        scores[name] = held_out(images)
+        scores[name] = held_out(*sample(chosen_recipe, one, config.held.samples, config.held.seed, device))
     chosen = min(scores, key=lambda name: scores[name]["kid"])
     content = packed(stored(candidates[chosen].state_dict(), half), half)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -112,7 +113,8 @@ def export(
         copy_record(run, registry / "training" / model_id, config)
         write_whole(weights, content)
         if drafted:
-            write_whole(entry, draft(model_id, config, dataset, sha256=sha256, size=len(content)).encode())
+            text = draft(model_id, config, about, chosen_recipe, sha256=sha256, size=len(content))
+            write_whole(entry, text.encode())
     return Exported(weights, entry, drafted, sha256, len(content), step, scores, chosen)
 
 
@@ -132,7 +134,7 @@ def read_checkpoint(run: Path, which: str) -> tuple[int, Mapping[str, Tensor]]:
         raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None
 
 
-def load_state(network: Network, state: Mapping[str, Tensor], run: Path) -> None:
+def load_state(network: nn.Module, state: Mapping[str, Tensor], run: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -140,7 +142,7 @@ def load_state(network: Network, state: Mapping[str, Tensor], run: Path) -> None
 
 
 @torch.no_grad()
-def recalibrated(network: Network, device: torch.device, batches: int, batch: int) -> Network:
+def recalibrated(recipe: Recipe[Any], network: nn.Module, device: torch.device, batches: int, batch: int) -> nn.Module:
     """A copy whose batch-norm statistics are the means over ``batches`` batches of its own maps, samples 0, 1, ... of
     seed 1. Weights and singular vectors stay as they are.
     """
@@ -153,7 +155,7 @@ def recalibrated(network: Network, device: torch.device, batches: int, batch: in
         norm.train()
     for start in range(0, batches * batch, batch):
         noise = Noise(SEED, range(start, start + batch), device)
-        found(noise.latent((found.nz,)), [noise.normal(shape) for shape in noise_shapes(found.im_size)])
+        recipe.images(found, recipe.sampled(noise))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return found.eval()
@@ -182,7 +184,12 @@ def packed(state: Mapping[str, Tensor], half: bool) -> bytes:
 
 
 def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
-    """Log, held-out distances and configuration; a configuration of the same values keeps its comments."""
+    """Log, held-out distances and configuration; a configuration of the same values keeps its comments.
+
+    Of a path on somebody's machine its last name stays.
+    """
+    paths = {name: getattr(config, name) for name in ("folder", "start") if getattr(config, name) is not None}
+    config = config.model_copy(update={name: Path(path).name for name, path in paths.items()})
     for name in ("log.csv", "heldout.csv"):
         if (run / name).exists():
             shutil.copyfile(run / name, folder / name)
@@ -191,39 +198,37 @@ def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
         write_whole(target, dump_config(config).encode())
 
 
-def draft(model_id: str, config: TrainConfig, dataset: Dataset, *, sha256: str, size: int) -> str:
+def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any], *, sha256: str, size: int) -> str:
     """YAML of an entry: what is known stated, the rest null or empty, to be completed by hand."""
     fields: dict[str, Any] = {
         "model_id": model_id,
-        "title": f"FastGAN, {config.size} px: {dataset.title}",
-        "family": "fastgan",
-        "modality": dataset.modality,
-        "organ": dataset.organ,
+        "title": f"{TITLES.get(config.family, config.family)}, {config.size} px: {about.title}",
+        "family": config.family,
+        "modality": about.modality,
+        "organ": about.organ,
         "tags": ["mask", "segmentation"] if config.masks else [],
         "output": {
             "type": "image+mask" if config.masks else "image",
             "size": [config.size, config.size],
-            "channels": dataset.channels,
-            "masks": int(config.masks),
+            "channels": about.facts.colours,
+            "masks": about.facts.masks,
             "range": [-1, 1],
             "spacing": None,
         },
-        "condition": None,
-        "config": {**config.config.model_dump(), "nc": dataset.channels + config.masks, "im_size": config.size},
-        "sampling": {"latent": "normal", "norm_stats": "running", "truncation": None, "steps": None},
+        **recipe.entry(),
         "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
         "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
-        "license": {"weights": "Apache-2.0", "data": dataset.license},
+        "license": {"weights": None, "data": about.license},
         "training_data": {
-            "datasets": [dataset.name],
-            "images": dataset.splits["train"],
-            "public": True,
-            "about": dataset.attribution,
+            "datasets": [about.name],
+            "images": about.images,
+            "public": about.public,
+            "about": about.attribution,
         },
         "reported": [],
         "citation": None,
         "contact": None,
         "verified": [],
-        "notes": f"Trained by this project (training/{model_id}/config.yaml). Not for clinical use.",
+        "notes": f"Trained with medzoo (training/{model_id}/config.yaml). Not for clinical use.",
     }
     return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from medzoo.families.fastgan import Excitation
 from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate, reset_weights
-from medzoo.training.losses import Comparison, Pair, hinge_fake, hinge_real
+from medzoo.training.losses import Comparison, Copies, hinge_fake, hinge_real, minus_mean
 
 # Channels of the discriminator at each resolution, in units of ndf.
 WIDTHS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
@@ -53,22 +53,27 @@ class Discriminator(nn.Module):
         )
         reset_weights(self)
 
-    def compare(self, real: Pair, fake: Pair, rng: torch.Generator) -> Comparison:
+    def compare(self, real: Copies, fake: Copies, rng: torch.Generator) -> Comparison:
         """One look at a batch of each, with draws from ``rng``."""
         quadrant = int(torch.randint(4, (1,), generator=rng))
         logits_real, maps = self(*real)
         logits_fake, _ = self(*(image.detach() for image in fake))
         logits_real, logits_fake = logits_real.float(), logits_fake.float()
-        pairs = self.reconstructions(maps, *real, quadrant)
+        pairs = self.reconstructions(maps, real[0], real[1], quadrant)
         rebuilt = torch.stack([(decoded.float() - target.float()).abs().mean() for decoded, target in pairs]).sum()
         hinge = hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng)
         return Comparison(
             loss=hinge + self.reconstruction * rebuilt,
-            real=logits_real.detach(),
-            fake=logits_fake.detach(),
-            reconstruction=rebuilt.detach(),
-            again=lambda: self(*fake)[0].float(),
+            real=logits_real,
+            fake=logits_fake,
+            again=lambda: minus_mean(self.judged(fake)),
+            parts={"reconstruction": rebuilt},
         )
+
+    def judged(self, images: Copies) -> Tensor:
+        """Logits [n, 50] float32 of images and their small copies."""
+        logits: Tensor = self(*images)[0]
+        return logits.float()
 
     def forward(self, big: Tensor, small: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits [n, 50] (25 patches of each branch), and the maps that ``reconstructions`` decodes."""

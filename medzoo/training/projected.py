@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from medzoo.features.efficientnet_lite0 import Network as EfficientNetLite0
 from medzoo.features.efficientnet_lite0 import fold, load_weights
 from medzoo.nets import SpectralConv2d, reset_weights
-from medzoo.training.losses import Comparison, Pair, hinge_fake, hinge_real
+from medzoo.training.losses import Comparison, Copies, hinge_fake, hinge_real, minus_mean
 
 # Blocks of the feature network after which a scale is read, and their channels: 1/4, 1/8, 1/16 and 1/32 of the image.
 TAPS = {2: 24, 4: 40, 10: 112, 15: 320}
@@ -83,7 +83,7 @@ class ProjectedDiscriminator(nn.Module):
         self.pixels = patches(3 + masks, (32, 64, 128, 256))
         reset_weights(self)
 
-    def compare(self, real: Pair, fake: Pair, rng: torch.Generator) -> Comparison:
+    def compare(self, real: Copies, fake: Copies, rng: torch.Generator) -> Comparison:
         """One look at a batch of each, with draws from ``rng``; the small copies are not used."""
         with torch.no_grad():
             maps_real = self.features(real[0][:, :3])
@@ -92,11 +92,15 @@ class ProjectedDiscriminator(nn.Module):
         logits_fake = self([one.detach() for one in maps_fake], fake[0].detach()).float()
         return Comparison(
             loss=hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng),
-            real=logits_real.detach(),
-            fake=logits_fake.detach(),
-            reconstruction=torch.zeros(()),
-            again=lambda: self(maps_fake, fake[0]).float(),
+            real=logits_real,
+            fake=logits_fake,
+            again=lambda: minus_mean(self(maps_fake, fake[0]).float()),
         )
+
+    def judged(self, images: Copies) -> Tensor:
+        """Logits [n, p] float32; the small copies are not used."""
+        logits: Tensor = self(self.features(images[0][:, :3]), images[0])
+        return logits.float()
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
         # Pooled to as many logits as each scale has: with more, pixels outweigh features and colours get uniform.

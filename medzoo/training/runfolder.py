@@ -2,9 +2,9 @@
 
     config.yaml        what is trained; a run never goes on with another configuration
     latest.pt          everything needed to go on: the one file that decides
-    best.safetensors   the averaged generator with the smallest held-out KID, copied out of latest.pt
-    log.csv            losses, a line every ten steps
-    heldout.csv        held-out distances, a line a measurement
+    best.safetensors   the averaged generator of the best measurement, copied out of latest.pt
+    log.csv            losses and numbers of techniques, a line every ten steps
+    heldout.csv        held-out distances and signs of over-fitting, a line a measurement
     samples/<step>.png the same 32 samples each time
 
 A resumed run takes its step from ``latest.pt`` and brings the other files back to that step.

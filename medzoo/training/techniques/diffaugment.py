@@ -12,12 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medzoo.entry import Record
+from medzoo.training.techniques._base import Technique
+
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2  # of each side, as published
+
+
+class Options(Record):
+    """What a configuration may state.
+
+    Attributes:
+        policy: which augmentations, in the order in which they are applied.
+    """
+
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+
+
+class DiffAugment(Technique[Options]):
+    """Every image that the discriminator sees is augmented."""
+
+    Options = Options
+
+    def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
+        return Augmentation.draw(self.options.policy, len(images), rng)(images, colours)
 
 
 @dataclass(frozen=True)
@@ -94,3 +117,5 @@ PARTS: dict[str, Callable[[Tensor, int, Tensor], Tensor]] = {
     "translation": translation,
     "cutout": cutout,
 }
+
+TECHNIQUE = DiffAugment

@@ -1,0 +1,194 @@
+"""The images of a run: a data set of the registry, or whatever lies at a path, with a tenth of it held out.
+
+At a path, images with the same group (patient, slide) stay together. Groups, or file names where there are none, are
+put in the order of their SHA-256, and the last ones are held out until they hold a tenth of all images and two at
+least: the same images give the same split, in whatever order they were read. The same is done to a data set of the
+registry without a split ``val``. Folders ``train/`` and ``val/`` are taken as they are, and so are the splits of a
+MedMNIST file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medzoo.datasets import Images, Protocol, describe, load_dataset, load_path, relabel
+from medzoo.datasets.folder import class_folders, picture_files
+from medzoo.datasets.splitting import SPLITS
+from medzoo.errors import TrainingError
+from medzoo.training.config import TrainConfig
+from medzoo.training.recipes import Facts
+
+Pixels = NDArray[np.uint8]
+SHARE = 0.1  # of the images of a path, held out
+FEWEST = 10  # images of a path
+
+
+@dataclass(frozen=True)
+class About:
+    """What an entry says of the images that a model learned from.
+
+    Attributes:
+        name, title, modality, organ, license, attribution: as in ``registry/datasets``; null or "unknown" where nobody
+            said.
+        images: how many were learned.
+        public: whether anybody can have them; None where nobody said.
+        facts: what they decide of the networks.
+    """
+
+    name: str
+    title: str
+    modality: str
+    organ: str | None
+    license: str | None
+    attribution: str | None
+    images: int
+    public: bool | None
+    facts: Facts
+
+
+def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]:
+    """The images to learn, and those held out.
+
+    Args:
+        config: ``dataset`` or ``folder``, ``size``.
+        root: folder that holds the data sets of the registry.
+
+    Raises:
+        DatasetError, TrainingError: no such images, too few, or a class with one image.
+    """
+    if config.dataset is not None:
+        train = load_dataset(config.dataset, root=root, split="train", size=config.size)
+        if "val" in describe(config.dataset).splits:
+            held = load_dataset(config.dataset, root=root, split="val", size=config.size)
+        else:
+            train, held = parted(train)
+    else:
+        assert config.folder is not None
+        train, held = load_folder(Path(config.folder), config.size)
+    if config.classes:
+        _check_classes(train, config.source)
+    return train, held
+
+
+def load_folder(path: Path, size: int) -> tuple[Images, Images]:
+    """The two parts of the images at a path."""
+    if path.is_dir() and (path / "images").is_dir() and (path / "masks").is_dir():
+        _check_masks(path)
+    if has_splits(path):
+        train, held = (load_path(path, Protocol(size=size), split=one) for one in ("train", "val"))
+        return train, held if held.classes == train.classes else relabel(held, train.classes or ())
+    images = load_path(path, Protocol(size=size), minimum=FEWEST)
+    return parted(images)
+
+
+def has_splits(path: Path) -> bool:
+    """Whether a path holds images to learn and others to hold out."""
+    below = {name: split for split, usual in SPLITS.items() for name in usual}
+    if path.is_dir():
+        names = class_folders(path)
+        return set(names) <= below.keys() and {"train", "val"} <= {below[name] for name in names}
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {"train_images.npy", "val_images.npy"} <= set(archive.namelist())
+
+
+def parted(images: Images) -> tuple[Images, Images]:
+    """Those to learn, and those held out."""
+    out = held_out(images)
+    return images[~out], images[out]
+
+
+def held_out(images: Images) -> NDArray[np.bool_]:
+    """Which images [n] of a set are held out. Raises TrainingError where one group holds nearly all images."""
+    groups = images.groups or images.names
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).digest(), reverse=True)
+    count = {group: 0 for group in order}
+    for group in groups:
+        count[group] += 1
+    chosen: set[str] = set()
+    while sum(count[group] for group in chosen) < max(2, SHARE * len(images)):
+        chosen.add(order[len(chosen)])
+    out = np.array([group in chosen for group in groups])
+    if out.mean() > 0.5:
+        raise TrainingError(
+            f"{len(images)} images are of {len(order)} groups (patients) only, and a group cannot be parted: holding "
+            f"one out leaves {int((~out).sum())}; add images of others, or make folders train/ and val/"
+        )
+    return out
+
+
+def facts_of(config: TrainConfig, train: Images) -> Facts:
+    """What the images decide. Raises TrainingError where they lack what the configuration asks for."""
+    if config.masks and train.masks is None:
+        what = f"dataset {config.dataset}" if config.dataset else config.source
+        raise TrainingError(f"masks: true, but {what} has no masks; set masks: false")
+    classes = None
+    if config.classes:
+        if train.labels is None:
+            raise TrainingError(
+                f"classes: true, but {config.source} has no classes; give one folder a class, or set classes: false"
+            )
+        classes = train.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
+    return Facts(colours=train.images.shape[1], masks=int(config.masks), classes=classes)
+
+
+def about(config: TrainConfig, train: Images) -> About:
+    """Of the images that a configuration learns."""
+    facts = facts_of(config, train)
+    if config.dataset is not None:
+        stated = describe(config.dataset)
+        known = (stated.name, stated.title, stated.modality, stated.organ, stated.license, stated.attribution)
+        return About(*known, images=len(train), public=True, facts=facts)
+    assert config.folder is not None
+    name = Path(config.folder).stem
+    return About(name, name, "unknown", None, None, None, len(train), None, facts)
+
+
+def tensors(images: Images, config: TrainConfig) -> tuple[Tensor, Tensor | None]:
+    """uint8 [n, c (+1), h, w], the mask as 0 and 255 in the last channel; classes int64 [n] if they are learned."""
+    if len(images) < config.batch:
+        raise TrainingError(
+            f"{config.source}: {len(images)} training images are fewer than a batch of {config.batch}; "
+            "lower batch, or add images"
+        )
+    labels = torch.from_numpy(images.labels) if config.classes and images.labels is not None else None
+    return stacked(images.images, images.masks if config.masks else None), labels
+
+
+def stacked(images: Pixels, masks: Pixels | None) -> Tensor:
+    """Images uint8 [n, c, h, w] and masks of 0 and 1 -> uint8 [n, c (+1), h, w], masks as 0 and 255."""
+    both = images if masks is None else np.concatenate([images, masks * np.uint8(255)], axis=1)
+    return torch.from_numpy(both)
+
+
+def _check_masks(path: Path) -> None:
+    images, masks = (picture_files(path / name) for name in ("images", "masks"))
+    if alone := sorted(set(masks) - set(images)):
+        raise TrainingError(
+            f"{path / 'masks' / masks[alone[0]]}: no image of this name in {path / 'images'} "
+            f"({len(alone)} such masks); add the image, or remove the mask"
+        )
+
+
+def _check_classes(train: Images, source: str) -> None:
+    if train.labels is None:
+        return  # said by ``facts_of``
+    names = train.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
+    counts = np.bincount(train.labels, minlength=len(names))
+    if len(names) < 2:
+        raise TrainingError(f"{source}: one class only ('{names[0]}'); set classes: false")
+    for name, found in zip(names, counts, strict=True):
+        if found < 2:
+            raise TrainingError(
+                f"{source}: class '{name}' has {found} training image(s), which cannot be learned; "
+                "add images, or leave the class out"
+            )

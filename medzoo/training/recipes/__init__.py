@@ -1,0 +1,43 @@
+"""Recipes: what a family adds to the one training loop, one file each, named as the family.
+
+A new one is one file with a ``RECIPE`` (see ``medzoo.training.recipes._base``) and one test; nothing else lists it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any, Literal
+
+from pydantic import create_model
+
+from medzoo.training.config import TrainConfig
+from medzoo.training.recipes._base import Facts, Inputs, Recipe
+
+__all__ = ["Facts", "Inputs", "Recipe", "names", "recipe", "settings"]
+
+
+def names() -> list[str]:
+    """Families that can be trained."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
+    """The recipe of a configuration. Raises TrainingError where it does not fit the images."""
+    kind = _kind(config.family)
+    return kind(config, facts)
+
+
+def settings(family: object) -> type[TrainConfig]:
+    """The type of a family's configuration; for an unknown family one that says which there are."""
+    if isinstance(family, str) and family in names():
+        return _kind(family).configuration
+    fields: dict[str, Any] = {
+        "family": (Literal[tuple(names())], ...), "config": (Any, None), "critic": (Any, None)
+    }  # fmt: skip
+    return create_model("Settings", __base__=TrainConfig, **fields)
+
+
+def _kind(family: str) -> type[Recipe[Any]]:
+    kind: type[Recipe[Any]] = importlib.import_module(f"{__name__}.{family}").RECIPE
+    return kind

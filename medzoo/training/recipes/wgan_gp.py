@@ -1,0 +1,95 @@
+"""WGAN-GP (Gulrajani et al., NeurIPS 2017): the generator of DCGAN, a critic without batch norm, a gradient penalty."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from medzoo.entry import Record
+from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.losses import Comparison, Copies, minus_mean
+from medzoo.training.recipes._base import Facts
+from medzoo.training.recipes.dcgan import Config, Discriminator, Size, TransposedConvolutions, reset
+
+
+class Critic(Record):
+    """The critic.
+
+    Attributes:
+        ndf: width.
+        steps: its updates for each of the generator.
+        penalty: weight of the gradient penalty.
+    """
+
+    ndf: Annotated[int, Field(ge=4)] = 64
+    steps: Positive = 5
+    penalty: Annotated[float, Field(ge=0)] = 10.0
+
+
+class Settings(TrainConfig):
+    """A configuration of this family; Adam as published."""
+
+    family: Literal["wgan_gp"]
+    size: Size
+    classes: Literal[False] = False
+    config: Config = Config()
+    critic: Critic = Critic()
+    batch: Annotated[int, Field(ge=2)] = 64
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    betas: tuple[Decay, Decay] = (0.0, 0.9)
+
+
+class WganGp(TransposedConvolutions[Settings]):
+    """Difference of mean scores; the critic's gradient is held at length 1 between real and generated images."""
+
+    configuration = Settings
+
+    def __init__(self, settings: Settings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        self.critic_steps = settings.critic.steps
+
+    def discriminator(self) -> nn.Module:
+        # The penalty is of each image's own gradient, which batch norm would mix.
+        network = Discriminator(self.settings.critic.ndf, self.facts.channels, self.settings.size, 0, norm=LayerNorm)
+        reset(network)
+        return network
+
+    def compare(
+        self,
+        discriminator: nn.Module,
+        real: Copies,
+        fake: Copies,
+        labels: tuple[Tensor, Tensor] | None,
+        rng: torch.Generator,
+    ) -> Comparison:
+        still = fake[0].detach()
+        logits_real, logits_fake = self.judge(discriminator, real), self.judge(discriminator, (still,))
+        weight = torch.rand(len(still), 1, 1, 1, generator=rng).to(still)
+        between = (weight * real[0] + (1 - weight) * still).requires_grad_()
+        penalty = (slope(self.judge(discriminator, (between,)), between) - 1).square().mean()
+        return Comparison(
+            loss=logits_fake.mean() - logits_real.mean() + self.settings.critic.penalty * penalty,
+            real=logits_real,
+            fake=logits_fake,
+            again=lambda: minus_mean(self.judge(discriminator, fake)),
+            parts={"penalty": penalty},
+        )
+
+
+class LayerNorm(nn.GroupNorm):
+    """Over all of an image's numbers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+
+def slope(logits: Tensor, images: Tensor) -> Tensor:
+    """Length [n] of the gradient of each image's logit, itself differentiable."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.float().flatten(1).norm(dim=1)
+
+
+RECIPE = WganGp

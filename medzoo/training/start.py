@@ -1,0 +1,60 @@
+"""Fine-tuning: a run that begins with the weights of a model of the zoo, or of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medzoo import zoo
+from medzoo.errors import TrainingError
+from medzoo.training.runfolder import RunFolder
+
+
+def begin(start: str, family: str, generator: nn.Module, discriminator: nn.Module) -> None:
+    """Load the weights of ``start`` into new networks.
+
+    Args:
+        start: id of a model of the zoo, which has a generator only, or the folder of a run, which has both networks.
+        family: of the networks.
+
+    Raises:
+        TrainingError: another family or other networks.
+        MedzooError: no such model, or its weights cannot be had.
+    """
+    if (Path(start) / "config.yaml").exists():
+        state = _of_run(Path(start))
+        _load(start, "generator", generator, state["generator"])
+        _load(start, "discriminator", discriminator, state["discriminator"])
+        return
+    entry = zoo.info(start)
+    if entry.family != family:
+        raise TrainingError(f"start: {entry.model_id} is of family {entry.family}, this run of {family}; take another")
+    _load(entry.model_id, "generator", generator, zoo.load(start, fused=False, device="cpu").network.state_dict())
+
+
+def _of_run(run: Path) -> Mapping[str, Any]:
+    latest = RunFolder(run).latest
+    try:
+        state: Mapping[str, Any] = torch.load(latest, map_location="cpu", weights_only=True)
+        return {name: dict(state[name]) for name in ("generator", "discriminator")}
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise TrainingError(
+            f"start: {latest} is not a state that this program wrote ({type(error).__name__})"
+        ) from None
+
+
+def _load(start: str, which: str, network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Everything that the network has; heads that techniques of the other run had are left out."""
+    wanted = network.state_dict()
+    for name, value in wanted.items():
+        if name not in state or state[name].shape != value.shape:
+            there = list(state[name].shape) if name in state else "not there"
+            raise TrainingError(
+                f"start: the {which} of {start} does not fit this configuration: {name} is {there}, "
+                f"{list(value.shape)} is needed; state the same size, config, critic, masks and classes"
+            )
+    network.load_state_dict({name: state[name] for name in wanted})

@@ -1,0 +1,16 @@
+"""How steep a discriminator is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def steepness(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """|grad D(x)|^2 of each image [n], differentiable; D is the mean of the logits [n, p] of an image."""
+    images = images.detach().requires_grad_(True)
+    logits = judge(images).flatten(1).mean(1).sum()
+    (gradient,) = torch.autograd.grad(logits, images, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3))

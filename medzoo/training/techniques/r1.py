@@ -1,0 +1,49 @@
+"""R1: D shall be flat where the data is (Mescheder et al., ICML 2018), every few steps (Karras et al., CVPR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from medzoo.entry import Record
+from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._slope import steepness
+
+
+class Options(Record):
+    """What a configuration may state.
+
+    Attributes:
+        gamma: weight; null takes StyleGAN2-ADA's rule for a size and batch, 0.0002 x height x width / batch.
+        interval: steps between two penalties, each multiplied by this, so that it weighs the same on average.
+    """
+
+    gamma: Annotated[float, Field(gt=0)] | None = None
+    interval: Annotated[int, Field(gt=0)] = 16
+
+
+class R1(Technique[Options]):
+    """gamma / 2 x |grad D(x)|^2 at the real images, as the discriminator saw them."""
+
+    Options = Options
+
+    def loss_d(self, look: Look) -> Tensor | None:
+        if look.step % self.options.interval:
+            return None
+        gamma = self.options.gamma or usual_gamma(look.real.shape[2], look.real.shape[3], self.batch)
+        return self.options.interval * penalty(look.judge, look.real_seen, gamma)
+
+
+def penalty(judge: Callable[[Tensor], Tensor], images: Tensor, gamma: float) -> Tensor:
+    """gamma / 2 x |grad D|^2, the mean over the images."""
+    return gamma / 2 * steepness(judge, images).mean()
+
+
+def usual_gamma(height: int, width: int, batch: int) -> float:
+    return 0.0002 * height * width / batch
+
+
+TECHNIQUE = R1
