@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 import medzoo
@@ -23,8 +24,8 @@ from medzoo.training.config import parse
 from medzoo.training.losses import non_saturating
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.dcgan import Discriminator
-from medzoo.training.recipes.wgan_gp import slope
 from medzoo.training.runfolder import read_table
+from medzoo.training.techniques._slope import steepness
 from medzoo.training.trainer import Trainer
 from tests.test_cli_train import means, medzoo_
 from tests.test_training import Killed, assert_same, kill_at, load, quiet
@@ -139,7 +140,7 @@ def test_the_slope_can_be_differentiated() -> None:
     with torch.no_grad():
         for one in network.parameters():
             one.copy_(torch.randn_like(one) / 4)
-    assert slope(network(x)[0], x).requires_grad
+    assert steepness(lambda images: network(images)[0], x).requires_grad
     weight = network.judge.weight
 
     def length(changed: torch.Tensor) -> torch.Tensor:
@@ -148,7 +149,13 @@ def test_the_slope_can_be_differentiated() -> None:
         return gradient.flatten(1).norm(dim=1).sum()
 
     assert torch.autograd.gradcheck(length, (weight.detach().requires_grad_(),))
-    torch.testing.assert_close(length(weight), slope(network(x)[0], x).double().sum(), rtol=1e-6, atol=0)
+    slopes = steepness(lambda images: network(images)[0], x).double().sqrt()
+    torch.testing.assert_close(length(weight), slopes.sum(), rtol=1e-6, atol=0)
+
+
+def test_one_gradient_penalty_is_enough() -> None:
+    with pytest.raises(ValidationError, match="gradient penalty of its own"):
+        make_config("wgan_gp", techniques=[{"name": "gradient_penalty"}])
 
 
 def test_classes_are_learned_equally_often(tmp_path: Path) -> None:
@@ -224,8 +231,15 @@ def test_frozen_parameters_stay_frozen(tmp_path: Path, family: str, monkeypatch:
     assert "head.weight" in load(tmp_path / "latest.pt")["discriminator"]
 
 
-@pytest.mark.parametrize("family", ["dcgan", "wgan_gp"])
-@pytest.mark.parametrize("name", techniques.names())
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        (name, family)
+        for name in techniques.names()
+        for family in ("dcgan", "wgan_gp")
+        if (name, family) != ("gradient_penalty", "wgan_gp")  # it has one already
+    ],
+)
 def test_every_technique_goes_with_every_family_and_survives_a_kill(tmp_path: Path, family: str, name: str) -> None:
     """FastGAN has tests of its own; the same hooks are called."""
     changes = {"masks": True} if family == "wgan_gp" else {"classes": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import Record
@@ -13,6 +13,7 @@ from medzoo.training.config import Decay, Positive, TrainConfig
 from medzoo.training.losses import Comparison, Copies, minus_mean
 from medzoo.training.recipes._base import Facts
 from medzoo.training.recipes.dcgan import Config, Discriminator, Size, TransposedConvolutions, reset
+from medzoo.training.techniques.gradient_penalty import penalty
 
 
 class Critic(Record):
@@ -41,6 +42,12 @@ class Settings(TrainConfig):
     lr: Annotated[float, Field(gt=0)] = 1e-4
     betas: tuple[Decay, Decay] = (0.0, 0.9)
 
+    @model_validator(mode="after")
+    def _one_penalty(self) -> Settings:
+        if any(one["name"] == "gradient_penalty" for one in self.techniques):
+            raise ValueError("techniques: wgan_gp has a gradient penalty of its own; state critic.penalty instead")
+        return self
+
 
 class WganGp(TransposedConvolutions[Settings]):
     """Difference of mean scores; the critic's gradient is held at length 1 between real and generated images."""
@@ -67,15 +74,13 @@ class WganGp(TransposedConvolutions[Settings]):
     ) -> Comparison:
         still = fake[0].detach()
         logits_real, logits_fake = self.judge(discriminator, real), self.judge(discriminator, (still,))
-        weight = torch.rand(len(still), 1, 1, 1, generator=rng).to(still)
-        between = (weight * real[0] + (1 - weight) * still).requires_grad_()
-        penalty = (slope(self.judge(discriminator, (between,)), between) - 1).square().mean()
+        steep = penalty(lambda images: self.judge(discriminator, (images,)), real[0], still, 1.0, rng)
         return Comparison(
-            loss=logits_fake.mean() - logits_real.mean() + self.settings.critic.penalty * penalty,
+            loss=logits_fake.mean() - logits_real.mean() + self.settings.critic.penalty * steep,
             real=logits_real,
             fake=logits_fake,
             again=lambda: minus_mean(self.judge(discriminator, fake)),
-            parts={"penalty": penalty},
+            parts={"penalty": steep},
         )
 
 
@@ -84,12 +89,6 @@ class LayerNorm(nn.GroupNorm):
 
     def __init__(self, channels: int) -> None:
         super().__init__(1, channels)
-
-
-def slope(logits: Tensor, images: Tensor) -> Tensor:
-    """Length [n] of the gradient of each image's logit, itself differentiable."""
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.float().flatten(1).norm(dim=1)
 
 
 RECIPE = WganGp
