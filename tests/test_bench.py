@@ -369,6 +369,11 @@ def test_one_image_is_too_few_to_compare_with(folders: dict[str, Path], tmp_path
         run({**folders, "real": lonely}, tmp_path / "out", "good")
 
 
+def test_held_out_images_that_are_training_images_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="48 of 48 held-out images are training images too"):
+        run({**folders, "real": folders["training"]}, tmp_path / "out", "good")
+
+
 def test_page_table_and_json(folders: dict[str, Path], tmp_path: Path) -> None:
     page, text = tmp_path / "report.html", tmp_path / "board.md"
     common: tuple[Any, ...] = (

@@ -73,6 +73,11 @@ def _checked(held: Images, training: Images | None, stated: dict[str, Any], name
     for images in (held, training):
         if images is not None and len(images) < 2:
             raise BenchmarkError(f"{name}: two or more images are needed to compare with, found {len(images)}")
+    if training is not None and (same := _shared(held, training)) > len(held) / 2:
+        raise BenchmarkError(
+            f"{name}: {same} of {len(held)} held-out images are training images too, and would call every copy new; "
+            "give images that no model was trained on"
+        )
     if training is not None and held.classes != training.classes:
         raise BenchmarkError(f"{name}: the two sets of real images have different classes; give both the same labels")
     counts: dict[str, Any] = {
@@ -80,3 +85,9 @@ def _checked(held: Images, training: Images | None, stated: dict[str, Any], name
         "training": None if training is None else {"n": len(training), "sha256": content_sha256(training)},
     }
     return Reals(held, training, {**counts, **stated})
+
+
+def _shared(held: Images, training: Images) -> int:
+    """How many held-out images are, pixel by pixel, training images."""
+    known = {one.tobytes() for one in training.images}
+    return sum(one.tobytes() in known for one in held.images)
