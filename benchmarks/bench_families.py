@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from measuring import gflop, matmul_peak, processor, timed
+from measuring import gflop, matmul_peak, timed
 
 from medzoo import local
+from medzoo.bench.records import processor
 from medzoo.entry import Entry
 from medzoo.families import get_family
 from medzoo.families._base import Generator

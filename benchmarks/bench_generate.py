@@ -15,9 +15,10 @@ import statistics
 from typing import Any
 
 import torch
-from measuring import gflop, matmul_peak, processor, timed
+from measuring import gflop, matmul_peak, timed
 
 from medzoo import catalog
+from medzoo.bench.records import processor
 from medzoo.families._base import Generator
 from medzoo.families.fastgan import FastGAN, Network
 from medzoo.nets import BatchNorm2d, SpectralConv2d

@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import matmul_peak, processor, timed
+from measuring import matmul_peak, timed
 from numpy.typing import NDArray
 
+from medzoo.bench.records import processor
 from medzoo.metrics._gaussian import frechet_distance
 from medzoo.metrics.kernel import kernel_distance
 from medzoo.metrics.prdc import coverage

@@ -244,10 +244,15 @@ def need_space(folder: Path, size: int) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
+    write_bytes(path, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also beside other processes that write it."""
     written = _fresh(path.parent)
     try:
-        with written.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
+        with written.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(written, path)

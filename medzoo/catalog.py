@@ -196,6 +196,15 @@ def model_files() -> dict[str, tuple[Path, Path]]:
     return dict(sorted(files.items()))
 
 
+def named_files(kind: str) -> dict[str, Path]:
+    """Name -> ``<registry>/<kind>/<name>.yaml``; a folder of MEDZOO_REGISTRY cannot replace what came along."""
+    files: dict[str, Path] = {}
+    for registry in folders():
+        for path in sorted((registry / kind).glob("*.yaml")):
+            files.setdefault(path.stem, path)
+    return files
+
+
 def _own_registry() -> Path:
     """The registry inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parent

@@ -555,7 +555,7 @@ def test_cost_is_measured_again_on_another_machine_and_what_made_the_rest_is_kep
 
     result("cost", "spectrum")
     assert values(result("cost", "spectrum"))["images_per_s"] == 1.0
-    monkeypatch.setattr("medzoo.bench.records._processor", lambda: "another processor")
+    monkeypatch.setattr("medzoo.bench.records.processor", lambda: "another processor")
     kept = result("spectrum")
     assert kept.made["cpu"] != "another processor" and values(kept)["images_per_s"] == 1.0
     moved = result("cost", "spectrum")

@@ -135,7 +135,7 @@ def test_a_cache_that_cannot_be_written_costs_no_features(
     def full(*_: Any) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(_cache, "_write", full)
+    monkeypatch.setattr(cachedir, "write_bytes", full)
     extractor, _ = make()
     np.testing.assert_array_equal(features.features_of(images(), extractor), extractor(images()))
     assert "cannot be kept (No space left on device)" in caplog.text and "MEDZOO_CACHE" in caplog.text

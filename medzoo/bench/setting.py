@@ -75,7 +75,7 @@ class Benchmark(Record):
 
 def names() -> list[str]:
     """Benchmarks of the registry."""
-    return sorted(_files())
+    return sorted(catalog.named_files("benchmarks"))
 
 
 def load(name: str) -> Benchmark:
@@ -85,7 +85,7 @@ def load(name: str) -> Benchmark:
         BenchmarkError: there is none of that name.
         EntryError: its file breaks the rules; every problem is listed with its line.
     """
-    files = _files()
+    files = catalog.named_files("benchmarks")
     path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
     if path is None or not path.is_file():
         raise BenchmarkError(f"no benchmark is named '{name}'; there are {', '.join(sorted(files)) or 'none'}")
@@ -95,12 +95,4 @@ def load(name: str) -> Benchmark:
     for one in found.features:
         if not features.is_builtin(one):  # a file must not say which code is run
             raise EntryError(f"{path}: features: '{one}' is none of {', '.join(features.names())}")
-    return found
-
-
-def _files() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for folder in catalog.folders():
-        for path in sorted((folder / "benchmarks").glob("*.yaml")):
-            found.setdefault(path.stem, path)
     return found

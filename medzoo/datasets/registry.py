@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from medzoo import catalog, entryfile
 from medzoo.datasets.arrays import ArrayLayout
@@ -80,11 +80,6 @@ class Dataset(Record):
         """Names of the labels 0, 1, ...; None where the images have no labels."""
         return getattr(self.layout, "classes", None)
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether every image has a mask."""
-        return getattr(self.layout, "masks", None) is not None or getattr(self.layout, "mask", None) is not None
-
 
 def load_dataset(
     name: str,
@@ -127,19 +122,11 @@ def describe(name: str) -> Dataset:
         DatasetError: no dataset has that name.
         EntryError: a YAML file that breaks the rules (with the line of every problem).
     """
-    files = _dataset_files()
+    files = catalog.named_files("datasets")
     if name not in files:
         raise DatasetError(f"no dataset is named '{name}'; there are {', '.join(sorted(files))}")
     path = str(files[name])
-    text = files[name].read_text(encoding="utf-8")
-    try:
-        dataset = Dataset.model_validate(entryfile.fields(text, path))
-    except ValidationError as error:
-        problems = (
-            f"{path}:{entryfile.line_of(text, path, *one['loc'])}: {'.'.join(map(str, one['loc']))}: {one['msg']}"
-            for one in error.errors()
-        )
-        raise EntryError("\n".join(problems)) from None
+    dataset = entryfile.parse(files[name].read_text(encoding="utf-8"), path, Dataset)
     if dataset.name != name:
         raise EntryError(f"{path}: name '{dataset.name}' differs from the file's; make them the same")
     return dataset
@@ -147,16 +134,7 @@ def describe(name: str) -> Dataset:
 
 def dataset_names() -> tuple[str, ...]:
     """Names of all datasets of the registry, sorted."""
-    return tuple(sorted(_dataset_files()))
-
-
-def _dataset_files() -> dict[str, Path]:
-    """Name -> YAML file; a folder of MEDZOO_REGISTRY cannot replace a dataset that came along."""
-    found: dict[str, Path] = {}
-    for folder in catalog.folders():
-        for path in sorted((folder / "datasets").glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+    return tuple(sorted(catalog.named_files("datasets")))
 
 
 def _source(dataset: Dataset, root: Path | str | None) -> Source:

@@ -15,8 +15,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +104,8 @@ def _read_part(parts: Path, start: int, shape: tuple[int, ...]) -> NDArray[np.fl
 def _write_part(parts: Path, start: int, features: NDArray[np.float32]) -> None:
     data = _bytes(features)
     try:
-        _write(parts / f"{start:09d}-{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
+        parts.mkdir(parents=True, exist_ok=True)
+        cachedir.write_bytes(parts / f"{start:09d}-{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
     except OSError as error:
         _log.debug("%s: features so far are not kept (%s)", parts, error.strerror)
 
@@ -131,7 +130,8 @@ def _saved(path: Path, features: NDArray[np.float32], extractor: Extractor) -> b
     data = _bytes(features)
     record = {"sha256": hashlib.sha256(data).hexdigest(), "extractor": json.loads(extractor.identity)}
     try:
-        _write(path, data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cachedir.write_bytes(path, data)
         cachedir.write_json(path.with_suffix(".json"), record)
         return True
     except OSError as error:
@@ -155,18 +155,3 @@ def _bytes(features: NDArray[np.float32]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, features, allow_pickle=False)
     return stream.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f"{secrets.token_hex(8)}.tmp")
-    try:
-        with written.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(written, path)
-    except BaseException:
-        written.unlink(missing_ok=True)
-        raise

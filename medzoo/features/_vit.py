@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.features._base import normalised
+from medzoo.errors import MedzooError
+from medzoo.features._base import Extractor, normalised
+from medzoo.features._files import File, fill
 
 MLP = 4  # times the width
 
@@ -73,6 +76,29 @@ class VisionTransformer(nn.Module):
         x = torch.cat([self.token.expand(len(x), 1, -1), x], 1) + self.position
         out: Tensor = self.project(self.last(self.layers(self.first(x))[:, 0]))
         return out
+
+
+class TransformerExtractor(Extractor):
+    """Base of the extractors whose network is a ``VisionTransformer`` in one of several published variants."""
+
+    def __init__(self, network: VisionTransformer, **options: Any) -> None:
+        self.dim, self.size = network.shape.dim, network.shape.size
+        super().__init__(network, **options)
+
+    @classmethod
+    def filled(cls, shape: Shape, state: Mapping[str, Tensor], sha256: str | None, **options: Any) -> Self:
+        """The extractor with weights under the names of ``VisionTransformer``. Raises CheckpointError."""
+        with torch.device("meta"):
+            network = VisionTransformer(shape)
+        fill(network, state, cls.name)
+        return cls(network, weights_sha256=sha256, **options)
+
+
+def chosen(name: str, variants: Mapping[str, tuple[Shape, File]], variant: str) -> tuple[Shape, File]:
+    """One of an extractor's variants. Raises MedzooError."""
+    if variant not in variants:
+        raise MedzooError(f"features '{name}' have no variant '{variant}'; choose {', '.join(variants)}")
+    return variants[variant]
 
 
 class Layer(nn.Module):

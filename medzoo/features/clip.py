@@ -16,13 +16,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from medzoo.errors import CheckpointError, MedzooError
-from medzoo.features._base import Extractor
-from medzoo.features._files import File, fill, obtain, on_the_hub
-from medzoo.features._vit import Shape, VisionTransformer, layer_state
+from medzoo.errors import CheckpointError
+from medzoo.features._files import File, obtain, on_the_hub
+from medzoo.features._vit import Shape, TransformerExtractor, chosen, layer_state
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -70,17 +68,13 @@ NAMES = {
 }
 
 
-class CLIP(Extractor):
+class CLIP(TransformerExtractor):
     """Features float32 [n, dim], not normalised; images are resized and normalised with CLIP's mean and deviation."""
 
     name = "clip"
     resize = "bicubic"
     range = f"(x - {MEAN}) / {STD}"
     license = "MIT"
-
-    def __init__(self, network: VisionTransformer, **options: Any) -> None:
-        self.dim, self.size = network.shape.dim, network.shape.size
-        super().__init__(network, **options)
 
 
 def create(variant: str = "large_336", **options: Any) -> CLIP:
@@ -89,19 +83,14 @@ def create(variant: str = "large_336", **options: Any) -> CLIP:
     Raises:
         WeightsError: the weights cannot be had, or are not those that were meant.
     """
-    if variant not in VARIANTS:
-        raise MedzooError(f"features 'clip' have no variant '{variant}'; choose {', '.join(VARIANTS)}")
-    shape, file = VARIANTS[variant]
+    shape, file = chosen(CLIP.name, VARIANTS, variant)
     state, sha256 = obtain(CLIP.name, file, variant=variant, keep=lambda key: key.startswith("vis"))
     return build(shape, state, sha256, **options)
 
 
 def build(shape: Shape, state: dict[str, Tensor], sha256: str | None, **options: Any) -> CLIP:
     """The extractor with weights under their published names."""
-    with torch.device("meta"):
-        network = VisionTransformer(shape)
-    fill(network, renamed(state, shape), CLIP.name)
-    return CLIP(network, weights_sha256=sha256, **options)
+    return CLIP.filled(shape, renamed(state, shape), sha256, **options)
 
 
 def renamed(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from medzoo.errors import CheckpointError, MedzooError
-from medzoo.features._base import Extractor
-from medzoo.features._files import File, fill, obtain, on_the_hub
-from medzoo.features._vit import Shape, VisionTransformer, layer_state, position_state
+from medzoo.errors import CheckpointError
+from medzoo.features._files import File, obtain, on_the_hub
+from medzoo.features._vit import Shape, TransformerExtractor, chosen, layer_state, position_state
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -75,16 +73,12 @@ NAMES = {
 }
 
 
-class DINOv2(Extractor):
+class DINOv2(TransformerExtractor):
     """Features float32 [n, width]; images are brought to 224 x 224 and normalised with ImageNet's mean, deviation."""
 
     name = "dinov2"
     range = f"(x - {MEAN}) / {STD}"
     license = "Apache-2.0"
-
-    def __init__(self, network: VisionTransformer, **options: Any) -> None:
-        self.dim, self.size = network.shape.dim, network.shape.size
-        super().__init__(network, **options)
 
 
 def create(variant: str = "base", **options: Any) -> DINOv2:
@@ -93,19 +87,14 @@ def create(variant: str = "base", **options: Any) -> DINOv2:
     Raises:
         WeightsError: the weights cannot be had, or are not those that were meant.
     """
-    if variant not in VARIANTS:
-        raise MedzooError(f"features 'dinov2' have no variant '{variant}'; choose {', '.join(VARIANTS)}")
-    shape, file = VARIANTS[variant]
+    shape, file = chosen(DINOv2.name, VARIANTS, variant)
     state, sha256 = obtain(DINOv2.name, file, variant=variant, keep=lambda key: key != "embeddings.mask_token")
     return build(shape, state, sha256, **options)
 
 
 def build(shape: Shape, state: dict[str, Tensor], sha256: str | None, **options: Any) -> DINOv2:
     """The extractor with weights under their published names."""
-    with torch.device("meta"):
-        network = VisionTransformer(shape)
-    fill(network, renamed(state, shape), DINOv2.name)
-    return DINOv2(network, weights_sha256=sha256, **options)
+    return DINOv2.filled(shape, renamed(state, shape), sha256, **options)
 
 
 def renamed(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
