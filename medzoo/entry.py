@@ -139,6 +139,10 @@ class Sampling(Record):
             sample alone: train mode with a batch of one); null where the network has no batch norm or nobody knows.
         truncation: default truncation psi; null where it does not apply.
         steps: default number of sampler steps; null where it does not apply.
+        sampler: of a diffusion model, ``ddpm``, ``ddim``, ``dpm++`` (DPM-Solver++ 2M) or ``heun`` (EDM); null where it
+            does not apply.
+        guidance: scale of classifier-free guidance, 1 for none; null where the model has none.
+        strength: how much of the noise an input image gets, in (0, 1]; null where no image goes in.
         noise: injected noise, ``const`` (the maps stored with the weights), ``random`` (drawn for each sample) or
             ``none``; null where it does not apply.
     """
@@ -146,19 +150,36 @@ class Sampling(Record):
     latent: Literal["normal", "uniform"] | None
     norm_stats: Literal["running", "sample"] | None = None
     truncation: float | None = None
-    steps: int | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    sampler: Literal["ddpm", "ddim", "dpm++", "heun"] | None = None
+    guidance: Annotated[float, Field(ge=0)] | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
     noise: Literal["const", "random", "none"] | None = None
+
+
+TEXT = (".json", ".txt")
 
 
 class Source(Record):
     """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself.
 
     ``part`` names the file where a model needs several: the family gets all parts as one state dict, ``part.key``.
+    A file of words (.json, .txt: a configuration, a vocabulary) becomes one tensor of its bytes, ``part.text``.
     """
 
     sha256: Sha256 | None
     size: Annotated[int, Field(gt=0)] | None = None
     part: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]+$")] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file itself, or where it lies."""
+        raise NotImplementedError
+
+    @property
+    def is_text(self) -> bool:
+        """Whether words are expected, not numbers."""
+        return self.name.endswith(TEXT)
 
 
 class PackageSource(Source):
@@ -167,6 +188,10 @@ class PackageSource(Source):
     kind: Literal["package"]
     file: str
     sha256: Sha256
+
+    @property
+    def name(self) -> str:
+        return self.file
 
 
 class HubSource(Source):
@@ -177,6 +202,10 @@ class HubSource(Source):
     revision: InsideRepo | None
     file: InsideRepo
     md5: Md5 | None = None
+
+    @property
+    def name(self) -> str:
+        return self.file
 
 
 class HttpSource(Source):
@@ -192,12 +221,20 @@ class HttpSource(Source):
     archive_sha256: Sha256 | None = None
     archive_md5: Md5 | None = None
 
+    @property
+    def name(self) -> str:
+        return self.member or self.url.partition("?")[0]
+
 
 class LocalSource(Source):
     """A file on this machine; a relative ``path`` is relative to the YAML file."""
 
     kind: Literal["local"]
     path: str
+
+    @property
+    def name(self) -> str:
+        return self.path
 
 
 WeightSource = Annotated[
@@ -305,10 +342,13 @@ class Entry(Record):
         Titles, licences and scores may change without changing it; the family, its configuration, the way of
         sampling, the output and the hashes of the weights may not.
         """
-        decides = self.model_dump(mode="json", include={"family", "config", "sampling", "output", "checkpoint"})
+        included = {"family", "config", "sampling", "output", "checkpoint"}
+        decides = self.model_dump(mode="json", include=included, exclude_none=True)
         decides["weights"] = sorted({source.sha256 or "" for source in self.weights})
         if self.condition is not None:
-            decides["condition"] = self.condition.model_dump(mode="json", exclude={"about", "required"})
+            decides["condition"] = self.condition.model_dump(
+                mode="json", exclude={"about", "required"}, exclude_none=True
+            )
         text = json.dumps(decides, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

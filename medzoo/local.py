@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from medzoo import cachedir, checkpoints, inspection
-from medzoo.entry import Checkpoint, Entry
+from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError, WeightsError
 from medzoo.families import get_family
 from medzoo.families._base import Generator
-from medzoo.weights import joined, joint_sha256
+from medzoo.weights import as_text, joined, joint_sha256
 
 MODEL_ID = "00000_LOCAL"
 
@@ -49,11 +51,14 @@ def load(
     for path in files.values():
         if not path.is_file():
             raise WeightsError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+    numbers = next((path for path in files.values() if not path.name.endswith(TEXT)), None)
+    if numbers is None:
+        raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
     sha256 = joint_sha256({part: cachedir.sha256_of(path) for part, path in files.items()})
     problems: dict[str, CheckpointError | EntryError] = {}
-    for checkpoint in _candidates(next(iter(files.values())), override.get("checkpoint")):
+    for checkpoint in _candidates(numbers, override.get("checkpoint")):
         try:
-            state = joined({part: checkpoints.read(path, checkpoint) for part, path in files.items()})
+            state = joined({part: _read(path, checkpoint) for part, path in files.items()})
             stated = _merged({"config": _arguments(cls, files, checkpoint)}, override)
             return cls(entry_for(cls, family, state, stated), state, weights_sha256=sha256, **options)
         except OverrideError:
@@ -61,6 +66,12 @@ def load(
         except (CheckpointError, EntryError) as error:
             problems[_words(checkpoint)] = error
     raise CheckpointError(_report(family, files, problems))
+
+
+def _read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    if path.name.endswith(TEXT):
+        return {"text": torch.from_numpy(as_text(path).copy())}
+    return checkpoints.read(path, checkpoint)
 
 
 def _check(weights: Any, override: Any) -> None:

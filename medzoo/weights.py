@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from medzoo import cachedir, lockfile
 from medzoo.entry import Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
@@ -24,12 +24,17 @@ from medzoo.errors import CheckpointError, DownloadError, IntegrityError, Weight
 from medzoo.sources import Progress
 from medzoo.sources.verify import verify
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 T = TypeVar("T")
 Convert = Callable[[Path, Entry, Path], None]
 """Reads the original as the entry describes it and writes it to the given path as safetensors."""
 
 _LAYOUT_VERSION = 1  # raise it when conversion changes, so that files of the old form are made anew
 _LARGEST_TEXT = 1_000_000  # bytes
+_LARGEST_WORDS = 64_000_000
 _log = logging.getLogger("medzoo")
 
 
@@ -144,6 +149,30 @@ def joint_sha256(hashes: Mapping[str | None, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def as_text(path: Path) -> NDArray[np.uint8]:
+    """The bytes uint8 [n] of a file of words, ``text`` in the state dict of a model.
+
+    Raises CheckpointError: no UTF-8 text, or larger than 64 MB.
+    """
+    import numpy as np
+
+    if path.stat().st_size > _LARGEST_WORDS:
+        raise CheckpointError(f"{path.name}: a file of words of more than {_LARGEST_WORDS} bytes")
+    content = path.read_bytes()
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path.name}: expected text in UTF-8, found other bytes") from None
+    return np.frombuffer(content, np.uint8)
+
+
+def save_text(original: Path, target: Path) -> None:
+    """Write a file of words as safetensors. Raises as ``as_text``."""
+    from safetensors.numpy import save
+
+    target.write_bytes(save({"text": as_text(original)}))
+
+
 def fetch_text(repo: str, revision: str | None, filename: str, *, offline: bool | None = None) -> HubText:
     """A small text file of a Hub repository, for example the ``medzoo.yaml`` of ``hf://org/name@revision``.
 
@@ -185,7 +214,7 @@ def _on_disk(
         sha256 = _verify(path, source)
     except OSError as error:
         raise DownloadError(f"{path} cannot be read ({error.strerror})") from error
-    if _is_ready(entry):
+    if _is_ready(entry) and not source.is_text:
         return Weights(path, sha256, _name(source), source.part)
     stored = _intact(entry, sha256)
     if stored is None:
@@ -298,7 +327,10 @@ def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert:
         written = cachedir.temporary(entry.model_id)
         mode = stat.S_IMODE(written.stat().st_mode)
         try:
-            convert(original, entry, written)
+            if source.is_text:
+                save_text(original, written)
+            else:
+                convert(original, entry, written)
             written.chmod(mode)  # safetensors leaves a file that its owner alone may read
             return cachedir.store(
                 written,
@@ -313,7 +345,8 @@ def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert:
 
 def _verify(path: Path, source: Source) -> str:
     """SHA-256 of an original, once it is all that the source states."""
-    return verify(path, sha256=source.sha256, md5=getattr(source, "md5", None), size=source.size)
+    md5 = getattr(source, "md5", None)
+    return verify(path, sha256=source.sha256, md5=md5, size=source.size, text=source.is_text)
 
 
 def _resolve(source: PackageSource | LocalSource, base: Path | None, yaml_path: Path | None) -> Path:

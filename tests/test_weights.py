@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.numpy
 
 from medzoo import cachedir, lockfile, weights
 from medzoo.entry import Entry
@@ -885,3 +886,26 @@ def test_published_mednist_checkpoint_through_the_whole_path(hub: HubServer) -> 
     assert len(state) == 33
     assert state["linear.0.weight" if "linear.0.weight" in state else "linear.weight"].shape == (4096, 64)
     assert found.sha256 == published
+
+
+def test_words_among_the_parts_become_one_tensor_of_their_bytes(hub: HubServer) -> None:
+    words = json.dumps({"sample_size": 28, "µ": 1}).encode()
+    hub.add(REPO, "unet/config.json", words)
+    found = weights.fetch(
+        entry(hub_source(None, file="unet/config.json", part="unet/config")),
+        base=None,
+        convert=copied,
+        part="unet/config",
+    )
+    assert safetensors.numpy.load_file(found.path)["text"].tobytes() == words
+    assert found.sha256 == hashlib.sha256(words).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>Sign in</html>", b"version https://git-lfs.github.com/spec/v1\n", b"\xff\0"]
+)
+def test_a_page_or_other_bytes_are_no_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    model = entry({"kind": "local", "path": "config.json", "sha256": None})
+    with pytest.raises(WeightsError, match="web page|pointer|UTF-8"):
+        weights.fetch(model, base=tmp_path, convert=copied)

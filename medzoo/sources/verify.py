@@ -10,9 +10,12 @@ from medzoo import cachedir, filekind
 from medzoo.errors import IntegrityError
 
 
-def verify(path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None) -> str:
+def verify(
+    path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None, text: bool = False
+) -> str:
     """Compare a file with whatever is stated about it; returns its SHA-256 in hex.
 
+    ``text``: words are expected (but no web page, and no pointer to a file).
     MD5 counts only where no SHA-256 is stated: it tells damage, not intent.
 
     Raises:
@@ -28,7 +31,7 @@ def verify(path: Path, *, sha256: str | None, md5: str | None = None, size: int 
     elif md5 is not None and sha256 is None and (found := _md5(path)) != md5:
         problem = f"the file has md5 {found}, expected {md5}"
     kind = filekind.guess(path)
-    if filekind.is_page(kind):
+    if filekind.is_page(kind) and not (text and kind == "text"):
         problem = f"{f'{problem}: it' if problem else 'the file'} is {filekind.describe(kind)}"
     if problem is not None:
         raise IntegrityError(problem)
