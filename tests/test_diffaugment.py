@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from medzoo.training.fastgan import resize
-from medzoo.training.techniques.diffaugment import PARTS, Augmentation, color, cutout, translation
+from medzoo.training.techniques import create
+from medzoo.training.techniques.diffaugment import PARTS, Augmentation, color, cutout, mirrored, translation
 
 HALF = 0.5
 
@@ -63,6 +64,27 @@ def test_translation_by_hand(u: float, shift: int) -> None:
     assert torch.equal(found, expected)
     turned = translation(x.transpose(2, 3), 1, draws(right=u)).transpose(2, 3)
     assert torch.equal(turned, expected)
+
+
+@pytest.mark.parametrize("u", [0.0, 0.12, HALF, 0.7, 0.9999999])
+def test_a_mirrored_margin_is_that_of_numpy(u: float) -> None:
+    x = torch.randn(2, 3, 32, 40, generator=torch.Generator().manual_seed(4))
+    down, right = round(u * 9 - 0.5) - 4, round(u * 11 - 0.5) - 5
+    padded = torch.nn.functional.pad(x, (5, 5, 4, 4), mode="reflect")
+    expected = padded[:, :, 4 - down : 36 - down, 5 - right : 45 - right]
+    assert torch.equal(mirrored(x, 3, draws(2, down=u, right=u)), expected)
+
+
+def test_an_outline_of_zeros_looks_like_a_larger_shift_unless_the_margin_is_mirrored() -> None:
+    """Why ``margin`` is there: with zeros, nothing but the largest shifts tells an outlined image from a plain one."""
+    plain = torch.ones(1, 1, 32, 32)
+    outlined = plain.clone()
+    outlined[:, :, 0] = 0
+    shifted = [translation(plain, 1, draws(down=(k + 0.5) / 9)) for k in range(9)]
+    assert all(torch.equal(translation(outlined, 1, draws(down=(k + 0.5) / 9)), shifted[k + 1]) for k in range(4, 8))
+    seen = [create(name="diffaugment", policy=["translation"], margin=margin, batch=1) for margin in ("zero", "mirror")]
+    found = [one.augment(plain, 1, torch.Generator().manual_seed(1)) for one in seen]
+    assert (found[0] == 0).any() and torch.equal(found[1], plain)
 
 
 def test_every_published_shift_is_equally_likely() -> None:

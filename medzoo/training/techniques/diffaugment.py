@@ -29,9 +29,13 @@ class Options(Record):
 
     Attributes:
         policy: which augmentations, in the order in which they are applied.
+        margin: what a translation brings in: ``zero``, the middle of the range, as published, or ``mirror``, the image
+            mirrored. A zero margin can leak: an image with an outline of zeros looks like one that was shifted by a
+            pixel more, so nothing keeps a generator from painting one (10001's masks had it).
     """
 
     policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+    margin: Literal["zero", "mirror"] = "zero"
 
 
 class DiffAugment(Technique[Options]):
@@ -40,7 +44,9 @@ class DiffAugment(Technique[Options]):
     Options = Options
 
     def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
-        return Augmentation.draw(self.options.policy, len(images), rng)(images, colours)
+        mirrors = self.options.margin == "mirror"
+        policy = ["mirrored" if mirrors and one == "translation" else one for one in self.options.policy]
+        return Augmentation.draw(policy, len(images), rng)(images, colours)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Augmentation:
     """One drawn augmentation of n images.
 
     Attributes:
-        policy: ``color``, ``translation``, ``cutout``, in the order in which they are applied.
+        policy: ``color``, ``translation``, ``mirrored`` (a translation), ``cutout``, in the order in which they are
+            applied.
         draws: U(0, 1) numbers [7, n]: brightness, saturation, contrast, shift down and right, cutout row and column.
             With 1/2 everywhere, ``color`` and ``translation`` change nothing.
     """
@@ -84,16 +91,34 @@ def translation(x: Tensor, colours: int, draws: Tensor) -> Tensor:
 
     Every shift of a size is equally likely; those of two sizes differ by less than a pixel of the smaller one.
     """
+    down, right = shifts(x, draws)
     h, w = x.shape[2:]
-    down, right = (
-        whole(u, 2 * reach + 1) - reach
-        for u, reach in zip(draws[3:5], (round(h * TRANSLATION), round(w * TRANSLATION)), strict=True)
+    rows, cols = ((torch.arange(side) - by + 1).clamp(0, side + 1) for side, by in ((h, down), (w, right)))
+    return gathered(F.pad(x, (1, 1, 1, 1)), rows, cols)
+
+
+def mirrored(x: Tensor, colours: int, draws: Tensor) -> Tensor:
+    """The same shift, the image mirrored at its border coming in."""
+    down, right = shifts(x, draws)
+    h, w = x.shape[2:]
+    rows, cols = (
+        (side - 1 - (side - 1 - (torch.arange(side) - by).abs()).abs()) for side, by in ((h, down), (w, right))
     )
-    rows = (torch.arange(h) - down[:, None] + 1).clamp(0, h + 1)[:, :, None].to(x.device)
-    cols = (torch.arange(w) - right[:, None] + 1).clamp(0, w + 1)[:, None, :].to(x.device)
-    padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-    moved = padded[torch.arange(len(x), device=x.device)[:, None, None], rows, cols]
-    return moved.permute(0, 3, 1, 2)
+    return gathered(x, rows, cols)
+
+
+def shifts(x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole pixels [n, 1] down and right."""
+    reaches = (round(side * TRANSLATION) for side in x.shape[2:])
+    down, right = (whole(u, 2 * reach + 1)[:, None] - reach for u, reach in zip(draws[3:5], reaches, strict=True))
+    return down, right
+
+
+def gathered(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """Pixels of x [n, c, H, W] at rows [n, h] and columns [n, w]: [n, c, h, w]."""
+    each = torch.arange(len(x), device=x.device)[:, None, None]
+    found = x.permute(0, 2, 3, 1)[each, rows[:, :, None].to(x.device), cols[:, None, :].to(x.device)]
+    return found.permute(0, 3, 1, 2)
 
 
 def cutout(x: Tensor, colours: int, draws: Tensor) -> Tensor:
@@ -115,6 +140,7 @@ def whole(u: Tensor, count: int) -> Tensor:
 PARTS: dict[str, Callable[[Tensor, int, Tensor], Tensor]] = {
     "color": color,
     "translation": translation,
+    "mirrored": mirrored,
     "cutout": cutout,
 }
 
