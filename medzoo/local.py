@@ -1,12 +1,12 @@
 """A bare file of weights on this machine -> a Generator, without a registry entry.
 
 What an entry would state is told from the file: where the state dict lies in it, the configuration from the shapes,
-the output and the condition from the configuration.
+the output and the condition from the configuration. A folder that diffusers saved is a model of several files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from medzoo import cachedir, checkpoints, inspection
+from medzoo import cachedir, checkpoints, inspection, pipeline
 from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError, WeightsError
 from medzoo.families import get_family
@@ -28,6 +28,8 @@ class OverrideError(EntryError):
     """What the caller states is wrong, whatever is in the file."""
 
 
+# Of ``Entry.sampling``: what some families leave to the user.
+CHOICES = ("truncation", "noise", "steps", "sampler", "guidance", "strength")
 # Averaged weights first: they are what people publish pictures of.
 _AVERAGED = ("ema", "shadow", "running")
 
@@ -35,7 +37,7 @@ _AVERAGED = ("ema", "shadow", "running")
 def load(
     family: str, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any], **options: Any
 ) -> Generator:
-    """The model of a family in a file, or in several by part.
+    """The model of a family in a file, in several by part, or in a folder with ``model_index.json``.
 
     Args:
         override: fields of the entry that the file does not tell, or tells wrong; ``{"checkpoint": {"key": "g"}}``
@@ -48,9 +50,13 @@ def load(
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
     files = {part: Path(path).expanduser() for part, path in given.items()}
+    if None in files and (files[None] / pipeline.INDEX).is_file():
+        files, told = pipeline.look(files[None])
+        override = _merged(told, override)
     for path in files.values():
         if not path.is_file():
-            raise WeightsError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+            folder = f"{path} is a folder, not a file, and has no {pipeline.INDEX} of diffusers"
+            raise WeightsError(folder if path.is_dir() else f"there is no file {path}")
     numbers = next((path for path in files.values() if not path.name.endswith(TEXT)), None)
     if numbers is None:
         raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
@@ -118,12 +124,25 @@ def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], overr
     output = stated.get("output", {})
     masks = output.get("masks", 0) if isinstance(output, Mapping) else 0
     masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
-    told = {"output": {"channels": channels - masks, "size": size, "type": "image+mask" if masks else "image"}}
-    return overridden(known, _merged(told | {"condition": cls.condition(config)}, stated))
+    kind = ("volume" if size and len(size) == 3 else "image") + ("+mask" if masks else "")
+    told = {"output": {"channels": channels - masks, "size": size, "type": kind}}
+    return overridden(known, _merged(told | {"condition": cls.condition(config)}, stated), cls.options)
 
 
-def overridden(entry: Entry, override: Mapping[str, Any]) -> Entry:
-    """An entry with some of its fields in another way. Raises EntryError."""
+def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str] = CHOICES) -> Entry:
+    """An entry with some of its fields in another way.
+
+    Args:
+        options: what its family lets users choose of ``sampling``.
+
+    Raises EntryError.
+    """
+    stated = override.get("sampling")
+    sampling = stated if isinstance(stated, Mapping) else {}
+    for name in sampling:
+        if name in CHOICES and name not in options and sampling[name] is not None:
+            other = f"can be chosen: {', '.join(options)}" if options else "nothing of its sampling can be chosen"
+            raise OverrideError(f"{entry.model_id}: family '{entry.family}' has no {name}; {other}")
     try:
         return Entry.model_validate(_merged(entry.model_dump(), override))
     except ValidationError as error:

@@ -142,7 +142,8 @@ class Samples:
     def pil(self, i: int) -> Image:
         """Sample at position ``i`` as a picture: grey for one channel, RGB for three, else channels side by side.
 
-        Of a volume it is the middle slice.
+        Of a volume it shows the three slices through the middle: across the depth as it is, then across height and
+        width with the depth upwards.
         """
         from PIL import Image
 
@@ -187,7 +188,7 @@ class Samples:
             raise ValueError(f"columns and size must be at least 1, found {columns} and {size}")
         cells = [self._cell(i, masks and self.masks is not None) for i in range(len(self))]
         pictures = [Image.fromarray(cell) for cell in cells]
-        shrink = min(1.0, size / max(self.images.shape[-2:])) if size else 1.0
+        shrink = min(1.0, size / max(self.images.shape[2:])) if size else 1.0
         width, height = (max(1, round(side * shrink)) for side in pictures[0].size)
         columns = min(columns or math.ceil(math.sqrt(len(self))), len(self))
         gap = 2
@@ -246,7 +247,7 @@ class Samples:
         assert sample.masks is not None
         outlined = picture.copy()
         for mask in sample.masks[0]:
-            edge = _outline(_middle(mask).astype(bool), thickness=max(1, mask.shape[-1] // 128))
+            edge = _outline(_flat(mask).astype(bool), thickness=max(1, mask.shape[-1] // 128))
             outlined[:, : edge.shape[1]][edge] = OUTLINE
         return np.concatenate([picture, outlined], axis=1)
 
@@ -259,18 +260,25 @@ def _check(name: str, array: NDArray[Any], dtype: type, dims: tuple[int, ...]) -
         raise ValueError(f"{name} must be {wanted}, found {array.dtype} with shape {array.shape}")
 
 
-def _middle(array: NDArray[Any]) -> NDArray[Any]:
-    """[D, H, W] -> its middle [H, W]; [H, W] as it is."""
-    return array[len(array) // 2] if array.ndim == 3 else array
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """[D, H, W] -> three orthogonal slices side by side, [max(H, D), W + W + H]; [H, W] as it is."""
+    if array.ndim == 2:
+        return array
+    depth, height, width = array.shape
+    slices = (array[depth // 2], array[::-1, height // 2], array[::-1, :, width // 2])
+    tallest = max(height, depth)
+    return np.concatenate(
+        [np.pad(one, (((tallest - len(one)) // 2, -((len(one) - tallest) // 2)), (0, 0))) for one in slices], axis=1
+    )
 
 
 def _picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [C, (D,) H, W] -> [H, W] or [H, W, 3]; other channel counts lie side by side in grey."""
-    planes = [_middle(channel) for channel in image]
+    planes = [_flat(channel) for channel in image]
     if len(planes) == 3:
         return np.stack(planes, axis=2)
     if not planes:  # a model of masks alone
-        return np.zeros(image.shape[-2:], np.uint8)
+        return _flat(np.zeros(image.shape[1:], np.uint8))
     return np.ascontiguousarray(np.concatenate(planes, axis=1))
 
 

@@ -97,11 +97,7 @@ def load(
         return local.load(family, weights, override or {}, fused=fused, device=device, precision=precision)
     if model_id is None or family is not None or weights is not None:
         raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
-    ready = _ready(model_id, device, precision)
-    if override:
-        found = replace(ready.found, entry=local.overridden(ready.found.entry, override))
-        ready = replace(ready, found=found)
-    return _build(ready, fused, device, precision)
+    return _build(_ready(model_id, device, precision, override or {}), fused, device, precision)
 
 
 def info(model_id: str | int) -> Entry:
@@ -180,8 +176,11 @@ def _fetch(found: Located) -> tuple[Weights, ...]:
     return tuple(obtain(part) for part in found.entry.parts)
 
 
-def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:
+def _ready(
+    model_id: str | int, device: str | None, precision: str, override: Mapping[str, Any] | None = None
+) -> _Ready:
     """Everything checked that can be, then the weights, which may take a long download."""
+    from medzoo import local
     from medzoo.families import get_family, known_families
 
     found = find(model_id)
@@ -194,7 +193,8 @@ def _ready(model_id: str | int, device: str | None, precision: str) -> _Ready:
         )
     family = get_family(entry.family)
     family.check(device, precision)
-    return _Ready(found, _fetch(found), family)
+    chosen = local.overridden(entry, override, family.options) if override else entry
+    return _Ready(replace(found, entry=chosen), _fetch(found), family)
 
 
 def _build(ready: _Ready, fused: bool, device: str | None, precision: str) -> Generator:

@@ -1,8 +1,7 @@
-"""Cardiac ageing: the U-Net against the kit's values for improved-diffusion, and the years that go in."""
+"""Cardiac ageing: the years that go in, and the map that comes out."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from medzoo.entry import Entry
 from medzoo.errors import ConditionError
 from medzoo.families._condition import Given
-from medzoo.families.ageing_wgan import AgeingWGAN, Config, Network, fuse, wave_code
+from medzoo.families._unet import wave_code
+from medzoo.families.ageing_wgan import AgeingWGAN
 from tests.conftest import entry_fields, random_state
-from tests.test_conformance import CASES, compare, fill
 
 CONFIG = {
     "n_channels": 1, "model_channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_resolutions": [2],
@@ -34,36 +33,6 @@ def load(**changes: Any) -> AgeingWGAN:
     )
     entry = Entry.model_validate(fields | {"config": {"num_groups_GN": 4}} | changes)
     return AgeingWGAN(entry, random_state(fields), fused=False, device="cpu")
-
-
-@pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance kit at {CASES}")
-@pytest.mark.parametrize("fused", [False, True], ids=["published", "fused"])
-@pytest.mark.parametrize("name", ["ddpm_unet_gray", "ddpm_unet_class_learned_sigma"])
-def test_the_network_gives_the_values_of_improved_diffusion(name: str, fused: bool) -> None:
-    """The same blocks under the same names; there the number is the time step, and a class adds to its code."""
-    case = json.loads((CASES / f"{name}.json").read_text())
-    arrays = fill().fill_state_dict(case["state_dict"], case["fill"])
-    state = {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}
-    classes = state.pop("label_emb.weight", None)
-    told = AgeingWGAN.infer(state)
-    stated = {key: case["config"][key] for key in ("model_channels", "num_res_blocks", "use_scale_shift_norm")}
-    assert told | stated == told and told["n_channels"] == case["config"]["in_channels"]
-    assert list(told["attention_resolutions"]) == case["config"]["attention_resolutions"]
-    config = Config(**told, embedding_max_period=10000.0, num_heads=case["config"]["num_heads"])
-    network = Network(config, state["out.2.bias"].numel())
-    network.load_state_dict(state, strict=True)
-    network.eval().requires_grad_(False)
-    if fused:
-        fuse(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for run in case["runs"]:
-        given = {key: torch.from_numpy(np.array(fill().make_array(rule))) for key, rule in run["inputs"].items()}
-        if classes is not None:
-            extra = classes[given["y"]]
-            hook = network.time_embed.register_forward_hook(lambda *stage, extra=extra: stage[-1] + extra)
-        raw = network(given["x"], given["t"])
-        if classes is not None:
-            hook.remove()
-        compare(raw, next(iter(run["outputs"].values())), case["tolerance"], f"{name}/{run['name']}")
 
 
 def test_years_are_told_by_waves_of_rising_periods() -> None:

@@ -223,7 +223,7 @@ def test_what_resolves(wanted: str | int) -> None:
 
 
 def test_a_unique_part_resolves() -> None:
-    assert catalog.resolve("mednist").entry.model_id == "00101_MONAI_GAN_MEDNIST_HAND"
+    assert catalog.resolve("gan_mednist").entry.model_id == "00101_MONAI_GAN_MEDNIST_HAND"
     assert catalog.resolve(str(MODELS / f"{FASTGAN}.yaml")).entry.model_id == FASTGAN
 
 
@@ -238,7 +238,7 @@ def test_a_whole_id_wins_over_longer_ones(extra: Path) -> None:
 
 def test_an_ambiguous_part_lists_its_models() -> None:
     with pytest.raises(UnknownModelError, match="type more of the id") as caught:
-        catalog.resolve("chest")
+        catalog.resolve("pggan_chest")
     assert caught.value.matches == ("00019_PGGAN_CHEST_XRAY", "00020_PGGAN_CHEST_XRAY")
 
 

@@ -234,6 +234,7 @@ def test_the_tolerance_of_goldens(apart: int, masks: int, status: str) -> None:
             None,
             {"age": 40.0},
         ),
+        ({"kind": "text"}, "monai_gan", None, {"text": "x-ray"}),
     ],
 )
 def test_conditions_are_made_up(condition: Any, family: str, config: Any, expected: Any, tiny_entry: Any) -> None:

@@ -22,6 +22,7 @@ from medzoo.samples import Samples
 OUTPUT = {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1.0, 1.0], "spacing": None}
 IMAGE = {"kind": "image", "inputs": ["scan"], "channels": 1}
 PAIR = {"kind": "images", "inputs": ["T1", "T2"], "channels": 1}
+PROMPTED = IMAGE | {"kind": "text"}
 AGE = {"name": "age_offset", "low": -20.0, "high": 20.0, "unit": "years"}
 
 
@@ -219,6 +220,35 @@ def test_numbers_alone(mirror: Make) -> None:
         assert generator.asked.attributes is not None and generator.asked.attributes.tolist() == rows
 
 
+def test_prompts_for_all_and_for_each(mirror: Make) -> None:
+    generator = mirror(kind="text")
+    samples = generator.generate(3, "a lung, left")
+    prompts = generator.asked.texts
+    assert prompts == samples.condition == ("a lung, left",) * 3
+    assert generator.count_inputs("a lung, left") is None and generator.count_inputs(["a", "b"]) == 2
+    for condition in (["a", "", "c"], ("a", "", "c"), {"text": ["a", "", "c"]}, np.array(["a", "", "c"])):
+        parts = list(generator.stream(3, condition, start=7, batch_size=2))
+        assert [part.condition for part in parts] == [("a", ""), ("c",)]
+    assert generator.asked.texts == ("c",) and len(generator.asked) == 1
+    left = list(generator.stream(3, ["a", "b", "c"], start=7, among=[range(9, 10)]))
+    assert left[0].condition == ("c",)
+
+
+def test_a_prompt_with_an_image(mirror: Make, folder: Path) -> None:
+    generator = mirror(**PROMPTED)
+    samples = generator.generate(4, {"text": "a lung", "scan": folder}, start=1)
+    assert first_pixels(samples) == [0.4, 1.0, 0.0, 0.4]
+    assert samples.condition is not None and samples.condition[0] == "a lung, scan10.png"
+    assert samples.names is not None and samples.names[0] == "scan10"
+    assert generator.count_inputs({"text": "a lung", "image": folder}) == 3
+    assert generator.count_inputs({"text": ["a", "b"], "image": folder / "scan2.png"}) == 2
+    assert generator.generate(1, "a lung").names is None and generator.asked.images is None
+    optional = mirror(**PROMPTED | {"required": False})
+    assert optional.generate(1).condition is None and optional.asked.texts is None
+    optional.generate(1, {"scan": folder})
+    assert optional.asked.images is not None and optional.asked.texts is None
+
+
 def test_without_a_condition_that_is_not_required(mirror: Make) -> None:
     generator = mirror(**IMAGE | {"required": False})
     assert generator.generate(2).condition is None
@@ -253,7 +283,13 @@ def test_without_a_condition_that_is_not_required(mirror: Make) -> None:
         (IMAGE | {"attributes": [AGE]}, {"scan": np.zeros((2, 2), np.uint8), "age_offset": 50}, "from -20 to 20"),
         (IMAGE | {"attributes": [AGE]}, {"scan": np.zeros((2, 2), np.uint8), "age_offset": "x"}, "must be a number"),
         ({"kind": "attributes", "attributes": [AGE]}, None, r"needs the number age_offset from -20 to 20"),
-        ({"kind": "text"}, "a lung", "conditioned on text, which this version"),
+        ({"kind": "text"}, None, "99001_TINY needs a text: a prompt for all samples or one for each$"),
+        ({"kind": "text"}, ["a lung"] * 3, "2 samples need 2 prompts or one for all, found 3"),
+        ({"kind": "text"}, ["a lung", 5], r"takes a text: .*; found \['a lung', 5\]"),
+        ({"kind": "text"}, 5, "takes a text: .*; found 5"),
+        ({"kind": "text"}, {"text": "a", "image": 1}, "under 'text', and no image; found 'image'"),
+        (PROMPTED, {"image": np.zeros((2, 2), np.uint8)}, "needs a text: .*, alone or as {'text': ..., 'scan': ...}"),
+        (PROMPTED, {"text": "a", "picture": 1}, "takes one image, 'scan'; found 'picture'"),
     ],
 )  # fmt: skip
 def test_wrong_conditions_say_what_is_right(mirror: Make, declared: Any, condition: Any, message: str) -> None:

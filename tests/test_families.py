@@ -5,6 +5,7 @@ To add a family: append its ``Case`` to ``CASES``.
 
 from __future__ import annotations
 
+import json
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ class Case:
         condition: fields of the entry's condition; None for a model without.
         ask: what callers say as condition; images are given in turn.
         draws: whether the seed matters: not for a network from image to image.
+        words: parts that are files of words, beside those of numbers.
     """
 
     family: str
@@ -50,6 +52,7 @@ class Case:
     condition: dict[str, Any] | None = None
     ask: Any = None
     draws: bool = True
+    words: dict[str, str] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         kind = "image" if len(self.size) == 2 else "volume"
@@ -62,9 +65,14 @@ class Case:
         )
 
     def load(self, state: dict[str, torch.Tensor] | None = None, **options: Any) -> Generator:
-        fields = self.fields()
-        state = random_state(fields) if state is None else state
-        return get_family(self.family)(Entry.model_validate(fields), state, device="cpu", **options)
+        state = self.state() if state is None else state
+        return get_family(self.family)(Entry.model_validate(self.fields()), state, device="cpu", **options)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        words = {
+            f"{part}.text": torch.tensor(list(text.encode()), dtype=torch.uint8) for part, text in self.words.items()
+        }
+        return random_state(self.fields()) | words
 
     def __str__(self) -> str:
         words = [str(value) for value in (*self.sampling.values(), (self.condition or {}).get("kind")) if value]
@@ -129,11 +137,113 @@ UNET_LIVE = UNET | {"num_downs": 6, "ngf": 2, "norm": "batch", "use_dropout": Tr
 HD = {"input_nc": 3, "output_nc": 3, "ngf": 4, "n_downsampling": 3, "n_blocks": 1, "norm": "instance"}
 PICTURE = {"kind": "image", "inputs": ["picture"]}
 
+STACK = {"channels": [4, 8], "attention_levels": [False, True], "num_res_blocks": 1, "norm_num_groups": 2}
+UNET_MONAI = STACK | {"in_channels": 3, "out_channels": 3, "num_head_channels": 4}
+LDM = {
+    "dims": 2, "latent_size": [6, 4], "diffusion": UNET_MONAI, "autoencoder": STACK | {"latent_channels": 3},
+    "schedule": {"num_train_timesteps": 20, "beta_schedule": "scaled_linear", "clip_sample": False},
+    "scale_factor": 0.5, "orientation": "LA",
+}  # fmt: skip
+LDM_VOLUMES = LDM | {
+    "dims": 3, "latent_size": [2, 4, 6], "orientation": "RAS", "join_attributes": True, "unconditional": -1.0,
+    "diffusion": UNET_MONAI | {"in_channels": 5, "with_conditioning": True, "cross_attention_dim": 2},
+}  # fmt: skip
+PERSON = {
+    "kind": "attributes",
+    "attributes": [
+        {"name": "age", "low": 40.0, "high": 80.0, "unit": "years"},
+        {"name": "volume", "low": 0.0, "high": 1.0, "unit": None},
+    ],
+}  # fmt: skip
+PIXELS = {
+    "dims": 2, "latent_size": [8, 8], "schedule": {"num_train_timesteps": 20},
+    "diffusion": UNET_MONAI | {"in_channels": 2, "out_channels": 2, "num_class_embeds": 2},
+}  # fmt: skip
+
+LATENTS = {
+    "_class_name": "AutoencoderKL", "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 2,
+    "in_channels": 1, "out_channels": 1, "sample_size": 16, "scaling_factor": 0.5,
+    "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
+}  # fmt: skip
+UNET2D = {
+    "_class_name": "UNet2DModel", "sample_size": [8, 4], "in_channels": 3, "out_channels": 2, "attention_head_dim": 4,
+    "block_out_channels": [4, 8], "norm_num_groups": 4, "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"], "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+}  # fmt: skip
+BETAS = {"beta_schedule": "scaled_linear", "num_train_timesteps": 20, "clip_sample": False, "steps_offset": 1}
+MASKED_LATENTS = {"unet": UNET2D, "vae": LATENTS, "schedule": BETAS}
+PROMPTED = {
+    "unet": UNET2D | {
+        "_class_name": "UNet2DConditionModel", "in_channels": 2, "cross_attention_dim": 6, "attention_head_dim": 2,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    },
+    "vae": LATENTS, "schedule": BETAS | {"prediction_type": "v_prediction"},
+    "text_encoder": {
+        "vocab_size": 70, "hidden_size": 6, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "max_position_embeddings": 6, "bos_token_id": 68, "eos_token_id": 69,
+    },
+    "pad_token": "a",
+}  # fmt: skip
+LETTERS = {chr(97 + i % 26) + "</w>" * (i >= 26): i for i in range(52)} | {"lu": 52, "<|startoftext|>": 68}
+TOKENIZER = {
+    "tokenizer/vocab": json.dumps(LETTERS | {"<|endoftext|>": 69}),
+    "tokenizer/merges": "#version: 0.2\nl u\n",
+    "tokenizer/tokenizer_config": json.dumps({"pad_token": {"content": "a"}}),
+}
+
+DENOISER = {
+    "in_channels": 1, "out_channels": 2, "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1,
+    "attention_resolutions": [2],
+}  # fmt: skip
+QUIET = {"num_train_timesteps": 20, "beta_end": 0.2, "prediction_type": "v_prediction", "clip_sample": False}
+NOISY = {"improved": DENOISER, "size": [16, 16], "schedule": QUIET | {"variance_type": "learned_range"}}
+GUIDED = {"improved": DENOISER | {"num_classes": 4}, "size": [16, 16], "schedule": QUIET}
+SOLVED = {"latent": "normal", "sampler": "dpm++", "steps": 3, "guidance": 2.0}
+
 CASES = [
+    Case("diffusion", NOISY, (16, 16), sampling={"latent": "normal", "sampler": "ddpm", "steps": 3}),
+    Case("diffusion", GUIDED, (16, 16), sampling=SOLVED, condition=PLANE, ask="coronal"),
     Case("fastgan", FASTGAN, (128, 128), 3, 1, sampling={"latent": "normal", "norm_stats": "running"}),
     Case("fastgan", FASTGAN, (128, 128), 3, 1, sampling={"latent": "normal", "norm_stats": "sample"}),
     Case("monai_gan", MONAI, (8, 8), range=(0.0, 1.0), sampling={"latent": "uniform"}),
     Case("monai_gan", MONAI_MASK, (8, 8), channels=3, masks=1, range=(0.0, 1.0)),
+    Case("monai_ldm", LDM, (8, 12), sampling={"latent": "normal", "sampler": "ddim", "steps": 4}),
+    Case(
+        "monai_ldm",
+        LDM_VOLUMES,
+        (12, 8, 4),
+        sampling={"latent": "normal", "sampler": "dpm++", "steps": 3, "guidance": 2.0},
+        condition=PERSON,
+        ask={"age": 50, "volume": 0.25},
+    ),
+    Case(
+        "monai_ldm",
+        PIXELS,
+        (8, 8),
+        masks=1,
+        sampling={"latent": "normal", "steps": 3},
+        condition=MASS,
+        ask="benign",
+    ),
+    Case(
+        "latent_diffusion",
+        MASKED_LATENTS,
+        (16, 8),
+        sampling={"latent": "normal", "sampler": "ddpm", "steps": 3},
+        condition={"kind": "mask", "inputs": ["organ"], "channels": 1},
+        ask=images(1, (16, 8)),
+        words={"unet/config": json.dumps(UNET2D)},
+    ),
+    Case(
+        "latent_diffusion",
+        PROMPTED,
+        (16, 8),
+        sampling={"latent": "normal", "sampler": "ddim", "steps": 3, "guidance": 3.0},
+        condition={"kind": "text"},
+        ask="a lung",
+        words=TOKENIZER,
+    ),
     Case("dcgan", DCGAN, (32, 32), channels=3),
     Case("dcgan", DCGAN_BIAS, (16, 16), sampling={"latent": "normal", "norm_stats": "sample"}),
     Case("dcgan", CDCGAN, (16, 16), condition=LEVEL, ask=0.25),
@@ -236,7 +346,7 @@ class TestContract:
         assert (abs(other.images - whole[4].images).max() > 1e-3) == case.draws
 
     def test_running_the_model_does_not_change_it(self, case: Case) -> None:
-        state = random_state(case.fields())
+        state = case.state()
         before = {key: tensor.clone() for key, tensor in state.items()}
         generator = case.load(state, fused=False)
         first = generator.generate(3, case.ask)
@@ -293,7 +403,7 @@ class TestContract:
         """What the family infers from names and shapes is what the entry states."""
         family = get_family(case.family)
         full = family.Config.model_validate(case.config)
-        told = family.infer(random_state(case.fields()))
+        told = family.infer(case.state())
         assert told and told == {name: getattr(full, name) for name in told}
         assert family.infer({"who.are.you": torch.zeros(1)}) == {}
 
@@ -303,7 +413,7 @@ class TestContract:
         assert size in (None, case.size)
 
     def test_state_dicts_that_do_not_fit_are_named(self, case: Case) -> None:
-        state = random_state(case.fields())
+        state = case.state()
         key = next(key for key in state if key.endswith(("weight", "weight_orig")) and state[key].dim() > 1)
         missing = {other: tensor for other, tensor in state.items() if other != key}
         with pytest.raises(CheckpointError, match=f"99001_TINY.*1 missing: {key}"):
@@ -334,7 +444,7 @@ class TestContract:
         assert abs(rough.images - exact.images).max() > 0
 
     def test_weights_stored_in_half_precision_run_in_float32(self, case: Case) -> None:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in random_state(case.fields()).items()}
+        state = {k: v.half() if v.is_floating_point() else v for k, v in case.state().items()}
         full = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         close(case.load(state).generate(2, case.ask), case.load(full).generate(2, case.ask))
 

@@ -105,8 +105,37 @@ def test_pictures() -> None:
     assert np.array_equal(np.asarray(rgb.pil(1)), rgb.uint8()[1].transpose(1, 2, 0))
     assert grey.pil(0).mode == "L" and np.array_equal(np.asarray(grey.pil(0)), grey.uint8()[0, 0])
     assert np.array_equal(np.asarray(two.pil(0)), np.concatenate(two.uint8()[0], axis=1))
-    volume = Samples(images=np.random.default_rng(0).random((2, 1, 5, 4, 3), np.float32), indices=np.arange(2))
-    assert np.array_equal(np.asarray(volume.pil(1)), volume.uint8()[1, 0, 2])
+
+
+@pytest.mark.parametrize("size", [(5, 4, 3), (4, 7, 2)])
+def test_volumes_are_shown_as_three_slices_through_the_middle(size: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    volume = Samples(
+        images=rng.random((2, 1, *size), np.float32),
+        masks=rng.integers(0, 2, (2, 1, *size), np.uint8),
+        indices=np.arange(2),
+    )
+    shown, voxels = np.asarray(volume.pil(1)), volume.uint8()[1, 0]
+    depth, height, width = size
+    tall = max(depth, height)
+    assert shown.shape == (tall, 2 * width + height)
+
+    def part(left: int, wide: int, rows: int) -> np.ndarray:
+        top = (tall - rows) // 2
+        other = np.delete(shown[:, left : left + wide], range(top, top + rows), axis=0)
+        assert not other.any()
+        return shown[top : top + rows, left : left + wide]
+
+    axial, coronal, sagittal = part(0, width, height), part(width, width, depth), part(2 * width, height, depth)
+    assert np.array_equal(axial, voxels[depth // 2])
+    assert np.array_equal(coronal, voxels[::-1, height // 2])  # what lies above is above
+    assert np.array_equal(sagittal, voxels[::-1, :, width // 2])
+    assert volume.grid(columns=2, masks=False).size == (2 * (shown.shape[1] + 2) + 2, tall + 4)
+    assert volume.grid(columns=1).size == (2 * shown.shape[1] + 4, 2 * (tall + 2) + 2)
+    half = volume.grid(columns=1, masks=False, size=max(size) / 2)  # type: ignore[arg-type]
+    assert half.size[0] == round(shown.shape[1] / 2) + 4
+    colour = Samples(images=np.repeat(volume.images, 3, axis=1), indices=volume.indices)
+    assert np.array_equal(np.asarray(colour.pil(1))[..., 0], shown)
 
 
 def test_grid_lays_samples_row_by_row_with_outlined_masks() -> None:

@@ -17,7 +17,7 @@ from medzoo import weights as weights_module
 from medzoo import zoo
 from medzoo.catalog import Located
 from medzoo.check import statements
-from medzoo.check.finding import Finding, broken, failed, one_line, passed, skipped
+from medzoo.check.finding import Finding, broken, failed, passed, skipped
 from medzoo.errors import EntryError
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ def _run(
     model = found.entry.model_id
     if len(generators) < 2:
         return Report(model, (*findings, *(skipped(name, "it does not load") for name in RUNNING[2:])))
-    try:
-        condition = numbers.example(generators[True])
-    except LookupError as error:
-        return Report(model, (*findings, *(skipped(name, one_line(error)) for name in RUNNING[2:])))
+    condition = numbers.example(generators[True])
     findings += _looked(numbers.findings(generators[True], generators[False], condition), tell)
     tell("goldens")
     samples = None

@@ -23,16 +23,14 @@ SEEDS = (0, 1, 2, 3)
 def example(generator: Generator) -> Any:
     """A condition to run a model with: smooth made-up images, the first class, the middle of the bounds of a number.
 
-    Raises LookupError: nobody can make one up.
+    A prompt says what the entry is of.
     """
     declared = generator.accepts
     if declared is None or not declared.required:
         return None
     if declared.kind == "class":
         return (declared.classes or ("",))[0]
-    if declared.kind == "text":
-        raise LookupError("it is conditioned on text, which this version cannot give to a model yet")
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"text": generator.entry.modality} if declared.kind == "text" else {}
     for one in declared.attributes or ():
         if one.default is None and not generator.draws_attributes:
             low, high = one.low or 0.0, one.high
@@ -40,7 +38,7 @@ def example(generator: Generator) -> Any:
     if declared.kind == "attributes":
         return numbers
     size = declared.size or generator.entry.output.size or (256, 256)
-    inputs = declared.inputs or ("image",)
+    inputs = declared.inputs or (() if declared.kind == "text" else ("image",))
     return numbers | {
         name: _waves(declared.channels or 1, (size[0], size[1]), number) for number, name in enumerate(inputs)
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medzoo.saving import Run, Writer
 
 GRID, GRID_SAMPLES, GRID_SIDE = "grid.png", 100, 128
+SAMPLING = ("truncation", "steps", "sampler", "guidance", "strength")
 FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medzoo.formats, which needs NumPy
 
 
@@ -40,7 +41,17 @@ FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medz
     "conditions",
     multiple=True,
     metavar="WHAT",
-    help="Class by name or index; file or folder of input images; NAME=VALUE for one of several. May be repeated.",
+    help="Class by name or index; a prompt; file or folder of input images; NAME=VALUE for one of several. "
+    "May be repeated.",
+)
+@click.option("--truncation", type=float, help="Of GANs that have it: below 1 for less variety.")
+@click.option("--steps", type=click.IntRange(min=1), help="Of a diffusion model.  [default: as its entry says]")
+@click.option("--sampler", type=click.Choice(["ddpm", "ddim", "dpm++", "heun"]), help="Of a diffusion model.")
+@click.option("--guidance", type=click.FloatRange(min=0), help="Towards the condition; 1 for none.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="How much noise the image gets that a diffusion model begins with.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
@@ -66,7 +77,9 @@ def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> 
         saving.check_folder(out, resume=resume, overwrite=overwrite)  # before anything slow
     from medzoo import zoo
 
-    generator = zoo.load(model_id, device=options["device"], precision=options["precision"])
+    generator = zoo.load(
+        model_id, override=_override(options), device=options["device"], precision=options["precision"]
+    )
     out = out or Path("samples") / generator.entry.model_id
     options["condition"] = condition = _condition(generator, options["conditions"])
     n = n if n is not None else generator.count_inputs(condition) or 10
@@ -101,10 +114,18 @@ def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> 
     _report(out, sheet, run, writer.written, made, seconds, options["as_json"])
 
 
+def _override(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that change the entry's way of sampling, and so the model's revision."""
+    stated = {name: options[name] for name in SAMPLING if options[name] is not None}
+    return {"sampling": stated} if stated else {}
+
+
 def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
     """The words of ``--condition`` -> what ``Generator.generate`` takes."""
     declared = generator.accepts
     names = {*(declared.inputs or ()), *(one.name for one in declared.attributes or ())} if declared else set()
+    if declared is not None and declared.kind == "text":
+        return _with_text(stated, names)
     named: dict[str, Any] = {}
     plain: list[str] = []
     for word in stated:
@@ -122,6 +143,20 @@ def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
     if declared is not None and declared.kind == "attributes" and plain:
         return [_value(word) for word in plain] if len(plain) > 1 else _value(plain[0])
     return named or (plain[0] if len(plain) == 1 else plain or None)
+
+
+def _with_text(stated: tuple[str, ...], images: set[str]) -> Any:
+    """Prompts, which may hold any sign, and NAME=FILE for an image beside them."""
+    named: dict[str, str] = {}
+    prompts: list[str] = []
+    for word in stated:
+        name, is_named, value = word.partition("=")
+        if is_named and name in images:
+            named[name] = value
+        else:
+            prompts.append(word.removeprefix("text="))
+    prompt = prompts[0] if len(prompts) == 1 else prompts or None
+    return {"text": prompt} | named if named else prompt
 
 
 def _value(text: str) -> Any:

@@ -164,7 +164,8 @@ def _use(entry: Entry) -> list[str]:
     else:
         words = [f"{name}={value}" for name, value in given.items()]
     flags = "".join(f" --condition {shlex.quote(word)}" for word in words)
-    output, from_images = entry.output, entry.condition is not None and given and entry.condition.kind != "class"
+    output, kind = entry.output, entry.condition.kind if entry.condition is not None else None
+    from_images = given and kind not in ("class", "text")
     if output.channels not in (1, 3) or output.masks > 1:
         flags += " --format npz"  # a PNG cannot hold it
     count = "" if from_images else " -n 16"  # one for each input image unless stated
@@ -175,9 +176,11 @@ def _use(entry: Entry) -> list[str]:
 
 
 def _example(condition: Condition | None) -> str | dict[str, str | float]:
-    """A condition to begin with: a class, a folder of images, or both images and numbers by name; "" for none."""
-    if condition is None or (not condition.required and condition.kind != "class"):
+    """A condition to begin with: a class, a prompt, a folder of images, or images and numbers by name; "" for none."""
+    if condition is None or (not condition.required and condition.kind not in ("class", "text")):
         return ""
+    if condition.kind == "text":
+        return "a prompt"
     if condition.kind == "class":
         return (condition.classes or ("",))[0]
     inputs = condition.inputs or ()

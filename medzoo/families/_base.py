@@ -55,6 +55,9 @@ class Generator:
     tolerates: ClassVar[tuple[str, ...]] = (r"num_batches_tracked$",)
     # Whether channels lie innermost in the memory of a fused network, which changes the last digits of sums.
     channels_last: ClassVar[bool] = True
+    # What a user may choose of ``Entry.sampling``: those of truncation, noise, steps, sampler, guidance and strength
+    # that such networks have.
+    options: ClassVar[tuple[str, ...]] = ()
     # Whether the family draws attributes (NaN in ``Given``) that neither the caller nor the entry gives.
     draws_attributes: ClassVar[bool] = False
 

@@ -28,15 +28,18 @@ class Given:
             entry's ``condition.inputs``.
         attributes: float32 [B, A] in the order of the entry's ``condition.attributes``; NaN where neither the caller
             nor the entry gives a number.
+        texts: a prompt for each sample; None where there is none, which is an empty one to a model of texts.
     """
 
     labels: Tensor | None = None
     images: Tensor | None = None
     attributes: Tensor | None = None
+    texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         """Samples; 0 where nothing is given."""
-        return max((len(one) for one in (self.labels, self.images, self.attributes) if one is not None), default=0)
+        stated = (self.labels, self.images, self.attributes, self.texts)
+        return max((len(one) for one in stated if one is not None), default=0)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> Given:
         """The same for another device; images in another type."""
@@ -44,6 +47,7 @@ class Given:
             None if self.labels is None else self.labels.to(device),
             None if self.images is None else self.images.to(device, dtype),
             None if self.attributes is None else self.attributes.to(device),
+            self.texts,
         )
 
 
@@ -58,6 +62,7 @@ class Conditions:
         attributes: float32 [rows, A], in the same way.
         names_of: names of the attributes.
         indices: index of each sample.
+        texts: one prompt for all, or [n] of them.
     """
 
     indices: range
@@ -66,15 +71,17 @@ class Conditions:
     inputs: tuple[Input, ...] = ()
     attributes: NDArray[np.float32] | None = None
     names_of: tuple[str, ...] = ()
+    texts: str | tuple[str, ...] | None = None
 
     def __getitem__(self, part: slice) -> Conditions:
         labels = None if self.labels is None else self.labels[part]
-        return replace(self, indices=self.indices[part], labels=labels)
+        texts = self.texts[part] if isinstance(self.texts, tuple) else self.texts
+        return replace(self, indices=self.indices[part], labels=labels, texts=texts)
 
     @property
     def words(self) -> tuple[str, ...] | None:
         """What each sample is conditioned on, in words; None for nothing."""
-        if self.labels is None and not self.inputs and self.attributes is None:
+        if self.labels is None and not self.inputs and self.attributes is None and self.texts is None:
             return None
         return tuple(", ".join(self._words(k)) for k in range(len(self.indices)))
 
@@ -89,6 +96,7 @@ class Conditions:
             None if self.labels is None else torch.from_numpy(self.labels.copy()).to(device),
             torch.from_numpy(self._images()).to(device, dtype) if self.inputs else None,
             None if self.attributes is None else torch.from_numpy(self._rows(self.attributes)).to(device),
+            (self.texts,) * len(self.indices) if isinstance(self.texts, str) else self.texts,
         )
 
     def _images(self) -> NDArray[np.float32]:
@@ -109,6 +117,8 @@ class Conditions:
 
     def _words(self, k: int) -> list[str]:
         words = [] if self.labels is None else [self.classes[self.labels[k]]]
+        if self.texts is not None:
+            words += [self.texts if isinstance(self.texts, str) else self.texts[k]]
         words += [self._input(k).words] if self.inputs else []
         if self.attributes is not None:
             row = self.attributes[self.indices[k] % len(self.attributes)]
@@ -121,8 +131,8 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
 
     Args:
         declared: the entry's condition, with the channels of its images filled in.
-        condition: None; a class by name or index, or one for each sample; images (see ``docs/conditions.md``); numbers;
-            or a mapping of images and numbers by name.
+        condition: None; a class by name or index, or one for each sample; a prompt, or one for each sample; images
+            (see ``docs/conditions.md``); numbers; or a mapping of images and numbers, or of a prompt and an image.
 
     Raises ConditionError, which says what the model accepts, or ImageFileError.
     """
@@ -136,7 +146,7 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
     if declared.kind == "class":
         return Conditions(indices) if condition is None else _classes(name, declared, condition, indices)
     if declared.kind == "text":
-        raise ConditionError(f"{name} is conditioned on text, which this version cannot give to a model yet")
+        return _texts(name, declared, condition, indices)
     numbers, images = _parted(declared, condition)
     if declared.kind == "attributes" and images is not None:
         raise ConditionError(f"{name} takes {accepted(declared)}; found {', '.join(map(repr, images))}")
@@ -157,6 +167,11 @@ def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> in
         listed = condition.get("class") if isinstance(condition, Mapping) else condition
         listed = listed.tolist() if hasattr(listed, "tolist") else listed
         return len(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else None
+    if declared is not None and declared.kind == "text":
+        prompts, images = _prompts_and_images(entry.model_id, declared, condition)
+        inputs = () if images is None else gather(entry.model_id, declared, images)
+        counts = [len(many) for many in (prompts, inputs) if many is not None and not isinstance(many, str)]
+        return max((count for count in counts if count > 1), default=None)
     if declared is not None and declared.kind == "attributes":
         count = len(_numbers(entry.model_id, declared, _parted(declared, condition)[0], None))
         return count if count > 1 else None
@@ -171,6 +186,9 @@ def accepted(declared: Condition) -> str:
     numbers = [_described(one.name, one.low, one.high, one.unit) for one in declared.attributes or ()]
     if declared.kind == "class":
         return "a class: " + _listed(declared.classes or ())
+    if declared.kind == "text":
+        beside = f", alone or as {{'text': ..., '{declared.inputs[0]}': ...}}" if declared.inputs else ""
+        return f"a text: a prompt for all samples or one for each{beside}"
     if declared.kind in ONE_IMAGE:
         said = f"{'a mask' if declared.kind == 'mask' else 'an image'}, '{(declared.inputs or ('image',))[0]}'"
         said += " (a file, a folder, an array in [0, 1] or Samples)"
@@ -251,6 +269,38 @@ def _classes(model_id: str, declared: Condition, condition: Any, indices: range)
         elif not isinstance(one, str | int | np.integer):
             raise ConditionError(f"{model_id}: {one!r} is no class; it takes {_listed(classes)}")
     return Conditions(indices, np.array([known[one] for one in asked], dtype=np.int64), classes)
+
+
+def _texts(model_id: str, declared: Condition, condition: Any, indices: range) -> Conditions:
+    prompts, images = _prompts_and_images(model_id, declared, condition)
+    if prompts is None and declared.required:
+        raise ConditionError(f"{model_id} needs {accepted(declared)}")
+    if isinstance(prompts, tuple) and len(prompts) != len(indices):
+        raise ConditionError(
+            f"{model_id}: {len(indices)} samples need {len(indices)} prompts or one for all, found {len(prompts)}"
+        )
+    inputs = () if images is None else tuple(gather(model_id, declared, images))
+    return Conditions(indices, inputs=inputs, texts=prompts)
+
+
+def _prompts_and_images(
+    model_id: str, declared: Condition, condition: Any
+) -> tuple[str | tuple[str, ...] | None, dict[str, Any] | None]:
+    """A condition -> its prompts, None without any, and its image by name."""
+    images: dict[str, Any] = {}
+    if isinstance(condition, Mapping):
+        images = {name: value for name, value in condition.items() if name != "text"}
+        condition = condition.get("text")
+        if images and not declared.inputs:
+            found = ", ".join(map(repr, images))
+            raise ConditionError(f"{model_id} takes {accepted(declared)} under 'text', and no image; found {found}")
+    if isinstance(condition, np.ndarray):
+        condition = condition.tolist()
+    if condition is None or isinstance(condition, str):
+        return condition, images or None
+    if isinstance(condition, Sequence) and all(isinstance(one, str) for one in condition):
+        return tuple(condition), images or None
+    raise ConditionError(f"{model_id} takes {accepted(declared)}; found {condition!r}")
 
 
 def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:

@@ -46,11 +46,16 @@ def batch_size(device: torch.device, output_numbers: int) -> int:
     """
     each = max(1, output_numbers) * 4 * WORKING_NUMBERS
     if device.type == "cuda":
-        most, memory = 128, torch.cuda.mem_get_info(device)[0] // 2
+        most, memory = 128, free_memory(device) // 2
     else:
-        most, memory = 32, min(512 * MIB, _free_memory() // 4)
+        most, memory = 32, min(512 * MIB, free_memory(device) // 4)
     fits = max(1, min(most, memory // each))
     return 1 << (fits.bit_length() - 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; for any but a CUDA device those of this machine."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
 
 
 def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:

@@ -36,6 +36,7 @@ class StyleGAN2(Generator):
     """
 
     Config = Config
+    options = ("truncation", "noise")
     tolerates = (r"resample_filter$", r"\.noise_const$", r"^mapping\.w_avg$")
 
     @property

@@ -84,9 +84,8 @@ def _front(entry: Entry) -> dict[str, Any]:
     if not known:
         fields["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")[:60] or "other"
     fields["library_name"] = "medzoo"
-    fields["pipeline_tag"] = (
-        "image-to-image" if kind in ("image", "images", "mask") else "unconditional-image-generation"
-    )
+    tags = {"text": "text-to-image"} | dict.fromkeys(("image", "images", "mask"), "image-to-image")
+    fields["pipeline_tag"] = tags.get(str(kind), "unconditional-image-generation")
     words = ["medical", "synthetic", "medzoo", entry.family, entry.modality, entry.organ, *entry.tags]
     fields["tags"] = list(dict.fromkeys(word for word in words if word))
     return fields
@@ -95,7 +94,8 @@ def _front(entry: Entry) -> dict[str, Any]:
 def _call(entry: Entry) -> str:
     if entry.condition is None or not entry.condition.required:
         return ""
-    return f', "{(entry.condition.classes or ("",))[0]}"' if entry.condition.kind == "class" else ', "folder/"'
+    known = {"class": (entry.condition.classes or ("",))[0], "text": "a prompt"}
+    return f', "{known.get(entry.condition.kind, "folder/")}"'
 
 
 def _makes(entry: Entry) -> list[tuple[str, str]]:
@@ -113,7 +113,7 @@ def _makes(entry: Entry) -> list[tuple[str, str]]:
     if entry.condition is not None:
         names = entry.condition.classes or entry.condition.inputs or ()
         names = names or tuple(one.name for one in entry.condition.attributes or ())
-        rows.append(("Condition", f"{entry.condition.kind}: {', '.join(names)}"))
+        rows.append(("Condition", ": ".join(filter(None, (entry.condition.kind, ", ".join(names))))))
     return rows
 
 

@@ -1,0 +1,82 @@
+"""A folder that diffusers' ``save_pretrained`` wrote -> its files by part, without running any of diffusers.
+
+``model_index.json`` names a class for each part. The classes are checked against those that are known here; what a part
+is, its own files say.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medzoo.errors import CheckpointError
+
+INDEX = "model_index.json"
+# Folder -> part, and the classes that it may hold.
+PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "unet": ("unet", ("UNet2DModel", "UNet2DConditionModel")),
+    "vae": ("vae", ("AutoencoderKL", "VQModel")),
+    "vqvae": ("vae", ("AutoencoderKL", "VQModel")),
+    "controlnet": ("controlnet", ("ControlNetModel",)),
+    "text_encoder": ("text_encoder", ("CLIPTextModel",)),
+    "tokenizer": ("tokenizer", ("CLIPTokenizer", "CLIPTokenizerFast")),
+    "scheduler": ("scheduler", ()),  # whose settings tell whether it is known
+}
+# What changes no image: a filter that looks at them afterwards, and what it needs.
+LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
+NUMBERS = ("diffusion_pytorch_model", "model", "pytorch_model")
+WORDS = {
+    "tokenizer": ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"),
+    "scheduler": ("scheduler_config.json",),
+}
+# How the pipelines of such names sample unless they are told otherwise.
+STEPS, GUIDANCE = 50, 7.5
+
+
+def look(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
+    """The files of a pipeline by part, and what an entry would state of its sampling and of the layout of its files.
+
+    Raises CheckpointError: a class or part that is not known, or a file that is missing.
+    """
+    files: dict[str | None, Path] = {}
+    stated = _index(folder)
+    for name, class_name in stated.items():
+        if name in LEFT_OUT or class_name is None:
+            continue
+        if name not in PARTS:
+            raise CheckpointError(f"{folder / INDEX}: the part '{name}' is not known; known are {', '.join(PARTS)}")
+        part, known = PARTS[name]
+        if known and class_name not in known:
+            raise CheckpointError(f"{folder / INDEX}: '{name}' must be {' or '.join(known)}, found {class_name}")
+        files |= _files(folder / name, part)
+    sampling: dict[str, Any] = {"steps": STEPS} if "vae" in files else {}
+    sampling |= {"guidance": GUIDANCE} if "text_encoder" in files else {}
+    return files, {"sampling": sampling, "checkpoint": {"key": None}}
+
+
+def _index(folder: Path) -> dict[str, str | None]:
+    """Part -> name of its class, None where the pipeline goes without."""
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / INDEX}: cannot be read ({error})") from None
+    pairs = {name: value for name, value in dict(content).items() if isinstance(value, list) and len(value) == 2}
+    if not any(value[1] for value in pairs.values()):
+        raise CheckpointError(f"{folder / INDEX}: names no parts of a pipeline")
+    return {name: None if value[1] is None else str(value[1]) for name, value in pairs.items()}
+
+
+def _files(folder: Path, part: str) -> dict[str | None, Path]:
+    if part in WORDS:
+        found = [folder / name for name in WORDS[part] if (folder / name).is_file()]
+        if not found:
+            raise CheckpointError(f"{folder}: expected {', '.join(WORDS[part])} in it, found none of them")
+        return {f"{part}/{path.stem}": path for path in found}
+    for kind in ("", ".fp16"):
+        for name in NUMBERS:
+            for suffix in (".safetensors", ".bin"):
+                path = folder / f"{name}{kind}{suffix}"
+                if path.is_file() and (folder / "config.json").is_file():
+                    return {part: path, f"{part}/config": folder / "config.json"}
+    raise CheckpointError(f"{folder}: expected config.json and numbers in it, such as {NUMBERS[0]}.safetensors")
