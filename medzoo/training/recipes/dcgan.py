@@ -19,7 +19,7 @@ from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from medzoo.training.config import Positive, TrainConfig
 from medzoo.training.losses import Comparison, Copies, Reply, non_saturating
-from medzoo.training.recipes._base import Inputs, Recipe, S
+from medzoo.training.recipes._base import Adversarial, Inputs, S
 
 LEAK, STD = 0.2, 0.02
 EMBEDDING = 50  # numbers a class
@@ -56,7 +56,7 @@ class Settings(TrainConfig):
     batch: Annotated[int, Field(ge=2)] = 64
 
 
-class TransposedConvolutions(Recipe[S]):
+class TransposedConvolutions(Adversarial[S]):
     """The generator of this family and of wgan_gp."""
 
     @property
@@ -111,6 +111,7 @@ class DCGAN(TransposedConvolutions[Settings]):
     """Strided convolutions with batch norm against transposed ones."""
 
     configuration = Settings
+    title = "DCGAN"
 
     def discriminator(self) -> nn.Module:
         classes = len(self.facts.classes or ())
