@@ -197,7 +197,7 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(
 def test_the_critic_learns_five_times_as_often(tmp_path: Path) -> None:
     run = Trainer(make_config("wgan_gp", steps=2), make_images(), tmp_path, None)
     run.run(quiet)
-    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.players.optimizers)
+    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.players.optimizers.values())
     assert (generator, critic) == (2, 10)
 
 

@@ -25,7 +25,7 @@ from medzoo.training.config import TrainConfig, dump_config, load_config, parse
 from medzoo.training.export import recalibrated, stored
 from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import hinge_fake, hinge_real
-from medzoo.training.players import update_average
+from medzoo.training.player import update_average
 from medzoo.training.recipes import Facts
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import torch
+
     from medzoo.datasets import Images
     from medzoo.training.config import TrainConfig
     from medzoo.training.trainer import Trainer
@@ -24,25 +26,29 @@ IMAGES = f"{DATA} With --family: the images themselves."
 DEVICE = "cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]"
 TECHNIQUE = "Against over-fitting, as NAME or NAME:OPTION=VALUE,...; several are used in their order."
 STEPS = 20_000  # of a run without a configuration
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+FAMILIES = ", ".join(sorted(one.stem for one in RECIPES.glob("[!_]*.py")))  # read from there without importing torch
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("--data", type=click.Path(path_type=Path), help=IMAGES)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; goes on if it exists.")
-@click.option("--family", help="In place of CONFIG: dcgan, fastgan or wgan_gp.")
+@click.option("--family", help=f"In place of CONFIG: {FAMILIES}.")
 @click.option("--size", type=click.IntRange(min=1), help="With --family: height and width in pixels.")
+@click.option("--channels", type=click.Choice(["RGB", "L"]), help="With --family: make all pictures colour, or grey.")
 @click.option("--technique", "techniques", multiple=True, metavar="NAME", help=f"With --family: {TECHNIQUE}")
 @click.option(
     "--from", "start", metavar="MODEL", help="With --family: fine-tune a model of the zoo, or a run's folder."
 )
-@click.option("--classes", is_flag=True, help="With --family: learn the classes of the images (dcgan).")
+@click.option("--classes", is_flag=True, help="With --family: learn the classes of the images.")
 @click.option("--batch", type=click.IntRange(min=2), help="With --family: images of one update.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: of everything random.")
 @click.option("--patience", type=click.IntRange(min=1), help="With --family: measurements without a better snapshot.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this step instead of where CONFIG says.")
 @click.option("--device", help=DEVICE)
 @click.option("--no-held-out", is_flag=True, help="Measure no held-out distances (then there is no best snapshot).")
+@click.option("--tensorboard", is_flag=True, help="Write numbers and pictures to --out/tensorboard as well.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def train(config: Path | None, data: Path | None, out: Path, **options: Any) -> None:
@@ -51,28 +57,43 @@ def train(config: Path | None, data: Path | None, out: Path, **options: Any) -> 
     CONFIG (a YAML file) describes it; or --family, with --data DIR --size PIXELS, for the images in a folder. Ctrl-C
     saves and ends; the same command goes on from there.
     """
-    settings, images, held = _described(config, data, **options) if config else _from_folder(data, **options)
-    from medzoo.families._device import find
+    from medzoo.training import parallel
+
+    try:
+        with parallel.joined(options.pop("device")) as device:
+            _train(config, data, out, device, **options)
+    except parallel.Told:  # the first process has said it
+        sys.exit(2)
+
+
+def _train(config: Path | None, data: Path | None, out: Path, device: torch.device, **options: Any) -> None:
+    from medzoo.training import parallel
+    from medzoo.training.board import Board
     from medzoo.training.heldout import HeldOut
     from medzoo.training.trainer import Trainer
 
-    device = find(options["device"])
-    measure = None if options["no_held_out"] else HeldOut(held, str(device), images)
-    trainer = Trainer(settings, images, out, measure, device)
-    quiet = options["quiet"] or options["as_json"]
+    board = parallel.first(lambda: Board(out)) if options["tensorboard"] else None  # before anything slow
+    settings, images, held = parallel.in_turn(
+        lambda: _described(config, data, **options) if config else _from_folder(data, **options)
+    )
+    measure = None if options["no_held_out"] else parallel.first(lambda: HeldOut(held, str(device), images))
+    trainer = Trainer(settings, images, out, measure, device, board)
+    quiet = options["quiet"] or options["as_json"] or parallel.rank() > 0
     if not quiet:
         click.echo(f"{settings.source}: {len(images)} images to learn, {len(held)} held out", err=True)
     with _signals() as caught:
         started = time.monotonic()
         made = _run(trainer, caught, quiet=quiet)
         seconds = time.monotonic() - started
-    if caught and trainer.step < settings.steps:
+    if parallel.rank():
+        return
+    if trainer.step < settings.steps and trainer.stopped is None:  # caught here, or by another process
         click.echo(
             f"Stopped: step {trainer.step} of {settings.steps} is saved in {out}. "
             "To go on, type the same command again.",
             err=True,
         )
-        sys.exit(128 + caught[0])
+        sys.exit(128 + (caught or [signal.SIGINT])[0])
     _report(trainer, out, made, seconds, options["as_json"])
 
 
@@ -91,7 +112,7 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
     """Make a model of the registry from a training run in folder RUN.
 
     Writes weights/ID.safetensors, training/ID/ and, where there is none, a draft of models/ID.yaml. Batch-norm
-    statistics are computed anew, and kept if the held-out KID gets smaller.
+    statistics, if any, are computed anew, and kept if the held-out KID gets smaller.
     """
     from medzoo.training.config import load_config
 
@@ -127,8 +148,8 @@ def _described(
     from medzoo.training.config import load_config
 
     instead = {
-        "family": "--family", "size": "--size", "techniques": "--technique", "start": "--from", "classes": "--classes",
-        "batch": "--batch", "seed": "--seed", "patience": "--patience",
+        "family": "--family", "size": "--size", "channels": "--channels", "techniques": "--technique",
+        "start": "--from", "classes": "--classes", "batch": "--batch", "seed": "--seed", "patience": "--patience",
     }  # fmt: skip
     if given := [shown for name, shown in instead.items() if options[name]]:
         raise click.UsageError(f"{given[0]} is for a run without CONFIG; state it in {config}")
@@ -152,7 +173,7 @@ def _from_folder(data: Path | None, **options: Any) -> tuple[TrainConfig, Images
         "family": family, "folder": str(data.resolve()), "size": size, "masks": False, "classes": options["classes"],
         "techniques": [_technique(one) for one in options["techniques"]], "steps": options["steps"] or STEPS,
         "start": str(Path(start).resolve()) if start and Path(start).is_dir() else start,
-        "seed": options["seed"], "held": {"patience": options["patience"]},
+        "channels": options["channels"], "seed": options["seed"], "held": {"patience": options["patience"]},
     }  # fmt: skip
     if options["batch"] is not None:
         fields["batch"] = options["batch"]

@@ -92,7 +92,7 @@ def _check_alike(found: list[Item], images: list[NDArray[np.uint8]], masks: list
     if len(images[-1]) != len(images[0]):
         raise DatasetError(
             f"{found[-1].where}: {len(images[-1])} channel(s), but {found[0].where} has {len(images[0])}; "
-            "choose one with channels='RGB' or channels='L'"
+            "choose one with channels='RGB' or channels='L' (medzoo train: --channels RGB or --channels L)"
         )
     if len(masks) not in (0, len(images)):
         raise DatasetError(f"{found[-1].where}: no mask, while others have one; every image needs one")

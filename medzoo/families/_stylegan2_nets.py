@@ -1,4 +1,8 @@
-"""The StyleGAN2 generator as its authors run it, in plain torch; see ``stylegan2``."""
+"""The StyleGAN2 generator as its authors run it, in plain torch; see ``stylegan2``.
+
+In train mode a batch shares one convolution, in eval mode every sample has weights of its own: the same images but for
+rounding. The published code does likewise, for speed.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +87,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, draw: Tensor | None, gain: float = 1.0) -> Tensor:
         """[B, inp, h, h] and w [B, w_dim] -> [B, out, size, size]; ``draw`` is the noise where it is random."""
-        x = modulated(x, self.weight, self.affine(w), self.resample_filter if self.up else None)
+        convolve = modulated_together if self.training else modulated
+        x = convolve(x, self.weight, self.affine(w), self.resample_filter if self.up else None)
         if self.noisy and self.noise_mode != "none":
             x = x + (self.noise_const if draw is None else draw) * self.noise_strength
         x = activate(x + self.bias[:, None, None], gain)
@@ -102,7 +107,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) / math.sqrt(x.shape[1])
-        x = modulated(x, self.weight, styles, None, demodulate=False) + self.bias[:, None, None]
+        convolve = modulated_together if self.training else modulated
+        x = convolve(x, self.weight, styles, None, demodulate=False) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -217,10 +223,31 @@ def modulated(x: Tensor, weight: Tensor, styles: Tensor, fir: Tensor | None, dem
     else:
         x = F.conv_transpose2d(x, own.transpose(1, 2).flatten(0, 1), stride=2, groups=count)
     x = x.reshape(count, len(weight), *x.shape[2:])
+    return x if fir is None else after_up(x, fir)
+
+
+def modulated_together(
+    x: Tensor, weight: Tensor, styles: Tensor, fir: Tensor | None, demodulate: bool = True
+) -> Tensor:
+    """The same with the styles on the input channels and the demodulation on the output channels, so that a batch
+    shares the weights: less to do, forward and backward.
+    """
+    x = x * styles[:, :, None, None]
     if fir is None:
+        x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
+    else:
+        x = after_up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), fir)
+    if not demodulate:
         return x
-    kernel = fir_kernel(fir).flip(0, 1).expand(len(weight), 1, -1, -1)
-    return F.conv2d(x, kernel, padding=kernel.shape[2] // 2 - 1, groups=len(weight))
+    with torch.autocast(x.device.type, enabled=False):  # sums of squares, in float32
+        norms = styles.float().square() @ weight.square().sum((2, 3)).t()
+    return x * torch.rsqrt(norms + EPS)[:, :, None, None].to(x)
+
+
+def after_up(x: Tensor, fir: Tensor) -> Tensor:
+    """The filter behind a transposed convolution, which gives one row and column too many."""
+    kernel = fir_kernel(fir).flip(0, 1).expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(x, kernel, padding=kernel.shape[2] // 2 - 1, groups=x.shape[1])
 
 
 def upsample(x: Tensor, fir: Tensor) -> Tensor:

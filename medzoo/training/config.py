@@ -45,26 +45,27 @@ class Held(Record):
 
 
 class TrainConfig(Record):
-    """One training run.
+    """One training run. Families with a discriminator have one more field, ``critic``: it and its losses.
 
     Attributes:
-        family: ``dcgan``, ``fastgan`` or ``wgan_gp``.
+        family: one that can be trained (a file of ``medzoo/training/recipes``).
         dataset: name in ``registry/datasets``; its ``train`` split is learned, its ``val`` split held out.
         folder: in its place, a path of images; a tenth of them is held out (see ``docs/training.md``).
         size: height and width in pixels, one that the family supports.
+        channels: ``RGB`` or ``L`` (grey) makes all pictures so; null takes what they are, which must be the same.
         masks: learn the mask as one more channel.
-        classes: learn the classes of the images, each as often as the others (dcgan only).
+        classes: learn the classes of the images, each as often as the others, where the family can.
         start: fine-tune: the id of a model of the zoo, or the folder of a run, whose weights this one begins with (a
             run's discriminator too); null for random ones.
-        config: the generator's network.
-        critic: the discriminator and its losses.
+        config: the network.
         techniques: against over-fitting, each with its ``name`` and options, in the order of their use.
-        steps: updates of the generator.
-        batch: real images of one update of the discriminator.
-        lr, betas: of Adam, for both networks.
+        steps: updates of the network.
+        batch: real images of one update, of all processes together.
+        lr, betas: of Adam, for every network.
         ema: decay of the averaged generator, after a warm-up in which it averages what there is.
         mirror: flip every other real image left to right (the generator learns mirrored images too).
-        precision: ``bfloat16`` is mixed: weights and statistics stay in float32.
+        precision: ``bfloat16`` and ``float16`` are mixed: weights and statistics stay in float32. ``float16`` is for
+            CUDA devices; losses are scaled so that small gradients survive.
         compile: fuse the pieces between convolutions with TorchInductor (needs a C++ compiler; on a GPU, Triton).
         snapshot: steps between two snapshots and sample grids.
     """
@@ -73,11 +74,11 @@ class TrainConfig(Record):
     dataset: str | None = None
     folder: str | None = None
     size: int
+    channels: Literal["RGB", "L"] | None = None
     masks: bool
     classes: bool = False
     start: str | None = None
     config: Record
-    critic: Record
     techniques: tuple[Annotated[dict[str, Any], AfterValidator(_technique)], ...] = ()
     steps: Positive
     batch: Annotated[int, Field(ge=2)] = 8
@@ -85,7 +86,7 @@ class TrainConfig(Record):
     betas: tuple[Decay, Decay] = (0.5, 0.999)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     mirror: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     snapshot: Positive = 500

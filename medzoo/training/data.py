@@ -58,34 +58,40 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
     """The images to learn, and those held out.
 
     Args:
-        config: ``dataset`` or ``folder``, ``size``.
+        config: ``dataset`` or ``folder``, ``size``, ``channels``.
         root: folder that holds the data sets of the registry.
 
     Raises:
         DatasetError, TrainingError: no such images, too few, or a class with one image.
     """
+    form = Protocol(size=config.size, channels=config.channels)
     if config.dataset is not None:
-        train = load_dataset(config.dataset, root=root, split="train", size=config.size)
+        train = load_dataset(config.dataset, form, root=root, split="train")
         if "val" in describe(config.dataset).splits:
-            held = load_dataset(config.dataset, root=root, split="val", size=config.size)
+            held = load_dataset(config.dataset, form, root=root, split="val")
         else:
             train, held = parted(train)
     else:
         assert config.folder is not None
-        train, held = load_folder(Path(config.folder), config.size)
+        train, held = load_folder(Path(config.folder), form)
     if config.classes:
         _check_classes(train, config.source)
     return train, held
 
 
-def load_folder(path: Path, size: int) -> tuple[Images, Images]:
+def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
     """The two parts of the images at a path."""
     if path.is_dir() and (path / "images").is_dir() and (path / "masks").is_dir():
         _check_masks(path)
     if has_splits(path):
-        train, held = (load_path(path, Protocol(size=size), split=one) for one in ("train", "val"))
+        train, held = (load_path(path, form, split=one) for one in ("train", "val"))
+        if train.images.shape[1] != held.images.shape[1]:
+            raise TrainingError(
+                f"{path}: the images to learn have {train.images.shape[1]} channel(s), those held out "
+                f"{held.images.shape[1]}; choose one with --channels RGB or --channels L (channels: in a configuration)"
+            )
         return train, held if held.classes == train.classes else relabel(held, train.classes or ())
-    images = load_path(path, Protocol(size=size), minimum=FEWEST)
+    images = load_path(path, form, minimum=FEWEST)
     return parted(images)
 
 

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo import catalog
 from medzoo.errors import TrainingError
-from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from medzoo.samplefiles import write_whole
 from medzoo.training.config import TrainConfig, differences, dump_config, load_config
@@ -30,8 +30,7 @@ from medzoo.training.heldout import HeldOut, sample
 from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
 
-LARGEST = 16_000_000  # bytes of a file of weights that comes along with the registry
-TITLES = {"dcgan": "DCGAN", "fastgan": "FastGAN", "wgan_gp": "WGAN-GP"}
+LARGEST = 15_000_000  # bytes of a file of weights that comes along with the registry
 SEED, BATCHES, BATCH = 1, 64, 32  # of the recalibration
 
 
@@ -44,7 +43,8 @@ class Exported:
         drafted: whether the YAML file is new; one that was there is left alone.
         sha256, size: of the weights, in hex and bytes.
         step: of the checkpoint.
-        scores: held-out distances by kind of batch-norm statistics, ``averaged`` and ``recalibrated``.
+        scores: held-out distances by kind of batch-norm statistics, ``averaged`` and, where there is batch norm,
+            ``recalibrated``.
         chosen: which of them was exported.
     """
 
@@ -75,13 +75,13 @@ def export(
         run: folder of the run.
         model_id: of the entry.
         registry: the registry folder.
-        held_out: measures the two generators on the samples that the configuration's ``held`` states.
+        held_out: measures the candidates on the samples that the configuration's ``held`` states.
         about: the images that it learned from.
         checkpoint: ``best`` (smallest held-out KID) or ``latest``.
         half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
 
     Raises:
-        TrainingError: no such run, checkpoint or registry folder, weights of more than 16 MB, or a full disk.
+        TrainingError: no such run, checkpoint or registry folder, weights of more than 12 MB, or a full disk.
         EntryError: the id does not fit the registry's pattern.
     """
     device = device or torch.device("cpu")
@@ -96,7 +96,9 @@ def export(
     load_state(network, state, run)
     network.to(device).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    candidates = {"averaged": network, "recalibrated": recalibrated(chosen_recipe, network, device, BATCHES, BATCH)}
+    candidates = {"averaged": network}
+    if norms_of(network):
+        candidates["recalibrated"] = recalibrated(chosen_recipe, network, device, BATCHES, BATCH)
     scores = {}
     for name, one in candidates.items():
         one.load_state_dict(stored(one.state_dict(), half))  # measure the numbers that will be read back
@@ -141,14 +143,18 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], run: Path) -> No
         raise TrainingError(f"{run}: the checkpoint does not fit {run / 'config.yaml'} ({error})") from None
 
 
+def norms_of(network: nn.Module) -> list[_BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+
+
 @torch.no_grad()
 def recalibrated(recipe: Recipe[Any], network: nn.Module, device: torch.device, batches: int, batch: int) -> nn.Module:
     """A copy whose batch-norm statistics are the means over ``batches`` batches of its own maps, samples 0, 1, ... of
-    seed 1. Weights and singular vectors stay as they are.
+    seed 1. Weights and singular vectors stay as they are, and so do statistics that making images does not use.
     """
     found = copy.deepcopy(network).eval()
-    norms = [module for module in found.modules() if isinstance(module, BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    norms = norms_of(found)
+    before = [(norm.momentum, copy.deepcopy(norm.state_dict())) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch: the plain mean over all batches
@@ -156,8 +162,10 @@ def recalibrated(recipe: Recipe[Any], network: nn.Module, device: torch.device, 
     for start in range(0, batches * batch, batch):
         noise = Noise(SEED, range(start, start + batch), device)
         recipe.images(found, recipe.sampled(noise))
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm, (momentum, kept) in zip(norms, before, strict=True):
         norm.momentum = momentum
+        if not norm.num_batches_tracked:
+            norm.load_state_dict(kept)
     return found.eval()
 
 
@@ -175,7 +183,7 @@ def packed(state: Mapping[str, Tensor], half: bool) -> bytes:
 
     content = save(dict(state))
     if len(content) > LARGEST:
-        hint = "lower ngf and train anew" if half else "try --half"
+        hint = "take a narrower network and train anew" if half else "try --half"
         raise TrainingError(
             f"the weights take {len(content) / 1e6:.1f} MB, and a model that comes along may take "
             f"{LARGEST / 1e6:.0f} MB; {hint}"
@@ -202,7 +210,7 @@ def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any],
     """YAML of an entry: what is known stated, the rest null or empty, to be completed by hand."""
     fields: dict[str, Any] = {
         "model_id": model_id,
-        "title": f"{TITLES.get(config.family, config.family)}, {config.size} px: {about.title}",
+        "title": f"{recipe.title or config.family}, {config.size} px: {about.title}",
         "family": config.family,
         "modality": about.modality,
         "organ": about.organ,

@@ -113,15 +113,20 @@ def sample(
     return images, masks if masks.shape[1] else None
 
 
-def grid(images: Pixels, masks: Pixels | None, columns: int = 8) -> bytes:
-    """PNG of a contact sheet, each mask to the right of its image."""
+def sheet(images: Pixels, masks: Pixels | None, columns: int = 8) -> Pixels:
+    """A contact sheet uint8 [h, w, c], each mask to the right of its image."""
     if masks is not None:
         images = np.concatenate([images, masks.repeat(images.shape[1], axis=1) * np.uint8(255)], axis=3)
     n, c, h, w = images.shape
     rows = -(-n // columns)
-    sheet = np.zeros((rows * h, columns * w, c), np.uint8)
+    drawn = np.zeros((rows * h, columns * w, c), np.uint8)
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        sheet[row * h : (row + 1) * h, column * w : (column + 1) * w] = image.transpose(1, 2, 0)
+        drawn[row * h : (row + 1) * h, column * w : (column + 1) * w] = image.transpose(1, 2, 0)
+    return drawn
+
+
+def png(pixels: Pixels) -> bytes:
+    """Pixels [h, w, c] -> a PNG file that says what it is."""
     made = "Synthetic images made during training; they show no patient. Not for clinical use."
-    return encode_png(sheet, {"Description": made, "Software": f"medzoo {__version__}"})
+    return encode_png(pixels, {"Description": made, "Software": f"medzoo {__version__}"})

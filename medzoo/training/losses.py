@@ -1,4 +1,4 @@
-"""What a look of the discriminator gives the trainer, and the losses that families share."""
+"""What recipes give the trainer, and the losses that families share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Copies = tuple[Tensor, ...]  # images [n, c, s, s] in [-1, 1], and smaller copies of them where a family has any
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a network without a discriminator learns from.
+
+    Attributes:
+        total: a scalar with its gradient.
+        parts: numbers for the log that ``total`` is made of, the same names in every step.
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
     log.csv            losses and numbers of techniques, a line every ten steps
     heldout.csv        held-out distances and signs of over-fitting, a line a measurement
     samples/<step>.png the same 32 samples each time
+    tensorboard/       the tables and pictures once more, where asked for
 
 A resumed run takes its step from ``latest.pt`` and brings the other files back to that step.
 """
@@ -87,10 +88,11 @@ class RunFolder:
             self._write_best(best)
 
     def load(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
-        """The saved state and the best snapshot, None where nothing was saved yet."""
+        """What ``read`` gives, with every other file brought back to its step."""
         for partial in self.path.glob(".*.part"):
             partial.unlink()  # of a killed process; the lock is held
-        if not self.latest.exists():
+        found = self.read(device)
+        if found is None:
             if self.best.exists():
                 raise TrainingError(
                     f"{self.path} holds {self.best.name} but no {self.latest.name} to go on from; take another --out"
@@ -98,19 +100,26 @@ class RunFolder:
             self.log.unlink(missing_ok=True)
             self.held.unlink(missing_ok=True)
             return None
+        state, best = found
+        with self.saying_why():
+            for table in (self.log, self.held):
+                _forget_after(table, int(state["step"]))
+            self._write_best(best)
+        return found
+
+    def read(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
+        """The saved state and the best snapshot, None where nothing was saved yet."""
+        if not self.latest.exists():
+            return None
         try:
             state = torch.load(self.latest, map_location=device, weights_only=True)
             best = self._best_of(state)
-            step = int(state["step"])
+            int(state["step"])
         except Exception as error:  # whatever a damaged file makes of the reader
             raise TrainingError(
                 f"{self.latest}: not a state that this program wrote ({type(error).__name__}); "
                 "move it away to begin anew"
             ) from None
-        with self.saying_why():
-            for table in (self.log, self.held):
-                _forget_after(table, step)
-            self._write_best(best)
         return state, best
 
     def add(self, table: Path, row: Mapping[str, float | int]) -> None:

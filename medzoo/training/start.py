@@ -14,33 +14,35 @@ from medzoo.errors import TrainingError
 from medzoo.training.runfolder import RunFolder
 
 
-def begin(start: str, family: str, generator: nn.Module, discriminator: nn.Module) -> None:
+def begin(start: str, family: str, networks: Mapping[str, nn.Module]) -> None:
     """Load the weights of ``start`` into new networks.
 
     Args:
-        start: id of a model of the zoo, which has a generator only, or the folder of a run, which has both networks.
+        start: id of a model of the zoo, which has a generator only, or the folder of a run, which has every network.
         family: of the networks.
+        networks: by their names in a run's state, ``generator`` and others.
 
     Raises:
         TrainingError: another family or other networks.
         MedzooError: no such model, or its weights cannot be had.
     """
     if (Path(start) / "config.yaml").exists():
-        state = _of_run(Path(start))
-        _load(start, "generator", generator, state["generator"])
-        _load(start, "discriminator", discriminator, state["discriminator"])
+        state = _of_run(Path(start), list(networks))
+        for name, network in networks.items():
+            _load(start, name, network, state[name])
         return
     entry = zoo.info(start)
     if entry.family != family:
         raise TrainingError(f"start: {entry.model_id} is of family {entry.family}, this run of {family}; take another")
-    _load(entry.model_id, "generator", generator, zoo.load(start, fused=False, device="cpu").network.state_dict())
+    found = zoo.load(start, fused=False, device="cpu").network.state_dict()
+    _load(entry.model_id, "generator", networks["generator"], found)
 
 
-def _of_run(run: Path) -> Mapping[str, Any]:
+def _of_run(run: Path, names: list[str]) -> Mapping[str, Any]:
     latest = RunFolder(run).latest
     try:
         state: Mapping[str, Any] = torch.load(latest, map_location="cpu", weights_only=True)
-        return {name: dict(state[name]) for name in ("generator", "discriminator")}
+        return {name: dict(state[name]) for name in names}
     except Exception as error:  # whatever a damaged file makes of the reader
         raise TrainingError(
             f"start: {latest} is not a state that this program wrote ({type(error).__name__})"

@@ -3,6 +3,9 @@
 Everything random in step k is drawn from (seed, k) on the CPU, so a run that was killed and resumed follows the path
 of one that was not: number by number in float32 on one CPU with as many threads and without ``compile``, in
 distribution otherwise.
+
+Several processes (``medzoo.training.parallel``) run this loop together; what touches the folder, or measures, is the
+first one's, and what it finds is shared.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +30,14 @@ from medzoo.datasets import Images
 from medzoo.errors import DeviceError, TrainingError
 from medzoo.families._device import is_out_of_memory
 from medzoo.nets import compile_training
+from medzoo.training import parallel
+from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig
 from medzoo.training.data import facts_of, stacked, tensors
-from medzoo.training.heldout import JUDGED, HeldOut, grid, of_discriminator, sample
+from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
+from medzoo.training.learner import Learner
 from medzoo.training.players import Players
+from medzoo.training.recipes import Adversarial, kind
 from medzoo.training.runfolder import Best, RunFolder, read_table
 from medzoo.training.selection import best, reason_to_stop
 
@@ -44,8 +53,9 @@ class Trainer:
         config: what to train.
         train: the images to learn.
         folder: of the run; it goes on where the folder left off.
-        held_out: measures snapshots; None keeps no best one.
+        held_out: measures snapshots; None keeps no best one. Of several processes the first one's is asked.
         device: where to train.
+        board: shows TensorBoard what the tables and pictures hold.
 
     Raises:
         TrainingError: the images do not fit the configuration.
@@ -58,16 +68,19 @@ class Trainer:
         folder: Path,
         held_out: HeldOut | None,
         device: torch.device | None = None,
+        board: Board | None = None,
     ) -> None:
-        self.config, self.held_out, self.folder = config, held_out, RunFolder(folder)
+        self.config, self.held_out, self.folder, self.board = config, held_out, RunFolder(folder), board
         self.device = device or torch.device("cpu")
         facts = facts_of(config, train)
-        self.players = Players(config, *tensors(train, config), facts, self.device)
+        played = Players if issubclass(kind(config.family), Adversarial) else Learner
+        self.players: Players | Learner = parallel.in_turn(
+            lambda: played(config, *tensors(train, config), facts, self.device)
+        )
         self.step = 0
         self.best: Best | None = None
         self.stopped: str | None = None  # why the run ended before its last step
-        if config.held.patience is not None and held_out is None:
-            raise TrainingError("held.patience needs held-out distances; leave --no-held-out, or set it to null")
+        parallel.first(self.check_patience)
         if config.compile and can_compile(self.device):
             compile_training()
 
@@ -76,7 +89,7 @@ class Trainer:
 
         Args:
             report: called after every step with its number and losses.
-            stopped: asked after every step; once true, the state is saved and the run ends.
+            stopped: asked after every step; once true in any process, the state is saved and the run ends.
 
         Returns:
             Whether the run is done: all steps made, or ended by ``held.patience`` (``self.stopped`` says why).
@@ -85,16 +98,19 @@ class Trainer:
             TrainingError: another configuration or process owns the folder, the disk refuses, or the losses or
                 weights are not finite any more (then ``latest.pt`` holds the last good state).
         """
-        with self.folder.opened(self.config):
+        with ExitStack() as stack:
+            parallel.first(lambda: stack.enter_context(self.folder.opened(self.config)))
             self.resume()
+            if self.board is not None:
+                stack.enter_context(self.shown(self.board))
             while self.step < self.config.steps and self.stopped is None:
                 losses = self.attempt()
                 self.step += 1
-                self.check_finite(losses)
-                if self.step % LOG_EVERY == 0:
-                    self.folder.add(self.folder.log, {"step": self.step, **losses})
+                finite = self.check_finite(losses)
+                if self.step % LOG_EVERY == 0 and finite:
+                    parallel.first(partial(self.record, "train", losses))
                 report(self.step, losses)
-                halt = bool(stopped())
+                halt = parallel.means({"halt": float(bool(stopped()))}, self.device)["halt"] > 0
                 self.snapshot(halt)
                 if halt:
                     break
@@ -103,8 +119,13 @@ class Trainer:
     def snapshot(self, halt: bool) -> None:
         """Measure, save and draw whatever is due after this step."""
         config, last = self.config, self.step == self.config.steps
-        measure = self.held_out is not None and (last or self.step % config.held.every == 0)
-        draw = last or self.step % config.snapshot == 0
+        measure, draw = last or self.step % config.held.every == 0, last or self.step % config.snapshot == 0
+        if measure or draw or halt:
+            parallel.first(lambda: self.written(measure and self.held_out is not None, draw, halt))
+            self.stopped = parallel.shared(self.stopped)
+
+    def written(self, measure: bool, draw: bool, halt: bool) -> None:
+        """The first process's part of a snapshot."""
         if measure or draw or halt:
             self.check_weights()
         if measure:
@@ -112,8 +133,30 @@ class Trainer:
         if measure or draw or halt:
             self.save()
         if draw or self.stopped:
-            images, masks = self.sample(GRID)
-            self.folder.picture(f"{self.step:06d}.png", grid(images, masks))
+            pixels = sheet(*self.sample(GRID))
+            self.folder.picture(f"{self.step:06d}.png", png(pixels))
+            if self.board is not None:
+                with self.folder.saying_why():
+                    self.board.picture(self.step, pixels)
+
+    def record(self, kind: str, values: Mapping[str, float]) -> None:
+        """One line of the table of losses ("train") or of measurements ("heldout")."""
+        row = {"step": self.step, **values}
+        self.folder.add(self.folder.log if kind == "train" else self.folder.held, row)
+        if self.board is not None:
+            with self.folder.saying_why():
+                self.board.numbers(kind, row)
+
+    @contextmanager
+    def shown(self, board: Board) -> Iterator[None]:
+        """TensorBoard's files open, to go on after the run's step."""
+        with self.folder.saying_why():
+            board.open(self.step)
+        try:
+            yield
+        finally:
+            with self.folder.saying_why():
+                board.close()
 
     def attempt(self) -> dict[str, float]:
         """One step, with what only the user can mend said in words."""
@@ -132,9 +175,11 @@ class Trainer:
         assert self.held_out is not None
         started = time.monotonic()
         images, masks = self.sample(self.config.held.samples)
-        scores = {**self.held_out(images, masks), **self.overfitting(images, masks)}
+        scores = self.held_out(images, masks)
+        if isinstance(self.players, Players):
+            scores |= self.overfitting(self.players, images, masks)
         seconds = time.monotonic() - started
-        self.folder.add(self.folder.held, {"step": self.step, **scores, "seconds": seconds})
+        self.record("heldout", {**scores, "seconds": seconds})
         rows = read_table(self.folder.held)
         better = self.best is None or scores["kid"] < self.best.scores["kid"]
         if better and best(rows) == len(rows) - 1:
@@ -142,13 +187,15 @@ class Trainer:
             self.best = Best(self.step, scores, state)
         self.stopped = reason_to_stop(rows, self.config.held.patience)
 
-    def overfitting(self, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None) -> dict[str, float]:
+    def overfitting(
+        self, players: Players, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
+    ) -> dict[str, float]:
         """What the discriminator says of training, held-out and the generated images."""
         assert self.held_out is not None
-        train, held = self.players.data, self.held_out.held
+        train, held = players.data, self.held_out.held
         held_data = stacked(held.images, held.masks if self.config.masks else None)
         kinds = (train, held_data, stacked(images, masks))
-        return of_discriminator(*(self.players.logits(spread(one)) for one in kinds))
+        return of_discriminator(*(players.logits(spread(one)) for one in kinds))
 
     def sample(self, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         players = self.players
@@ -156,12 +203,17 @@ class Trainer:
             return sample(players.recipe, players.average, n, self.config.held.seed, self.device)
 
     def save(self) -> None:
-        """Everything needed to go on."""
+        """Everything needed to go on. Events go first: a resumed run drops those after its step."""
+        if self.board is not None:
+            with self.folder.saying_why():
+                self.board.flush()
         self.folder.save({"step": self.step, **self.players.state()}, self.best)
 
     def resume(self) -> None:
         """Take over what the folder holds, if anything."""
-        found = self.folder.load(self.device)
+        found = parallel.first(lambda: self.folder.load(self.device))
+        if parallel.rank():
+            found = self.folder.read(self.device)
         if found is None:
             return
         state, self.best = found
@@ -173,19 +225,34 @@ class Trainer:
                 "restore the configuration, or take another --out"
             ) from None
         self.step = int(state["step"])
-        self.stopped = reason_to_stop(read_table(self.folder.held), self.config.held.patience)
+        self.stopped = parallel.shared(reason_to_stop(read_table(self.folder.held), self.config.held.patience))
 
-    def check_finite(self, losses: dict[str, float]) -> None:
-        if not all(math.isfinite(value) for value in losses.values()):
+    def check_patience(self) -> None:
+        if self.config.held.patience is not None and self.held_out is None:
+            raise TrainingError("held.patience needs held-out distances; leave --no-held-out, or set it to null")
+
+    def check_finite(self, losses: Mapping[str, float]) -> bool:
+        """Whether the losses are numbers. If not, the run ends, unless float16 overflowed: that update was left out,
+        and the next ones are scaled less.
+        """
+        finite = all(math.isfinite(value) for value in losses.values())
+        if not finite and not self.players.overflown:
             shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-            raise TrainingError(f"step {self.step}: a loss is not finite ({shown}); {self.advice()}")
+            parallel.first(lambda: self.broken(f"a loss is not finite ({shown})"))
+        if self.players.scaler.get_scale() < 1:
+            parallel.first(lambda: self.broken("gradients overflow float16, however little they are scaled"))
+        return finite
+
+    def broken(self, why: str) -> None:
+        raise TrainingError(f"step {self.step}: {why}; {self.advice()}")
 
     def check_weights(self) -> None:
         """A step can end with finite losses and broken weights: never save those over good ones."""
-        for which in ("generator", "average", "discriminator"):
-            for name, value in getattr(self.players, which).state_dict().items():
+        players = self.players
+        for which, network in (*players.networks.items(), ("average", players.average)):
+            for name, value in network.state_dict().items():
                 if not bool(torch.isfinite(value).all()):
-                    raise TrainingError(f"step {self.step}: {which}.{name} is not finite; {self.advice()}")
+                    self.broken(f"{which}.{name} is not finite")
 
     def advice(self) -> str:
         latest = self.folder.latest

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import create_model
 
 from medzoo.training.config import TrainConfig
-from medzoo.training.recipes._base import Facts, Inputs, Recipe
+from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe
 
-__all__ = ["Facts", "Inputs", "Recipe", "names", "recipe", "settings"]
+__all__ = ["Adversarial", "Direct", "Facts", "Inputs", "Recipe", "kind", "names", "recipe", "settings"]
 
 
 def names() -> list[str]:
@@ -24,20 +24,20 @@ def names() -> list[str]:
 
 def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
     """The recipe of a configuration. Raises TrainingError where it does not fit the images."""
-    kind = _kind(config.family)
-    return kind(config, facts)
+    return kind(config.family)(config, facts)
 
 
 def settings(family: object) -> type[TrainConfig]:
     """The type of a family's configuration; for an unknown family one that says which there are."""
     if isinstance(family, str) and family in names():
-        return _kind(family).configuration
+        return kind(family).configuration
     fields: dict[str, Any] = {
         "family": (Literal[tuple(names())], ...), "config": (Any, None), "critic": (Any, None)
     }  # fmt: skip
     return create_model("Settings", __base__=TrainConfig, **fields)
 
 
-def _kind(family: str) -> type[Recipe[Any]]:
-    kind: type[Recipe[Any]] = importlib.import_module(f"{__name__}.{family}").RECIPE
-    return kind
+def kind(family: str) -> type[Recipe[Any]]:
+    """The class of a family's recipe."""
+    found: type[Recipe[Any]] = importlib.import_module(f"{__name__}.{family}").RECIPE
+    return found

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from medzoo.randomness import Noise
 from medzoo.training.config import TrainConfig
-from medzoo.training.losses import Comparison, Copies
+from medzoo.training.losses import Comparison, Copies, Loss
 
 S = TypeVar("S", bound=TrainConfig)
 
@@ -57,7 +57,7 @@ class Inputs:
 
 
 class Recipe(ABC, Generic[S]):
-    """One family's side of a training run.
+    """One family's side of a training run: :class:`Adversarial` or :class:`Direct`.
 
     Args:
         settings: the configuration.
@@ -65,8 +65,8 @@ class Recipe(ABC, Generic[S]):
     """
 
     configuration: ClassVar[type[TrainConfig]]
-    # Updates of the discriminator for each of the generator.
-    critic_steps: int = 1
+    # What the titles of entries call the family; the family's own name where there is none.
+    title: ClassVar[str | None] = None
 
     def __init__(self, settings: S, facts: Facts) -> None:
         self.settings, self.facts = settings, facts
@@ -76,20 +76,34 @@ class Recipe(ABC, Generic[S]):
         """The zoo's network with start values drawn from torch's global generator."""
 
     @abstractmethod
-    def discriminator(self) -> nn.Module:
-        """Likewise."""
-
-    @abstractmethod
-    def draw(self, n: int, rng: torch.Generator, labels: Tensor | None) -> Inputs:
-        """What the generator takes in training, on the CPU."""
-
-    @abstractmethod
     def sampled(self, noise: Noise) -> Inputs:
         """What the zoo gives the generator for the samples of ``noise``."""
 
     @abstractmethod
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
-        """Raw images [n, c, size, size] and whatever smaller copies the discriminator also sees."""
+        """Raw images [n, c, size, size] and whatever smaller copies a discriminator also sees."""
+
+    @abstractmethod
+    def entry(self) -> dict[str, Any]:
+        """The fields ``config``, ``condition`` and ``sampling`` of the model's entry."""
+
+
+class Adversarial(Recipe[S]):
+    """A generator against a discriminator; played by ``medzoo.training.players``.
+
+    Its configuration has one more field, ``critic``: the discriminator and its losses.
+    """
+
+    # Updates of the discriminator for each of the generator.
+    critic_steps: int = 1
+
+    @abstractmethod
+    def discriminator(self) -> nn.Module:
+        """With start values drawn from torch's global generator."""
+
+    @abstractmethod
+    def draw(self, n: int, rng: torch.Generator, labels: Tensor | None) -> Inputs:
+        """What the generator takes in training, on the CPU."""
 
     def copies(self, images: Tensor) -> Copies:
         """Full-size images in the form that ``compare`` takes."""
@@ -116,6 +130,50 @@ class Recipe(ABC, Generic[S]):
             rng: draws for this step.
         """
 
+    def regularised(
+        self, generator: nn.Module, discriminator: nn.Module, n: int, rng: torch.Generator
+    ) -> Tensor | None:
+        """A further loss of the generator, its weight included, of images that nobody judges; None for none now.
+
+        Asked once a step, after the discriminator's update; the discriminator is frozen.
+
+        Args:
+            n: generated images of the step.
+            rng: draws for this step.
+        """
+        return None
+
+
+class Direct(Recipe[S]):
+    """One network and one loss (autoencoders, diffusion); played by ``medzoo.training.learner``.
+
+    ``generator()`` is that network, with whatever else of it the zoo keeps (an encoder, a prior).
+    """
+
     @abstractmethod
-    def entry(self) -> dict[str, Any]:
-        """The fields ``config``, ``condition`` and ``sampling`` of the model's entry."""
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None, step: int, rng: torch.Generator) -> Loss:
+        """The loss of one batch, in train mode.
+
+        A parameter that gets no gradient in a step stays as it is, so a model of two stages decides by ``step``
+        which of them learns.
+
+        Args:
+            images: real ones [n, c, s, s] in [-1, 1], masks in the last channels.
+            labels: int64 [n] on the device, where classes are learned.
+            step: steps done before this one.
+            rng: on the CPU, seeded by (seed, step).
+        """
+
+    def refreshed(self, network: nn.Module) -> None:
+        """Called once a step after the optimizer, without gradients; a codebook that follows averages belongs here.
+
+        What it changes must be buffers of the network: with several processes they are averaged after each step.
+        """
+
+
+def class_condition(classes: tuple[str, ...] | None) -> dict[str, Any] | None:
+    """The condition of an entry whose network learned these classes."""
+    if classes is None:
+        return None
+    about = "One of the classes of the training images; where none is given, all are equally likely."
+    return {"kind": "class", "classes": list(classes), "required": False, "about": about}

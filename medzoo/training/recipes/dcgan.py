@@ -19,7 +19,7 @@ from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from medzoo.training.config import Positive, TrainConfig
 from medzoo.training.losses import Comparison, Copies, Reply, non_saturating
-from medzoo.training.recipes._base import Inputs, Recipe, S
+from medzoo.training.recipes._base import Adversarial, Inputs, S, class_condition
 
 LEAK, STD = 0.2, 0.02
 EMBEDDING = 50  # numbers a class
@@ -56,7 +56,7 @@ class Settings(TrainConfig):
     batch: Annotated[int, Field(ge=2)] = 64
 
 
-class TransposedConvolutions(Recipe[S]):
+class TransposedConvolutions(Adversarial[S]):
     """The generator of this family and of wgan_gp."""
 
     @property
@@ -96,13 +96,11 @@ class TransposedConvolutions(Recipe[S]):
 
     def entry(self) -> dict[str, Any]:
         classes, stated = self.facts.classes, self.zoo_config.model_dump()
-        about = "One of the classes of the training images; where none is given, all are equally likely."
-        condition = {"kind": "class", "classes": list(classes or ()), "required": False, "about": about}
         fields = ["nz", "ngf", "nc", "image_size"]
         fields += ["conditional", "is_condition_categorical", "n_cond", "num_embedding_dimensions"] if classes else []
         return {
             "config": {name: stated[name] for name in fields},
-            "condition": condition if classes else None,
+            "condition": class_condition(classes),
             "sampling": {"latent": "normal", "norm_stats": "running", "truncation": None, "steps": None},
         }
 
@@ -111,6 +109,7 @@ class DCGAN(TransposedConvolutions[Settings]):
     """Strided convolutions with batch norm against transposed ones."""
 
     configuration = Settings
+    title = "DCGAN"
 
     def discriminator(self) -> nn.Module:
         classes = len(self.facts.classes or ())

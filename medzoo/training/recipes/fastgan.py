@@ -15,7 +15,7 @@ from medzoo.randomness import Noise
 from medzoo.training.config import Positive, TrainConfig
 from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import Comparison, Copies
-from medzoo.training.recipes._base import Facts, Inputs, Recipe
+from medzoo.training.recipes._base import Adversarial, Facts, Inputs
 
 
 class Config(Record):
@@ -51,10 +51,11 @@ class Settings(TrainConfig):
     critic: Critic = Critic()
 
 
-class FastGAN(Recipe[Settings]):
+class FastGAN(Adversarial[Settings]):
     """Images and their small copies, hinge loss with random margins, reconstruction as self-supervision."""
 
     configuration = Settings
+    title = "FastGAN"
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)

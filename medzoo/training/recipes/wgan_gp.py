@@ -53,6 +53,7 @@ class WganGp(TransposedConvolutions[Settings]):
     """Difference of mean scores; the critic's gradient is held at length 1 between real and generated images."""
 
     configuration = Settings
+    title = "WGAN-GP"
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)

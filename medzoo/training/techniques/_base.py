@@ -132,6 +132,8 @@ class Technique(Generic[O]):
     def after(self, look: Look) -> Mapping[str, float]:
         """Called at the end of a step, without gradients: controllers; numbers for ``log.csv``.
 
+        Where several processes train together, the logits are those of all of them, so that controllers agree; the
+        images are this process's.
         The names must be the same in every step, and finite.
         """
         return {}

@@ -78,7 +78,8 @@ class Cdc(Technique[CdcOptions]):
         self.source = {name: value.to(look.latents.device) for name, value in self.source.items()}
         with torch.no_grad(), in_place_of(look.generator, self.source):
             source = self.features(look.generate, look.latents)
-        layers = torch.randint(len(source), (self.options.images,), generator=look.rng).tolist()
+        count = min(self.options.images, len(look.latents))  # with several processes each has a share of the batch
+        layers = torch.randint(len(source), (count,), generator=look.rng).tolist()
         loss = self.options.weight * divergence(source, adapted, layers)
         self.divergence = float(loss.detach())
         if look.step % self.options.interval == 0:

@@ -1,0 +1,161 @@
+"""Diffusion in pixels (Ho et al., NeurIPS 2020): the network learns v from images at a random time step.
+
+The U-Net of improved-diffusion, small; the cosine schedule (Nichol and Dhariwal, ICML 2021); v-prediction (Salimans and
+Ho, "Progressive distillation", ICLR 2022), which stays well-posed at both ends of the schedule and so bears few
+sampling steps; the weights of Min-SNR (Hang et al., ICCV 2023, gamma 5). A class is left out now and then, so that the
+model can be sampled with classifier-free guidance (Ho and Salimans, 2022).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from medzoo.entry import Record
+from medzoo.families._samplers import guided, sample
+from medzoo.families._schedule import Schedule
+from medzoo.families._unet import Attention, Block, Shape, UNet
+from medzoo.randomness import Noise
+from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.losses import Copies, Loss
+from medzoo.training.recipes._base import Direct, Facts, Inputs, class_condition
+
+SCHEDULE = Schedule(
+    beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing", method="dpm++"
+)
+
+
+class Config(Record):
+    """The network.
+
+    Attributes:
+        width: channels at full size.
+        mult: channels of each level, half the size of the one before, in units of ``width``.
+        blocks: residual blocks of a level.
+        attention: how many times smaller than the image the maps with attention are.
+        heads: of the attention.
+    """
+
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    mult: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 2)
+    blocks: Positive = 2
+    attention: tuple[Positive, ...] = (4,)
+    heads: Positive = 2
+
+
+class Settings(TrainConfig):
+    """A configuration of this family.
+
+    Attributes:
+        without_class: share of images that are shown without their class; 0 for a model without guidance.
+        sampling_steps: of DPM-Solver++, for measurements, and in the entry.
+        guidance: scale of classifier-free guidance, likewise; 1 for none.
+        gamma: of Min-SNR.
+    """
+
+    family: Literal["diffusion"]
+    size: Annotated[int, Field(ge=8, le=256)]
+    config: Config = Config()
+    without_class: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    sampling_steps: Annotated[int, Field(ge=1, le=999)] = 20
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    gamma: Annotated[float, Field(gt=0)] = 5.0
+    batch: Annotated[int, Field(ge=2)] = 32
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.size % (multiple := 2 ** (len(self.config.mult) - 1)):
+            raise ValueError(f"size must be a multiple of {multiple} with {len(self.config.mult)} levels (config.mult)")
+        if self.guidance != 1 and not (self.classes and self.without_class):
+            raise ValueError("guidance needs classes: true and without_class above 0")
+        return self
+
+
+class Diffusion(Direct[Settings]):
+    """Mean squared error of v, weighted by the ratio of signal to noise."""
+
+    configuration = Settings
+    title = "Diffusion"
+
+    def __init__(self, settings: Settings, facts: Facts) -> None:
+        super().__init__(settings, facts)
+        self.kept = torch.from_numpy(SCHEDULE.kept)
+
+    @property
+    def shape(self) -> Shape:
+        config, classes = self.settings.config, len(self.facts.classes or ())
+        return Shape(
+            in_channels=self.facts.channels,
+            out_channels=self.facts.channels,
+            model_channels=config.width,
+            channel_mult=config.mult,
+            num_res_blocks=config.blocks,
+            attention_resolutions=config.attention,
+            use_scale_shift_norm=True,
+            num_classes=classes + (self.settings.without_class > 0) if classes else None,
+            num_heads=config.heads,
+            groups=8,
+        )
+
+    def generator(self) -> nn.Module:
+        network = UNet(self.shape)
+        for module in network.modules():  # as published, every block begins as one that changes nothing
+            if isinstance(module, Block):
+                nn.init.zeros_(module.out_layers[-1].weight)  # type: ignore[arg-type]
+            elif isinstance(module, Attention):
+                nn.init.zeros_(module.proj_out.weight)
+        nn.init.zeros_(network.out[-1].weight)  # type: ignore[arg-type]
+        return network
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None, step: int, rng: torch.Generator) -> Loss:
+        n = len(images)
+        times = torch.randint(SCHEDULE.num_train_timesteps, (n,), generator=rng)
+        noise = torch.randn(images.shape, generator=rng).to(images.device)
+        dropped = torch.rand(n, generator=rng) < self.settings.without_class
+        if labels is not None and self.settings.without_class:
+            labels = labels.masked_fill(dropped.to(labels.device), len(self.facts.classes or ()))
+        kept = self.kept[times].to(images.device)
+        signal, sigma = (part.sqrt()[:, None, None, None] for part in (kept, 1 - kept))
+        wanted = signal * noise - sigma * images
+        found = network(signal * images + sigma * noise, times.to(images.device), labels).float()
+        error = (found - wanted).square().flatten(1).mean(1)
+        # The error of v is SNR + 1 times that of the image; Min-SNR weighs that of the image by min(SNR, gamma).
+        weight = (kept / (1 - kept)).clamp(max=self.settings.gamma) * (1 - kept)
+        return Loss((weight * error).mean(), {"v_error": error.mean()})
+
+    def sampled(self, noise: Noise) -> Inputs:
+        size, classes = self.settings.size, self.facts.classes
+        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
+        return Inputs(noise.latent((self.facts.channels, size, size)), labels=labels)
+
+    def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
+        labels, settings, n = inputs.labels, self.settings, len(inputs.latents)
+        if labels is not None and settings.guidance != 1:
+            labels = torch.cat([torch.full_like(labels, len(self.facts.classes or ())), labels])
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            found: Tensor = generator(x, t.expand(len(x)), labels)
+            return found
+
+        run = predict if labels is None or len(labels) == n else guided(predict, settings.guidance)
+        steps = settings.sampling_steps
+        return (sample(run, inputs.latents, SCHEDULE, "dpm++", steps, lambda: torch.zeros_like(inputs.latents)),)
+
+    def entry(self) -> dict[str, Any]:
+        size, guidance = self.settings.size, self.settings.guidance if self.facts.classes else None
+        schedule = SCHEDULE.model_dump(exclude_unset=True)
+        return {
+            "config": {"improved": self.shape.model_dump(mode="json"), "schedule": schedule, "size": [size, size]},
+            "condition": class_condition(self.facts.classes),
+            "sampling": {
+                **{"latent": "normal", "norm_stats": None, "truncation": None},
+                **{"steps": self.settings.sampling_steps, "sampler": "dpm++", "guidance": guidance},
+            },
+        }
+
+
+RECIPE = Diffusion
