@@ -397,7 +397,7 @@ def test_large_volumes_are_decoded_in_tiles_when_memory_is_short(
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_lower_precision_runs(tmp_path: Path, fused: bool) -> None:
-    fields = config(3, NUMBERS | {"in_channels": 5}, join_attributes=True, latent_size=(4, 4, 2))
+    fields = config(3, NUMBERS | {"in_channels": 5}, join_attributes=True, latent_size=(4, 4, 4))
     options = {"sampling": {"sampler": "ddim", "steps": 3}, "condition": {"kind": "attributes", "attributes": PERSON}}
     exact, _ = load(tmp_path, fields, **options)
     rough, _ = load(tmp_path, fields, fused=fused, precision="bfloat16", **options)

@@ -166,6 +166,7 @@ def _from_folder(data: Path | None, **options: Any) -> tuple[TrainConfig, Images
     family, size, start = options["family"], options["size"], options["start"]
     if family is None or size is None or data is None:
         raise click.UsageError("give CONFIG (a YAML file), or --family, --data and --size")
+    from medzoo.training import parallel
     from medzoo.training.config import settings_of
     from medzoo.training.data import load
 
@@ -179,7 +180,8 @@ def _from_folder(data: Path | None, **options: Any) -> tuple[TrainConfig, Images
         fields["batch"] = options["batch"]
     settings = settings_of(fields)  # before anything slow
     images, held = load(settings)
-    fields["batch"] = options["batch"] or min(settings.batch, len(images))
+    few = min(settings.batch, len(images))
+    fields["batch"] = options["batch"] or few - few % parallel.world()
     return settings_of(fields | {"masks": images.masks is not None}), images, held
 
 

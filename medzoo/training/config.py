@@ -88,7 +88,7 @@ class TrainConfig(Record):
     mirror: bool = False
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     snapshot: Positive = 500
     held: Held = Held()
 

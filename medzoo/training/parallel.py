@@ -22,6 +22,7 @@ from medzoo.families._device import find
 
 T = TypeVar("T")
 BUCKET = 2**25  # numbers that are averaged at once
+MEETING = timedelta(minutes=10)  # by then all processes have started
 PATIENCE = timedelta(hours=6)  # the others wait while the first process measures
 
 
@@ -44,7 +45,7 @@ def joined(device: str | None) -> Iterator[torch.device]:
     """Meet the other processes that ``torchrun`` started, if any; gives this one's device.
 
     Raises:
-        TrainingError, DeviceError: no device for each process.
+        TrainingError, DeviceError: no device for each process, or not all of them came.
     """
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     kind, processes = find(device), int(os.environ["WORLD_SIZE"]) if launched else 1
@@ -57,7 +58,16 @@ def joined(device: str | None) -> Iterator[torch.device]:
         kind = find(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(kind)
     backend = "nccl" if kind.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE, device_id=kind if backend == "nccl" else None)
+    try:
+        store, here, count = next(dist.rendezvous("env://", timeout=MEETING))
+        store.set_timeout(PATIENCE)
+        options = {"store": store, "rank": here, "world_size": count, "timeout": PATIENCE}
+        dist.init_process_group(backend, device_id=kind if backend == "nccl" else None, **options)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the {processes} processes of this run did not meet ({str(error).strip().splitlines()[0]}); start them "
+            "with torchrun, and with another --master-port where that one is taken"
+        ) from error
     try:
         yield kind
     finally:

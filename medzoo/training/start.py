@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from medzoo import zoo
 from medzoo.errors import TrainingError
+from medzoo.training.config import load_config
 from medzoo.training.runfolder import RunFolder
 
 
@@ -26,20 +27,27 @@ def begin(start: str, family: str, networks: Mapping[str, nn.Module]) -> None:
         TrainingError: another family or other networks.
         MedzooError: no such model, or its weights cannot be had.
     """
-    if (Path(start) / "config.yaml").exists():
+    if (config := Path(start) / "config.yaml").exists():
+        _check_family(start, load_config(config).family, family)
         state = _of_run(Path(start), list(networks))
         for name, network in networks.items():
             _load(start, name, network, state[name])
         return
     entry = zoo.info(start)
-    if entry.family != family:
-        raise TrainingError(f"start: {entry.model_id} is of family {entry.family}, this run of {family}; take another")
+    _check_family(entry.model_id, entry.family, family)
     found = zoo.load(start, fused=False, device="cpu").network.state_dict()
     _load(entry.model_id, "generator", networks["generator"], found)
 
 
+def _check_family(start: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise TrainingError(f"start: {start} is of family {found}, this run of {wanted}; take another")
+
+
 def _of_run(run: Path, names: list[str]) -> Mapping[str, Any]:
     latest = RunFolder(run).latest
+    if not latest.exists():
+        raise TrainingError(f"start: {run} has no {latest.name}: nothing was saved there yet; train it first")
     try:
         state: Mapping[str, Any] = torch.load(latest, map_location="cpu", weights_only=True)
         return {name: dict(state[name]) for name in names}

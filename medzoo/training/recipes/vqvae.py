@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.entry import Record
 from medzoo.families import vqvae
 from medzoo.randomness import Noise
+from medzoo.training import parallel
 from medzoo.training.config import Decay, Positive, TrainConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Inputs, class_condition
@@ -65,6 +66,21 @@ class Settings(TrainConfig):
     batch: Annotated[int, Field(ge=2)] = 64
     lr: Annotated[float, Field(gt=0)] = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.99)
+
+    @model_validator(mode="after")
+    def _time_for_the_prior(self) -> Settings:
+        first, held = self.autoencoder_steps, self.held
+        if first >= self.steps:
+            raise ValueError(
+                f"steps: the autoencoder learns in the first {first}, and of {self.steps} none is left for the prior, "
+                f"without which samples are noise; take more than {first}, or state a smaller autoencoder_steps"
+            )
+        if held.patience is not None and held.patience * held.every <= first:
+            raise ValueError(
+                f"held.patience: could end the run in the {first} autoencoder_steps, in which distances mean nothing; "
+                f"take {first // held.every + 1} or more, or null"
+            )
+        return self
 
 
 class VQVAE(Direct[Settings]):
@@ -130,9 +146,12 @@ class VQVAE(Direct[Settings]):
         return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
 
     def refreshed(self, network: nn.Module) -> None:
+        """The codebook follows the vectors of every process: a mean of two codebooks would hold nobody's vectors."""
         assert isinstance(network, vqvae.Network)
         if self._batch is not None:
-            follow(network.codebook, *self._batch, self.settings.codebook_decay)
+            vectors, codes, others = map(parallel.gathered, self._batch)
+            others = others[:: parallel.world()]  # as many as there are codes, from every process
+            follow(network.codebook, vectors, codes, others, self.settings.codebook_decay)
             self._batch = None
 
     def sampled(self, noise: Noise) -> Inputs:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from medzoo.entry import Record
 from medzoo.errors import TrainingError
+from medzoo.training import parallel
 from medzoo.training.techniques._base import Look, Technique
 from medzoo.training.techniques._penultimate import Head
 
@@ -91,7 +92,7 @@ class Cdc(Technique[CdcOptions]):
         """As many latents as the batch has, each near one of the anchors."""
         shape = look.latents.shape
         if self.anchors is None:
-            self.anchors = torch.randn(self.options.anchors, *shape[1:], generator=look.rng)
+            self.anchors = parallel.shared(torch.randn(self.options.anchors, *shape[1:], generator=look.rng))
         which = torch.randint(len(self.anchors), shape[:1], generator=look.rng)
         near = self.anchors[which] + self.options.sigma * torch.randn(shape, generator=look.rng)
         return near.to(look.latents)
