@@ -59,9 +59,10 @@ def _index(folder: Path) -> dict[str, str | None]:
     """Part -> name of its class, None where the pipeline goes without."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / INDEX}: cannot be read ({error})") from None
-    pairs = {name: value for name, value in dict(content).items() if isinstance(value, list) and len(value) == 2}
+    content = content if isinstance(content, dict) else {}
+    pairs = {name: value for name, value in content.items() if isinstance(value, list) and len(value) == 2}
     if not any(value[1] for value in pairs.values()):
         raise CheckpointError(f"{folder / INDEX}: names no parts of a pipeline")
     return {name: None if value[1] is None else str(value[1]) for name, value in pairs.items()}

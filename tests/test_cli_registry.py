@@ -319,7 +319,10 @@ def test_info_is_an_honest_page() -> None:
         "Synthetic images for research; not for clinical use.",
     ):
         assert part in text, part
-    assert "sha256 5302e6adf714" in run("info", "gan_mednist").stdout
+    assert "Samples" not in text and "sha256 5302e6adf714" in run("info", "gan_mednist").stdout
+    text = run("info", "311").stdout
+    assert "Needs         text: a prompt; image may go beside it" in text
+    assert "Samples       sampler dpm++, steps 50, guidance 7.5, strength 0.8 (--sampler, --steps, --guidance" in text
 
 
 def test_every_entry_has_a_page() -> None:

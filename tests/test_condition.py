@@ -234,6 +234,13 @@ def test_prompts_for_all_and_for_each(mirror: Make) -> None:
     assert left[0].condition == ("c",)
 
 
+@pytest.mark.parametrize("prompt", ["\udce9", "a\0b", "x" * 10_001])
+def test_what_is_no_prompt(prompt: str, mirror: Make) -> None:
+    for condition in (prompt, ["a lung", prompt], {"text": prompt}):
+        with pytest.raises(ConditionError, match="a prompt must be text of at most 10000 characters"):
+            mirror(kind="text").generate(2, condition)
+
+
 def test_a_prompt_with_an_image(mirror: Make, folder: Path) -> None:
     generator = mirror(**PROMPTED)
     samples = generator.generate(4, {"text": "a lung", "scan": folder}, start=1)

@@ -257,10 +257,22 @@ def change(path: Path, **fields: Any) -> None:
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "must be a UNet2DModel, found 'UNet2DCondition"),
         ("unet/config.json", {"os.system": "x"}, "unet.os.system is no field of UNet2DModel"),
         ("unet/config.json", {"down_block_types": ["EvilBlock", "DownBlock2D"]}, "EvilBlock"),
+        (
+            "unet/config.json",
+            {"layers_per_block": 10**9},
+            "unet.layers_per_block must lie between 0 and 100, found 1000",
+        ),
+        ("unet/config.json", {"block_out_channels": 5}, "unet.block_out_channels must be a list of whole numbers"),
+        ("unet/config.json", {"in_channels": "x"}, "unet.in_channels must be a whole number of at least 1, found 'x'"),
+        ("unet/config.json", {"attention_head_dim": -1}, "unet.attention_head_dim must lie between 0 and"),
+        ("unet/config.json", {"norm_eps": "x"}, "unet.norm_eps must be such as 1e-05, found 'x'"),
+        ("unet/config.json", {"norm_eps": float("nan")}, "unet.norm_eps must lie between 0 and"),
+        ("unet/config.json", {"act_fn": "x" * 10**6}, "(?s)^.{,1500}$"),
         ("unet/config.json", {"sample_size": 15}, r"size: must be multiples of 2, found \[15, 15\]"),
         ("unet/config.json", {"sample_size": None}, r"size: state \(height, width\)"),
         ("unet/config.json", {"out_channels": 3}, "a network from 1 to 3 channels cannot make images"),
         ("scheduler/scheduler_config.json", {"_class_name": "os.system"}, "scheduler 'os.system' is not known"),
+        ("scheduler/scheduler_config.json", {"_class_name": ["x"]}, "scheduler .'x'. is not known"),
         ("scheduler/scheduler_config.json", {"colour": 1}, "scheduler_config.json: colour: Extra inputs"),
     ],
 )
@@ -281,6 +293,9 @@ def test_files_that_are_missing_or_no_json(saved: Callable[..., Any], tmp_path: 
     (unet / "config.json").write_text("{'sample_size': __import__('os')}")
     with pytest.raises(CheckpointError, match=r"unet/config.json: expected JSON"):
         load(tmp_path)
+    (unet / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"unet/config.json: expected JSON"):
+        load(tmp_path)
     (unet / "config.json").unlink()
     with pytest.raises(MedzooError, match=r"there is no file .*config.json"):
         load(tmp_path)
@@ -296,6 +311,8 @@ def test_sampling_that_the_model_cannot_do(saved: Callable[..., Any], tmp_path: 
         ({"sampling": {"guidance": 2.0}}, "no class means none .'null_class'., so that guidance"),
         ({"sampling": {"strength": 0.5}}, "begins with noise, not with an image; leave strength out"),
         ({"sampling": {"truncation": 0.5}}, "family 'diffusion' has no truncation; can be chosen: steps, sampler"),
+        ({"condition": {"kind": "class", "classes": list("abcd")}}, "the network knows 3 classes, the entry names 4"),
+        ({"condition": {"kind": "text", "classes": None}}, "such networks take no text"),
         ({"config": {"null_class": 3}}, "null_class: the network has 3 classes, found 3"),
         ({"config": {"channels": 3}}, "a network from 1 to 1 channels cannot make images of 3"),
     ]

@@ -19,7 +19,14 @@ from click.testing import CliRunner
 import medzoo
 from medzoo.cli import main
 from medzoo.entry import Condition
-from medzoo.errors import CheckpointError, ConditionError, EntryError, MedzooError, WeightsError
+from medzoo.errors import (
+    CheckpointError,
+    ConditionError,
+    EntryError,
+    GenerationError,
+    MedzooError,
+    WeightsError,
+)
 from medzoo.families import get_family
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
@@ -356,7 +363,7 @@ def test_both_files_of_a_tokenizer_say_the_same(folder: Path) -> None:
         read_tokenizer({}, "!", 200)
     with pytest.raises(CheckpointError, match="vocabulary goes to 199, the text encoder knows 150"):
         read_tokenizer(one, "!", 150)
-    with pytest.raises(CheckpointError, match=r'\["x", "yz"\] is no merge'):
+    with pytest.raises(CheckpointError, match=r"\('x', 'yz'\) is no merge"):
         read_tokenizer(two | {"tokenizer/merges.text": as_bytes("x yz")}, "!", 200)
 
 
@@ -443,6 +450,16 @@ def edit(file: str, **changes: Any) -> Change:
     return change
 
 
+def edit_tokenizer(**changes: Any) -> Change:
+    def change(folder: Path) -> None:
+        file = folder / "tokenizer/tokenizer.json"
+        content = json.loads(file.read_text())
+        content["model"] |= changes
+        file.write_text(json.dumps(content))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "override", "message"),
     [
@@ -453,17 +470,28 @@ def edit(file: str, **changes: Any) -> Change:
         (edit("unet/config.json", sample_size=None), {}, "config.unet.sample_size is null: state size"),
         (edit("unet/config.json", in_channels=3), {}, "config.unet.in_channels must be at least 4"),
         (edit("unet/config.json", out_channels=3), {}, "config.unet.out_channels must be the 4 channels"),
+        (edit("unet/config.json", sample_size=[8, "x"]), {}, "config.unet.sample_size must be a whole number"),
+        (edit("text_encoder/config.json", num_hidden_layers=10**9), {}, "num_hidden_layers must lie between 0 and 100"),
+        (edit("text_encoder/config.json", vocab_size="x"), {}, "text_encoder.vocab_size must be a whole number"),
+        (edit("text_encoder/config.json", eos_token_id=None), {}, "text_encoder.eos_token_id must not be null"),
+        (edit("text_encoder/config.json", hidden_act="evil"), {}, "text_encoder: its fields make no network"),
         (edit("unet/config.json", act_fn="evil"), {}, "'config' does not make a network .*evil"),
         (edit("vae/config.json", _class_name=None), {}, "config.vae._class_name must be AutoencoderKL or VQModel"),
         (edit("text_encoder/config.json", colour=1), {}, "text_encoder.colour is not known"),
-        (edit("text_encoder/config.json", architectures=["T5"]), {}, "must be CLIPTextModel, found T5"),
+        (edit("text_encoder/config.json", architectures=["T5"]), {}, r"must be \[CLIPTextModel\], found \[\'T5\'\]"),
         (edit("scheduler/scheduler_config.json", _class_name="Mine"), {}, "scheduler 'Mine' is not known"),
         (edit("model_index.json", vae=["here", "Mine"]), {}, "'vae' must be AutoencoderKL or VQModel, found Mine"),
         (edit("model_index.json", other=["a", "B"]), {}, "the part 'other' is not known; known are unet, vae"),
+        (edit_tokenizer(merges=5), {}, "expected a list of merges, found 5"),
+        (edit_tokenizer(merges=[["l", ["u"]]]), {}, "is no merge of two words of the vocabulary"),
+        (edit_tokenizer(merges=[None]), {}, "None is no merge of two words"),
+        (edit_tokenizer(vocab={"a": -1}), {}, "a vocabulary of words and their numbers, 0 and more"),
         (lambda path: (path / "vae" / "config.json").write_text("{"), {}, "vae/config.json: expected JSON"),
         (lambda path: (path / "unet" / "config.json").unlink(), {}, "unet: expected config.json and numbers"),
         (lambda path: shutil.rmtree(path / "tokenizer"), {}, "tokenizer: expected vocab.json"),
-        (lambda path: (path / "model_index.json").write_text("[]"), {}, "names no parts of a pipeline"),
+        (lambda path: (path / "model_index.json").write_text("5"), {}, "names no parts of a pipeline"),
+        (lambda path: (path / "model_index.json").write_text("[" * 10**5), {}, "model_index.json: cannot be read"),
+        (None, {"sampling": {"steps": 2000}}, "steps of sampler ddim go up to 1000, found 2000"),
         (None, {"sampling": {"strength": 0.5}}, "sampling.strength goes with an image to begin with"),
         (None, {"condition": IMAGE}, "sampling.strength: say how much noise"),
         (None, {"condition": {"kind": "class", "classes": ["a"]}}, "the unet has 0 of them, the entry names 1"),
@@ -478,7 +506,7 @@ def test_what_does_not_fit_is_told(
     if change is not None:
         copy = shutil.copytree(folder, tmp_path / "copy")
         change(copy)
-    with pytest.raises((CheckpointError, EntryError), match=message):
+    with pytest.raises((CheckpointError, EntryError, GenerationError), match=message):
         load(copy, **override)
 
 

@@ -257,3 +257,17 @@ def test_what_a_scheduler_file_tells() -> None:
         assert bare.times(7) == schedule.times(7) and bare.clip_sample == fields.get("clip_sample", False)
         torch.testing.assert_close(torch.tensor(schedule.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
         torch.testing.assert_close(torch.tensor(bare.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("method", "calls"), [("ddpm", 4), ("heun", 7)])
+def test_steps_are_told(method: str, calls: int) -> None:
+    told: list[tuple[int, int]] = []
+    start = torch.zeros(1, 1, 2, 2)
+    sample(toy, start, Schedule(), method, 4, lambda: start, tell=lambda done, of: told.append((done, of)))
+    assert told == [(i, calls) for i in range(1, calls + 1)]
+
+
+def test_a_schedule_whose_noise_does_not_fall() -> None:
+    start = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(GenerationError, match="does not fall at each of 4 steps"):
+        sample(toy, start, Schedule(steps_offset=1000), "dpm++", 4, lambda: start)

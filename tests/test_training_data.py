@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medzoo.cli.train import _from_folder
 from medzoo.datasets import Images
 from medzoo.errors import DatasetError, TrainingError
 from medzoo.png import encode_png
+from medzoo.training import parallel
 from medzoo.training.data import about, facts_of, held_out, load
 from tests.test_cli_train import medzoo_
 from tests.test_recipes import make_config, write_folder
@@ -144,6 +146,15 @@ def test_classes_need_classes() -> None:
         facts_of(make_config("dcgan", classes=True), named(["1", "2"]))
 
 
+def test_a_default_batch_can_be_shared_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = write_folder(tmp_path / "mine", in_classes(30), classes=False, masks=False)
+    options: dict[str, Any] = dict.fromkeys(("start", "channels", "steps", "patience", "batch"))
+    options |= {"family": "vae", "size": 28, "techniques": (), "classes": False, "seed": 0}
+    for processes, batch in ((1, 27), (2, 26)):
+        monkeypatch.setattr(parallel, "world", lambda processes=processes: processes)
+        assert _from_folder(images, **options)[0].batch == batch
+
+
 def test_what_users_mistype(tmp_path: Path) -> None:
     images = write_folder(tmp_path / "mine", in_classes(30), classes=False, masks=False)
     yaml = tmp_path / "c.yaml"
@@ -153,13 +164,13 @@ def test_what_users_mistype(tmp_path: Path) -> None:
         (["--out", tmp_path / "run"], "give CONFIG (a YAML file), or --family, --data and --size"),
         ([yaml, *usual], "--family is for a run without CONFIG; state it in"),
         ([*usual, "--size", 100], "size: expected 16, 28, 32, 56, 64, 112, 128, 224 or 256, found 100"),
-        ([*usual, "--family", "dcgam"], "family: expected 'dcgan', 'fastgan', "),
+        ([*usual, "--family", "dcgam"], "family: expected 'dcgan', 'diffusion', 'fastgan', "),
         ([*usual, "--technique", "adaa"], "techniques.0: no technique is named 'adaa'; there are"),
         ([*usual, "--technique", "diffaugment:strength=2"], "diffaugment.strength: unknown option; diffaugment takes"),
         ([*usual, "--technique", "diffaugment:policy"], "expected NAME:OPTION=VALUE"),
         ([*usual, "--classes"], "mine has no classes; give one folder a class"),
         ([*usual, "--batch", 40], "27 training images are fewer than a batch of 40"),
-        ([*usual, "--family", "wgan_gp", "--classes"], "classes: expected False, found True"),
+        ([*usual, "--family", "wgan_gp", "--classes"], "classes: this family learns none; leave --classes out"),
     ]
     for arguments, message in cases:
         done = medzoo_("train", *arguments, "--no-held-out", "--quiet")

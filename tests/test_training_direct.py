@@ -19,7 +19,7 @@ from medzoo.entry import Record
 from medzoo.errors import TrainingError
 from medzoo.randomness import Noise
 from medzoo.training import export, player, recipes, techniques, trainer
-from medzoo.training.config import TrainConfig, parse
+from medzoo.training.config import TrainConfig, dump_config, parse, settings_of
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes import Direct, Inputs
 from medzoo.training.runfolder import read_best, read_table
@@ -192,6 +192,27 @@ def test_fine_tuning_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
     first.run(quiet)
     second = start(tmp_path / "second", start=str(tmp_path / "first"), seed=3)
     assert_same(weights(second), weights(first))
+
+
+def test_what_a_run_cannot_begin_with(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match=r"empty is no folder of a run"):
+        start(tmp_path / "run", start=str(tmp_path / "empty"))
+    (tmp_path / "empty" / "config.yaml").write_text(dump_config(make_config()))
+    with pytest.raises(TrainingError, match=r"empty has no latest.pt: nothing was saved there yet"):
+        start(tmp_path / "run", start=str(tmp_path / "empty"))
+    (tmp_path / "empty" / "config.yaml").write_text(dump_config(adversarial("dcgan")))
+    with pytest.raises(TrainingError, match=r"empty is of family dcgan, this run of toy"):
+        start(tmp_path / "run", start=str(tmp_path / "empty"))
+
+
+def test_what_a_configuration_may_not_state(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seed"):
+        make_config(seed=2**32)
+    with pytest.raises(TrainingError, match=r"^classes: this family learns none; leave --classes out"):
+        settings_of({"family": "wgan_gp", "dataset": "tiny", "size": 16, "masks": False, "classes": True, "steps": 1})
+    with pytest.raises(TrainingError, match=r"^state either dataset"):  # of no single field
+        settings_of({"family": "toy", "size": 16, "masks": False, "steps": 1})
 
 
 def test_statistics_that_are_not_used_for_images_are_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.png import encode_png
-from medzoo.training import parallel, trainer
+from medzoo.training import parallel, recipes, trainer
 from medzoo.training.config import parse
 from medzoo.training.runfolder import read_table
 from medzoo.training.trainer import Trainer
@@ -91,10 +92,29 @@ def scenario(device: torch.device, folder: Path) -> None:
     with pytest.raises(TrainingError, match="batch: 9 cannot be shared by 2 processes; take a multiple of 2"):
         Trainer(make_config(batch=9), make_images(), folder / "odd", None, device)
 
+    network, made = codebook(here)
+    assert torch.equal(parallel.shared(network.codebook.vectors), network.codebook.vectors)
+    assert {tuple(row) for row in network.codebook.vectors.tolist()} <= {tuple(row) for row in made.tolist()}
+
+    elsewhere = Trainer(make_config(), make_images(), folder / ("whole", "elsewhere")[here], None, device)
+    with pytest.raises(TrainingError, match="not every process sees it"):
+        elsewhere.run(quiet)
+
     flat = [torch.full((3,), float(here)), torch.full((2, 2), here + 2.0), torch.full((), here, dtype=torch.float64)]
     parallel.average(flat)
     assert [one.unique().tolist() for one in flat] == [[0.5], [2.5], [0.5]]
     assert parallel.gathered(torch.tensor([[here], [here + 10]])).flatten().tolist() == [0, 10, 1, 11]
+
+
+def codebook(here: int) -> tuple[Any, torch.Tensor]:
+    """A new VQ-VAE whose codebook has followed one batch, and the vectors that the batch had in all processes."""
+    config = {"width": 8, "codes": 4, "code_dim": 2, "prior_width": 8, "prior_layers": 1}
+    fields = {"family": "vqvae", "dataset": "tiny", "size": 28, "masks": False, "config": config, "steps": 5001}
+    recipe: Any = recipes.recipe(parse(fields), recipes.Facts(colours=1, masks=0, classes=None))
+    network, vectors = recipe.generator(), torch.arange(8.0).view(4, 2) + 100 * here
+    recipe._batch = vectors, torch.zeros(4, dtype=torch.int64), vectors
+    recipe.refreshed(network)
+    return network, parallel.gathered(vectors)
 
 
 def worker(rank: int, port: int, folder: Path) -> None:
@@ -119,10 +139,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = [context.Process(target=worker, args=(rank, port, folder)) for rank in range(2)]
     for one in both:
         one.start()
+    began = time.monotonic()
+    while any(one.is_alive() for one in both) and not any(one.exitcode for one in both):
+        if time.monotonic() - began > 400:
+            break
+        time.sleep(0.1)
     for one in both:
-        one.join(400)
+        one.join(20)  # where one has failed, the other hears of it
         if one.is_alive():
             one.kill()
+            one.join()
     assert [one.exitcode for one in both] == [0, 0]
     return folder
 
@@ -162,6 +188,12 @@ def test_the_processes_draw_different_images(runs: Path, tmp_path: Path) -> None
     assert abs(first - losses[0]) > 1e-6
 
 
+def test_anchors_are_those_of_the_first_process(runs: Path) -> None:
+    """So that a run that goes on, with what the first process saved, goes on with those of all."""
+    one, other = (load(runs / f"norms{rank}.pt")["techniques"][0]["anchors"] for rank in range(2))
+    assert torch.equal(one, other)
+
+
 def test_one_folder_was_written_once(runs: Path) -> None:
     assert [row["step"] for row in read_table(runs / "whole" / "log.csv")] == [1, 2, 3, 4]
     assert [row["step"] for row in read_table(runs / "waiting" / "heldout.csv")] == [1, 2]
@@ -173,6 +205,16 @@ def test_alone_nothing_is_shared() -> None:
     parallel.average(tensors)
     assert tensors[0].tolist() == [1, 1] and (parallel.rank(), parallel.world(), parallel.share(3)) == (0, 1, 3)
     assert parallel.first(lambda: 5) == 5 and parallel.shared("a") == "a"
+
+
+def test_a_process_that_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in (stated | {"MASTER_PORT": str(free_port())}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(parallel, "MEETING", timedelta(seconds=1))
+    said = "the 2 processes of this run did not meet .*; start them with torchrun"
+    with pytest.raises(TrainingError, match=said), parallel.joined("cpu"):
+        pass
 
 
 # --- torchrun --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import medzoo
-from medzoo.errors import GenerationError
+from medzoo.errors import GenerationError, TrainingError
 from medzoo.families import vqvae
 from medzoo.families._codeprior import Prior, pick
 from medzoo.training import recipes, trainer
@@ -242,6 +242,30 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path, last:
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
     assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
     assert {"step", "reconstruction", "commitment", "prior"} < set(read_table(tmp_path / "cut" / "log.csv")[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"steps": 2}, "steps: the autoencoder learns in the first 2, and of 2 none is left for the prior"),
+        ({"held": {"every": 1, "patience": 2}}, "held.patience: .* take 3 or more, or null"),
+    ],
+)
+def test_a_run_leaves_time_for_the_prior(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make_config(**changes)
+
+
+def test_the_autoencoder_learns_a_quarter_of_the_steps() -> None:
+    stated = {"family": "vqvae", "dataset": "tiny", "size": 28, "masks": False}
+    configs: list[Any] = [parse(stated | {"steps": steps}) for steps in (20_000, 3)]
+    assert [one.autoencoder_steps for one in configs] == [5000, 1]
+
+
+def test_what_the_network_refuses_is_said_in_a_line() -> None:
+    facts = Facts(colours=1, masks=0, classes=None)
+    with pytest.raises(TrainingError, match=r"^config: prior_width above 32 must be a multiple of 32, found 48$"):
+        recipes.recipe(make_config(config={"prior_width": 48}), facts)
 
 
 def test_each_stage_leaves_the_other_alone(tmp_path: Path) -> None:

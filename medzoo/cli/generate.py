@@ -214,7 +214,15 @@ def _write(
     left = sum(map(len, ranges))
     # In a log file a bar line every ten seconds will do.
     pace = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(total=n, initial=n - left, unit="image", disable=quiet, mininterval=pace, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=n, initial=n - left, unit="image", disable=quiet, mininterval=pace, miniters=0, dynamic_ncols=True
+    ) as bar:
+
+        def tell(done: int, calls: int) -> None:
+            bar.set_postfix_str(f"step {done} of {calls}", refresh=False)
+            bar.update(0)
+
+        generator.tell = tell
         for samples in generator.stream(
             n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
         ):

@@ -16,7 +16,7 @@ from medzoo.ranking import direction
 
 if TYPE_CHECKING:
     from medzoo.catalog import Located
-    from medzoo.entry import Attribute, Condition, Entry, Score, Verified, WeightSource
+    from medzoo.entry import Attribute, Condition, Entry, Sampling, Score, Verified, WeightSource
 
 NOTICE = "Synthetic images for research; not for clinical use."
 _INDENT = 14
@@ -40,6 +40,7 @@ def sections(entry: Entry) -> list[tuple[str, list[str]]]:
         ("Of", [", ".join(part for part in (entry.modality, entry.organ) if part)]),
         ("Family", [entry.family + runs]),
         ("Needs", _needs(entry.condition)),
+        ("Samples", _samples(entry.sampling)),
         ("Licences", [f"weights: {license.weights or 'none stated'}", f"data: {license.data or 'not known'}"]),
         ("Learned from", _data(entry)),
         ("Reported", [_score(score) for score in entry.reported] or ["no scores"]),
@@ -89,6 +90,10 @@ def _makes(entry: Entry) -> str:
 def _needs(condition: Condition | None) -> list[str]:
     if condition is None:
         return ["nothing but noise"]
+    if condition.kind == "text":
+        beside = f"; {', '.join(condition.inputs)} may go beside it" if condition.inputs else ""
+        optional = "" if condition.required else " (optional)"
+        return [f"text: a prompt{optional}{beside}", *([condition.about] if condition.about else [])]
     parts: list[str] = [condition.kind]
     if condition.classes:
         parts.append(", ".join(f"{name} ({index})" for index, name in enumerate(condition.classes)))
@@ -101,6 +106,20 @@ def _needs(condition: Condition | None) -> list[str]:
         default = "" if attribute.default is None else f", {attribute.default:g} unless stated"
         lines.append(f"{attribute.name}{low}{high}{f' ({attribute.unit})' if attribute.unit else ''}{default}")
     return lines + ([condition.about] if condition.about else [])
+
+
+def _samples(sampling: Sampling) -> list[str]:
+    """How it samples unless told otherwise, of what users can choose; nothing of a model without such choices."""
+    chosen = (
+        ("truncation", sampling.truncation),
+        ("sampler", sampling.sampler),
+        ("steps", sampling.steps),
+        ("guidance", sampling.guidance),
+        ("strength", sampling.strength),
+    )
+    known = [f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}" for name, value in chosen if value]
+    options = ", ".join(f"--{one.split()[0]}" for one in known)
+    return [f"{', '.join(known)} ({options} say otherwise)"] if known else []
 
 
 def _data(entry: Entry) -> list[str]:

@@ -45,7 +45,7 @@ FAMILIES = ", ".join(sorted(one.stem for one in RECIPES.glob("[!_]*.py")))  # re
 @click.option("--batch", type=click.IntRange(min=2), help="With --family: images of one update.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: of everything random.")
 @click.option("--patience", type=click.IntRange(min=1), help="With --family: measurements without a better snapshot.")
-@click.option("--steps", type=click.IntRange(min=1), help="Stop at this step instead of where CONFIG says.")
+@click.option("--steps", type=click.IntRange(min=1), help=f"Stop here, not where CONFIG says.  [--family: {STEPS}]")
 @click.option("--device", help=DEVICE)
 @click.option("--no-held-out", is_flag=True, help="Measure no held-out distances (then there is no best snapshot).")
 @click.option("--tensorboard", is_flag=True, help="Write numbers and pictures to --out/tensorboard as well.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
@@ -60,6 +60,8 @@ class Generator:
     options: ClassVar[tuple[str, ...]] = ()
     # Whether the family draws attributes (NaN in ``Given``) that neither the caller nor the entry gives.
     draws_attributes: ClassVar[bool] = False
+    # Told (calls of the network done, in all) while a batch is under way, by families that call it many times.
+    tell: Callable[[int, int], None] | None = None
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from medzoo.errors import ConditionError
 from medzoo.families._inputs import Input, gather
 
 ONE_IMAGE = ("mask", "image")
+LONGEST = 10_000  # characters of a prompt, which every file keeps; text encoders read some 300
 
 
 @dataclass(frozen=True)
@@ -296,11 +297,24 @@ def _prompts_and_images(
             raise ConditionError(f"{model_id} takes {accepted(declared)} under 'text', and no image; found {found}")
     if isinstance(condition, np.ndarray):
         condition = condition.tolist()
+    for one in [condition] if isinstance(condition, str) else condition if isinstance(condition, Sequence) else ():
+        if isinstance(one, str) and not _is_text(one):
+            raise ConditionError(
+                f"{model_id}: a prompt must be text of at most {LONGEST} characters, found {one[:40]!r}"
+            )
     if condition is None or isinstance(condition, str):
         return condition, images or None
     if isinstance(condition, Sequence) and all(isinstance(one, str) for one in condition):
         return tuple(condition), images or None
     raise ConditionError(f"{model_id} takes {accepted(declared)}; found {condition!r}")
+
+
+def _is_text(prompt: str) -> bool:
+    try:
+        prompt.encode()  # halves of characters, such as bytes of a command line that are no UTF-8
+    except UnicodeEncodeError:
+        return False
+    return len(prompt) <= LONGEST and "\0" not in prompt
 
 
 def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:

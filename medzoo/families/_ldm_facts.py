@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from medzoo.entry import Entry
 from medzoo.errors import EntryError
-from medzoo.families._ldm_config import settings
+from medzoo.families._ldm_config import plausible, settings, short
 
 Role = Literal["control", "join", "start"]
 
@@ -56,6 +56,8 @@ class Facts:
 def facts(config: Any) -> Facts:
     """The facts of a config. Raises ValueError, which names the field, or MedzooError (library not installed)."""
     unet, vae = settings("unet", config.unet), settings("vae", config.vae)
+    if config.text_encoder is not None:
+        plausible("text_encoder", config.text_encoder)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     latent = int(vae.get("vq_embed_dim") or vae["latent_channels"])
     if unet["out_channels"] not in (latent, 2 * latent):
@@ -146,5 +148,7 @@ def _latent_size(config: Any, sample_size: Any, factor: int) -> tuple[int, int]:
         return config.size[0] // factor, config.size[1] // factor
     if sample_size is None:
         raise ValueError("unet.sample_size is null: state size, (height, width) of the images in pixels")
-    height, width = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
-    return int(height), int(width)
+    sides = sample_size if isinstance(sample_size, list | tuple) else (sample_size, sample_size)
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+        raise ValueError(f"unet.sample_size must be a whole number of at least 1, or two, found {short(sample_size)}")
+    return sides[0], sides[1]

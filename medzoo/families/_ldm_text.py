@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.errors import CheckpointError
-from medzoo.families._ldm_config import json_words, words
+from medzoo.families._ldm_config import json_words, short, words
 
 END = "<|endoftext|>"
 # Prompts whose encoding is kept, and prompts that are encoded at once.
@@ -77,7 +76,7 @@ def read_tokenizer(state: Mapping[str, Tensor], pad: str, vocab_size: int) -> An
     vocab, merges = _vocabulary(state)
     for token in ("<|startoftext|>", END, pad):
         if token not in vocab:
-            raise CheckpointError(f"tokenizer: its vocabulary has no token {token!r}")
+            raise CheckpointError(f"tokenizer: its vocabulary has no token {short(token)}")
     if max(vocab.values()) >= vocab_size:
         raise CheckpointError(
             f"tokenizer: its vocabulary goes to {max(vocab.values())}, the text encoder knows {vocab_size} tokens"
@@ -106,10 +105,14 @@ def _vocabulary(state: Mapping[str, Tensor]) -> tuple[dict[str, int], list[tuple
             "the parts tokenizer/vocab (vocab.json) and tokenizer/merges (merges.txt) are missing, or "
             "tokenizer/tokenizer (tokenizer.json) in their place"
         )
-    pairs: list[Any] = [tuple(one.split()) if isinstance(one, str) else tuple(one) for one in merges or ()]
-    if not isinstance(vocab, dict) or not vocab or not all(type(value) is int for value in vocab.values()):
-        raise CheckpointError("tokenizer: expected a vocabulary of words and their numbers")
+    if not isinstance(vocab, dict) or not vocab or not all(type(n) is int and n >= 0 for n in vocab.values()):
+        raise CheckpointError("tokenizer: expected a vocabulary of words and their numbers, 0 and more")
+    if not isinstance(merges, list):
+        raise CheckpointError(f"tokenizer: expected a list of merges, found {short(merges)}")
+    pairs: list[Any] = [tuple(one.split()) if isinstance(one, str) else one for one in merges]
+    pairs = [tuple(one) if isinstance(one, list) else one for one in pairs]
     for pair in pairs:
-        if len(pair) != 2 or not set(pair) | {"".join(pair)} <= vocab.keys():
-            raise CheckpointError(f"tokenizer: {json.dumps(pair)} is no merge of two words of the vocabulary")
+        words_of_it = isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(one, str) for one in pair)
+        if not words_of_it or not set(pair) | {"".join(pair)} <= vocab.keys():
+            raise CheckpointError(f"tokenizer: {short(pair)} is no merge of two words of the vocabulary")
     return vocab, pairs

@@ -8,7 +8,7 @@ schedulers of these names give for the same noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medzoo.entry import Sampling
 from medzoo.errors import GenerationError
 from medzoo.families._schedule import Method, Schedule
 
 # (x [B, C, ...], time step: a tensor without dimensions, int64 or float32) -> the network's output [B, C or 2 C, ...].
 Predict = Callable[[Tensor, Tensor], Tensor]
 Draw = Callable[[], Tensor]
+Tell = Callable[[int, int], None]
 METHODS: tuple[str, ...] = get_args(Method)
 
 
@@ -36,6 +38,7 @@ def sample(
     image: Tensor | None = None,
     strength: float | None = None,
     eta: float = 0.0,
+    tell: Tell | None = None,
 ) -> Tensor:
     """Noise -> images [B, C, ...] float32.
 
@@ -47,19 +50,37 @@ def sample(
         draw: N(0, 1) like ``start``, once for each step of DDPM, or of DDIM with ``eta``.
         image: [B, C, ...] to begin with, as far as ``strength`` in (0, 1] puts noise on it; None for noise alone.
         eta: of DDIM, 0 for none of DDPM's noise to 1 for all.
+        tell: told after each call of the network how many are done, and how many there are at most.
 
     Raises GenerationError: a method, number of steps or strength that cannot be.
     """
     if method not in METHODS:
         raise GenerationError(f"unknown sampler '{method}'; choose from {', '.join(METHODS)}")
-    most = schedule.num_train_timesteps - (method == "dpm++")
+    most = most_steps(method, schedule)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= most:
         raise GenerationError(f"steps of sampler {method} must be a whole number from 1 to {most}, found {steps!r}")
     if strength is not None and not 0 < strength <= 1:
         raise GenerationError(f"strength must lie above 0 and not above 1, found {strength!r}")
     begin = 0 if image is None or strength is None else steps - max(1, min(int(steps * strength), steps))
+    if tell is not None:
+        predict = _telling(predict, tell, (steps - begin) * (2 if method == "heun" else 1) - (method == "heun"))
     run = _Run(predict, schedule, draw, eta, None if image is None else image.float(), begin)
     return {"ddpm": _ddpm, "ddim": _ddim, "dpm++": _solver, "heun": _heun}[method](run, start.float(), steps)
+
+
+def most_steps(method: str, schedule: Schedule) -> int:
+    """How many steps a sampler can take: DPM-Solver++ leaves out one end of the time steps."""
+    return schedule.num_train_timesteps - (method == "dpm++")
+
+
+def chosen(model_id: str, sampling: Sampling, schedule: Schedule, usual: Mapping[str, int]) -> tuple[str, int]:
+    """Sampler and steps of an entry, or the schedule's and the usual ones. Raises GenerationError."""
+    method = sampling.sampler or schedule.method
+    most = most_steps(method, schedule)
+    steps = sampling.steps or min(usual[method], most)
+    if steps > most:
+        raise GenerationError(f"{model_id}: steps of sampler {method} go up to {most}, found {steps}")
+    return method, steps
 
 
 def guided(predict: Predict, scale: float) -> Predict:
@@ -70,12 +91,25 @@ def guided(predict: Predict, scale: float) -> Predict:
     """
 
     def both(x: Tensor, t: Tensor) -> Tensor:
-        without, with_it = predict(torch.cat([x, x]), t).chunk(2)
+        without, with_it = predict(torch.cat([x, x]), t).float().chunk(2)  # a difference loses digits in half precision
         channels = x.shape[1]
         guess = without[:, :channels] + scale * (with_it[:, :channels] - without[:, :channels])
         return torch.cat([guess, with_it[:, channels:]], 1)  # a learned variance is that of the condition
 
     return both
+
+
+def _telling(predict: Predict, tell: Tell, calls: int) -> Predict:
+    done = 0
+
+    def counted(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal done
+        out = predict(x, t)
+        done += 1
+        tell(done, calls)
+        return out
+
+    return counted
 
 
 @dataclass(frozen=True)
@@ -169,6 +203,10 @@ def _solver(run: _Run, start: Tensor, steps: int) -> Tensor:
     steps = len(times)  # fewer where the schedule leaves out the first
     begin = min(run.begin, steps - 1)
     shown = torch.tensor(times, device=start.device)
+    if any(sigmas[i] <= sigmas[i + 1] for i in range(steps)):
+        raise GenerationError(
+            f"the noise of this schedule does not fall at each of {steps} steps of dpm++; take fewer or another sampler"
+        )
     alphas = [(sigma**2 + 1) ** -0.5 for sigma in sigmas]
     x = run.first(start, alphas[begin] ** 2)
     before: Tensor | None = None

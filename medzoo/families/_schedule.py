@@ -85,7 +85,7 @@ class Schedule(Record):
     trained_betas: tuple[Beta, ...] | None = None
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     timestep_spacing: Literal["leading", "linspace", "trailing"] = "leading"
-    steps_offset: Annotated[int, Field(ge=0)] = 0
+    steps_offset: Annotated[int, Field(ge=0, le=100_000)] = 0
     clip_sample: bool = True
     clip_sample_range: Positive = 1.0
     thresholding: bool = False
@@ -200,8 +200,10 @@ def stated(fields: dict[str, Any], where: str) -> dict[str, Any]:
     """
     known = {name: value for name, value in fields.items() if not name.startswith("_")}
     class_name = fields.get("_class_name")
-    if class_name not in CLASSES:
-        raise CheckpointError(f"{where}: scheduler {class_name!r} is not known; known are {', '.join(CLASSES)}")
+    if not isinstance(class_name, str) or class_name not in CLASSES:
+        raise CheckpointError(
+            f"{where}: scheduler {repr(class_name)[:100]} is not known; known are {', '.join(CLASSES)}"
+        )
     method, defaults = CLASSES[class_name]
     if known.pop("timestep_type", "discrete") != "discrete" or any(known.pop(name, False) for name in UNSET):
         raise CheckpointError(f"{where}: only discrete time steps and {', '.join(UNSET)} false can be sampled here")
@@ -214,7 +216,9 @@ def stated(fields: dict[str, Any], where: str) -> dict[str, Any]:
         # Validated here, so that a problem is one of the file; what comes of it is validated with the entry's fields.
         found = Schedule.model_validate(defaults | known | {"method": method})
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()[:4]
+        ]
         raise CheckpointError(f"{where}: {'; '.join(problems)}") from None
     return found.model_dump(exclude_unset=True)
 

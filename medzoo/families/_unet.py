@@ -42,8 +42,8 @@ class Shape(FamilyConfig):
     in_channels: Positive
     out_channels: Positive
     model_channels: Annotated[int, Field(ge=2, multiple_of=2)]
-    channel_mult: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    num_res_blocks: Positive
+    channel_mult: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)]
+    num_res_blocks: Annotated[int, Field(ge=1, le=100)]
     attention_resolutions: tuple[Positive, ...]
     use_scale_shift_norm: bool = False
     num_classes: Positive | None = None

@@ -16,12 +16,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medzoo.entry import Entry
-from medzoo.errors import ConditionError, GenerationError
+from medzoo.entry import Condition, Entry
+from medzoo.errors import ConditionError, EntryError, GenerationError
 from medzoo.families import _ldm_config, _unet
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
-from medzoo.families._samplers import Predict, guided, sample
+from medzoo.families._samplers import Predict, chosen, guided, sample
 from medzoo.families._schedule import Schedule, stated
 from medzoo.families._unet import Shape, UNet
 from medzoo.families._unet_fused import fuse
@@ -76,7 +76,9 @@ class Config(FamilyConfig):
                 else "states two networks, 'unet' and 'improved'"
             )
         if self.unet is not None and self.unet.get("_class_name", CLASS) != CLASS:
-            raise ValueError(f"unet: must be a {CLASS}, found {self.unet['_class_name']!r}")
+            raise ValueError(f"unet: must be a {CLASS}, found {_ldm_config.short(self.unet['_class_name'])}")
+        if self.unet is not None:
+            _ldm_config.plausible("unet", self.unet)
         if self.size is None:
             raise ValueError("size: state (height, width) of the images, which the weights do not tell")
         multiple = 2 ** (self.levels - 1)
@@ -95,7 +97,8 @@ class Config(FamilyConfig):
         if self.improved is not None:
             return getattr(self.improved, name)
         assert self.unet is not None
-        return self.unet.get("num_class_embeds" if name == "num_classes" else name, default)
+        found = self.unet.get("num_class_embeds" if name == "num_classes" else name)
+        return default if found is None else found
 
     @property
     def inputs(self) -> int:
@@ -152,13 +155,7 @@ class Diffusion(Generator):
     def __init__(self, entry: Entry, state: Mapping[str, Tensor], **options: Any) -> None:
         super().__init__(entry, state, **options)
         sampling, declared = entry.sampling, entry.condition
-        self.sampler = sampling.sampler or self.config.schedule.method
-        most = self.config.schedule.num_train_timesteps - (self.sampler == "dpm++")
-        self.steps = sampling.steps or min(STEPS[self.sampler], most)
-        if self.steps > most:
-            raise GenerationError(
-                f"{entry.model_id}: steps of sampler {self.sampler} go up to {most}, found {self.steps}"
-            )
+        self.sampler, self.steps = chosen(entry.model_id, sampling, self.config.schedule, STEPS)
         self.null = self.config.null_class
         if self.null is None and declared is not None and len(declared.classes or ()) + 1 == self.config.classes:
             self.null = len(declared.classes or ())
@@ -168,6 +165,7 @@ class Diffusion(Generator):
                 f"{entry.model_id}: no class means none ('null_class'), so that guidance has nothing to compare with; "
                 "leave guidance out"
             )
+        self._check_declared(declared)
         takes_image = declared is not None and declared.inputs and not self.config.beside
         if sampling.strength is not None and not takes_image:
             raise GenerationError(f"{entry.model_id} begins with noise, not with an image; leave strength out")
@@ -233,6 +231,7 @@ class Diffusion(Generator):
         return sample(
             predict, self.latent(exact), self.config.schedule, self.sampler, self.steps,
             lambda: exact.normal(self.latent_shape), image=image, strength=self.entry.sampling.strength,
+            tell=self.tell,
         )  # fmt: skip
 
     def _predict(self, given: Given, count: int) -> Predict:
@@ -259,6 +258,19 @@ class Diffusion(Generator):
                 f"{self.entry.model_id}: the network knows no classes; correct 'condition' in its entry"
             )
         raise ConditionError(f"{self.entry.model_id} needs a class, 0 to {self.config.classes - 1}")
+
+    def _check_declared(self, declared: Condition | None) -> None:
+        """Whether the network takes what the entry declares. Raises EntryError."""
+        name, classes = self.entry.model_id, self.config.classes
+        if declared is not None and declared.kind in ("text", "attributes"):
+            raise EntryError(
+                f"{name}: condition: such networks take no {declared.kind}; correct 'condition' in its entry"
+            )
+        if declared is not None and declared.kind == "class" and len(declared.classes or ()) > (classes or 0):
+            raise EntryError(
+                f"{name}: condition.classes: the network knows {classes or 'no'} classes, "
+                f"the entry names {len(declared.classes or ())}"
+            )
 
     def _beside(self, given: Given) -> Tensor | None:
         """The images [B, beside, h, w] that are joined to the input; also checks one to begin with."""

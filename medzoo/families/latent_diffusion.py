@@ -34,7 +34,7 @@ from medzoo.families._condition import Conditions, Given, accepted
 from medzoo.families._ldm_config import json_words, network
 from medzoo.families._ldm_facts import Facts, check, facts
 from medzoo.families._ldm_text import END, Prompts, pad_token, read_tokenizer
-from medzoo.families._samplers import Predict, guided, sample
+from medzoo.families._samplers import METHODS, Predict, chosen, guided, sample
 from medzoo.families._schedule import Schedule, stated
 from medzoo.families._unet_fused import fuse
 from medzoo.randomness import Noise
@@ -134,6 +134,8 @@ class LatentDiffusion(Generator):
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         self.facts = _facts(self.config, self.entry.model_id)
         check(self.entry, self.facts)
+        usual = dict.fromkeys(METHODS, STEPS)
+        self.sampler, self.steps = chosen(self.entry.model_id, self.entry.sampling, self.config.schedule, usual)
         state = _ldm_names.renamed(_ldm_names.converted(state, self.config))
         for part in (part for part in NETWORKS if getattr(self.config, part) is not None):
             if not any(key.startswith(f"{part}.") for key in state):
@@ -169,11 +171,12 @@ class LatentDiffusion(Generator):
             predict if scale in (None, 1.0) else guided(predict, scale),
             start,
             self.config.schedule,
-            sampling.sampler or self.config.schedule.method,
-            sampling.steps or STEPS,
+            self.sampler,
+            self.steps,
             lambda: exact.normal(self.latent_shape),
             image=image,
             strength=None if image is None else sampling.strength,
+            tell=self.tell,
         )
         return self._decoded(latents)
 

@@ -176,6 +176,10 @@ class MonaiLdm(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         _check_condition(self.entry, self.config)
+        usual = dict.fromkeys(_samplers.METHODS, STEPS)
+        self.sampler, self.steps = _samplers.chosen(
+            self.entry.model_id, self.entry.sampling, self.config.schedule, usual
+        )
         speed_up(network, self.dtype, fused=fused)
         self._prompts: Prompts | None = None
         if network.text_encoder is not None:
@@ -191,9 +195,10 @@ class MonaiLdm(Generator):
             predict if guidance in (None, 1) else _samplers.guided(predict, guidance),
             self.latent(exact),
             config.schedule,
-            sampling.sampler or config.schedule.method,
-            sampling.steps or min(STEPS, config.schedule.num_train_timesteps),
+            self.sampler,
+            self.steps,
             lambda: exact.normal(self.latent_shape),
+            tell=self.tell,
         )
         images = (latents / config.scale_factor).to(self.dtype)
         if config.autoencoder is not None:

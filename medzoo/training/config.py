@@ -29,6 +29,15 @@ def _technique(stated: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(str(error)) from None
 
 
+def _none_learned(classes: bool) -> bool:
+    if classes:
+        raise ValueError("this family learns none; leave --classes out (classes: false)")
+    return classes
+
+
+NoClasses = Annotated[bool, AfterValidator(_none_learned)]  # of a family that cannot
+
+
 class Held(Record):
     """How snapshots are compared: by their distance to held-out images.
 
@@ -157,7 +166,7 @@ def differences(found: TrainConfig, wanted: TrainConfig) -> list[str]:
 
 
 def told(error: Mapping[str, Any]) -> str:
-    """One finding of pydantic in words: ``field: expected ..., found ...``."""
+    """One finding of pydantic in words: ``field: expected ..., found ...``, or words alone where fields clash."""
     place, kind, found = error["loc"], error["type"], error["input"]
     if kind == "missing":
         words = "missing; state it"
@@ -169,4 +178,4 @@ def told(error: Mapping[str, Any]) -> str:
         words = f"{error['msg'].replace('Input should be', 'expected')}, found {found!r}"
         if isinstance(found, str) and kind.startswith(("float", "int")):
             words += " (YAML wants a number without quotes, a power of ten with a dot: 2.0e-4)"
-    return f"{'.'.join(map(str, place)) or 'file'}: {words}"
+    return f"{'.'.join(map(str, place))}: {words}" if place else words

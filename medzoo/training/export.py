@@ -81,7 +81,7 @@ def export(
         half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
 
     Raises:
-        TrainingError: no such run, checkpoint or registry folder, weights of more than 12 MB, or a full disk.
+        TrainingError: no such run, checkpoint or registry folder, weights of more than 15 MB, or a full disk.
         EntryError: the id does not fit the registry's pattern.
     """
     device = device or torch.device("cpu")

@@ -33,6 +33,8 @@ def begin(start: str, family: str, networks: Mapping[str, nn.Module]) -> None:
         for name, network in networks.items():
             _load(start, name, network, state[name])
         return
+    if Path(start).is_dir() and Path(start).name != start:  # no id has a slash
+        raise TrainingError(f"start: {start} is no folder of a run, it has no config.yaml; name one, or a model's id")
     entry = zoo.info(start)
     _check_family(entry.model_id, entry.family, family)
     found = zoo.load(start, fused=False, device="cpu").network.state_dict()

@@ -214,6 +214,8 @@ class Trainer:
         found = parallel.first(lambda: self.folder.load(self.device))
         if parallel.rank():
             found = self.folder.read(self.device)
+        if parallel.means({"found": float(found is not None)}, self.device)["found"] not in (0, 1):
+            raise TrainingError(f"{self.folder.latest}: not every process sees it; give all the same folder")
         if found is None:
             return
         state, self.best = found
@@ -229,7 +231,7 @@ class Trainer:
 
     def check_patience(self) -> None:
         if self.config.held.patience is not None and self.held_out is None:
-            raise TrainingError("held.patience needs held-out distances; leave --no-held-out, or set it to null")
+            raise TrainingError("held.patience needs held-out distances; leave --no-held-out out, or set it to null")
 
     def check_finite(self, losses: Mapping[str, float]) -> bool:
         """Whether the losses are numbers. If not, the run ends, unless float16 overflowed: that update was left out,

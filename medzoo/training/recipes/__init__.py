@@ -9,8 +9,9 @@ import importlib
 import pkgutil
 from typing import Any, Literal
 
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
+from medzoo.errors import TrainingError
 from medzoo.training.config import TrainConfig
 from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe
 
@@ -24,7 +25,13 @@ def names() -> list[str]:
 
 def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
     """The recipe of a configuration. Raises TrainingError where it does not fit the images."""
-    return kind(config.family)(config, facts)
+    found = kind(config.family)(config, facts)
+    try:
+        found.entry()  # states the zoo's network, which has rules of its own
+    except ValidationError as error:
+        said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+        raise TrainingError(f"config: {said}") from None
+    return found
 
 
 def settings(family: object) -> type[TrainConfig]:

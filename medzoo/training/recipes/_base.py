@@ -79,6 +79,11 @@ class Recipe(ABC, Generic[S]):
     def sampled(self, noise: Noise) -> Inputs:
         """What the zoo gives the generator for the samples of ``noise``."""
 
+    def classes(self, noise: Noise) -> Tensor | None:
+        """Classes int64 [n] that the zoo draws for the samples of ``noise``; None where none are learned."""
+        names = self.facts.classes
+        return None if names is None else torch.from_numpy(noise.classes(len(names))).to(noise.device)
+
     @abstractmethod
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         """Raw images [n, c, size, size] and whatever smaller copies a discriminator also sees."""

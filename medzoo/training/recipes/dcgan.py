@@ -83,9 +83,7 @@ class TransposedConvolutions(Adversarial[S]):
         return Inputs(torch.randn(n, self.zoo_config.nz, generator=rng), labels=labels)
 
     def sampled(self, noise: Noise) -> Inputs:
-        classes = self.facts.classes
-        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
-        return Inputs(noise.latent((self.zoo_config.nz,)), labels=labels)
+        return Inputs(noise.latent((self.zoo_config.nz,)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         return (generator(inputs.latents, inputs.labels),)

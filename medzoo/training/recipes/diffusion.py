@@ -128,9 +128,8 @@ class Diffusion(Direct[Settings]):
         return Loss((weight * error).mean(), {"v_error": error.mean()})
 
     def sampled(self, noise: Noise) -> Inputs:
-        size, classes = self.settings.size, self.facts.classes
-        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
-        return Inputs(noise.latent((self.facts.channels, size, size)), labels=labels)
+        size = self.settings.size
+        return Inputs(noise.latent((self.facts.channels, size, size)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         labels, settings, n = inputs.labels, self.settings, len(inputs.latents)

@@ -12,7 +12,7 @@ from medzoo.entry import Record
 from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.randomness import Noise
-from medzoo.training.config import Positive, TrainConfig
+from medzoo.training.config import NoClasses, Positive, TrainConfig
 from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import Comparison, Copies
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
@@ -46,7 +46,7 @@ class Settings(TrainConfig):
 
     family: Literal["fastgan"]
     size: Literal[128, 256, 512, 1024]
-    classes: Literal[False] = False
+    classes: NoClasses = False
     config: Config = Config()
     critic: Critic = Critic()
 

@@ -139,10 +139,8 @@ class StyleGAN2(Adversarial[Settings]):
         return Inputs(latents, (*maps, others, first), labels)
 
     def sampled(self, noise: Noise) -> Inputs:
-        classes = self.facts.classes
-        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
         latents = noise.latent((self.settings.config.z_dim,))
-        return Inputs(latents, tuple(noise.normal(shape) for shape in self.shapes), labels)
+        return Inputs(latents, tuple(noise.normal(shape) for shape in self.shapes), self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         assert isinstance(generator, Network)

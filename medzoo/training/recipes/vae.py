@@ -79,9 +79,7 @@ class VAE(Direct[Settings]):
         return Loss(fit + masks + settings.kl_weight * (64 / settings.size) ** 2 * kl, parts)
 
     def sampled(self, noise: Noise) -> Inputs:
-        classes = self.facts.classes
-        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
-        return Inputs(noise.latent((self.settings.config.latent,)), labels=labels)
+        return Inputs(noise.latent((self.settings.config.latent,)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         return (generator(inputs.latents, inputs.labels),)

@@ -47,8 +47,8 @@ class Settings(TrainConfig):
     """A configuration of this family.
 
     Attributes:
-        autoencoder_steps: how many of ``steps`` the autoencoder learns, before the prior does in the rest of them.
-            Distances to held-out images mean nothing until then.
+        autoencoder_steps: how many of ``steps`` the autoencoder learns, before the prior does in the rest of them; a
+            quarter where it is not stated. Distances to held-out images mean nothing until then.
         commitment: weight of the encoder's distance to the code vectors.
         codebook_decay: of the averages that code vectors are.
         edges: weight of the slopes in the reconstruction loss.
@@ -66,6 +66,12 @@ class Settings(TrainConfig):
     batch: Annotated[int, Field(ge=2)] = 64
     lr: Annotated[float, Field(gt=0)] = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.99)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _quarter(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        steps = fields.get("steps")
+        return {"autoencoder_steps": max(1, steps // 4)} | fields if isinstance(steps, int) else fields
 
     @model_validator(mode="after")
     def _time_for_the_prior(self) -> Settings:
@@ -155,9 +161,7 @@ class VQVAE(Direct[Settings]):
             self._batch = None
 
     def sampled(self, noise: Noise) -> Inputs:
-        classes = self.facts.classes
-        labels = None if classes is None else torch.from_numpy(noise.classes(len(classes))).to(noise.device)
-        return Inputs(noise.latent((self.zoo_config.side**2,), "uniform"), labels=labels)
+        return Inputs(noise.latent((self.zoo_config.side**2,), "uniform"), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         assert isinstance(generator, vqvae.Network)

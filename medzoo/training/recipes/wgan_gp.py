@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import Record
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, NoClasses, Positive, TrainConfig
 from medzoo.training.losses import Comparison, Copies, minus_mean
 from medzoo.training.recipes._base import Facts
 from medzoo.training.recipes.dcgan import Config, Discriminator, Size, TransposedConvolutions, reset
@@ -35,7 +35,7 @@ class Settings(TrainConfig):
 
     family: Literal["wgan_gp"]
     size: Size
-    classes: Literal[False] = False
+    classes: NoClasses = False
     config: Config = Config()
     critic: Critic = Critic()
     batch: Annotated[int, Field(ge=2)] = 64

@@ -28,7 +28,10 @@ class Head:
     def __init__(self, discriminator: nn.Module, name: str, outputs: int) -> None:
         last = logit_layer(discriminator)
         if last is None:
-            raise TrainingError(f"{name}: this discriminator has no layer with a single output to read features at")
+            raise TrainingError(
+                f"{name}: this discriminator has no layer with a single output to read features at; leave {name} out "
+                "(with stylegan2, or take classes: false)"
+            )
         layer, channels = last
         self.linear = nn.Linear(channels, outputs)
         discriminator.add_module(name, self.linear)
