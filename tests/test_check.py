@@ -50,7 +50,8 @@ def test_the_embedded_model_passes_and_its_goldens_hold(tmp_path: Path) -> None:
     assert {name for name, status in statuses(report).items() if status != "pass"} <= {"goldens"}
     made = report.samples
     assert made["seed0.images"].shape == (4, 3, 128, 128) and made["seed3.masks"].shape == (1, 1, 128, 128)
-    assert np.array_equal(made["seed0.images"][:1], zoo.generate("10001", 1).uint8())
+    alone = zoo.generate("10001", 1).uint8()
+    assert abs(made["seed0.images"][:1].astype(int) - alone).max() <= 1  # sums of another batch round differently
     path = tmp_path / "goldens.safetensors"
     path.write_bytes(goldens.pack(made, report.made_with))
     found, stated = goldens.read(path)

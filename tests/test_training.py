@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+import medzoo
 from medzoo import nets
 from medzoo.datasets import Images
 from medzoo.errors import DeviceError, TrainingError
@@ -277,7 +278,7 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
     paths = sorted((Path(__file__).parents[1] / "registry" / "training").glob("*/config.yaml"))
     assert paths
     for path in paths:
-        assert load_config(path).family == "fastgan"
+        assert load_config(path).family == medzoo.info(path.parent.name).family
 
 
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from medzoo.datasets.folder import load_folder
 from medzoo.datasets.images import Images, content_sha256, relabel
 from medzoo.datasets.paths import load_path
 from medzoo.datasets.protocol import Protocol, fit
-from medzoo.datasets.registry import Dataset, dataset_names, describe, load_dataset
+from medzoo.datasets.registry import Dataset, dataset_names, describe, load_dataset, load_volumes
 from medzoo.datasets.splitting import ByBlock, ByGroup, Stretch, part
-from medzoo.datasets.volumes import Slices
+from medzoo.datasets.volumes import Slices, VolumeLayout
 
 __all__ = [
     "ByBlock",
@@ -28,6 +28,7 @@ __all__ = [
     "Protocol",
     "Slices",
     "Stretch",
+    "VolumeLayout",
     "content_sha256",
     "dataset_names",
     "describe",
@@ -35,6 +36,7 @@ __all__ = [
     "load_dataset",
     "load_folder",
     "load_path",
+    "load_volumes",
     "part",
     "relabel",
 ]

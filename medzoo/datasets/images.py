@@ -17,7 +17,7 @@ class Images:
     """Real images of one size. Not Samples, whose files and pictures say that they are synthetic.
 
     Attributes:
-        images: uint8 [n, C, H, W], C = 1 (grey) or 3 (RGB), 0..255.
+        images: uint8 [n, C, H, W], C = 1 (grey) or 3 (RGB), 0..255; [n, C, D, H, W] where volumes are learned.
         masks: uint8 [n, 1, H, W] of 0 and 1, or None.
         names: n file names without suffix, in the order of the images.
         labels: int64 [n], the class of each image, or None.
@@ -34,8 +34,8 @@ class Images:
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 [n, C, H, W], found {self.images.dtype} {self.images.shape}")
+        if self.images.dtype != np.uint8 or self.images.ndim not in (4, 5):
+            raise ValueError(f"images must be uint8 [n, C, (D,) H, W], found {self.images.dtype} {self.images.shape}")
         if len(self.names) != n:
             raise ValueError(f"{n} images, but {len(self.names)} names")
         expected = (n, 1, *self.images.shape[2:])

@@ -22,6 +22,7 @@ from medzoo.datasets.tables import FolderLayout, MetadataLayout
 from medzoo.datasets.volumes import VolumeLayout
 from medzoo.entry import Record, Sha256
 from medzoo.errors import DatasetError, EntryError
+from medzoo.imagefiles import Volume
 
 Layout = Annotated[
     FolderLayout
@@ -113,6 +114,14 @@ def load_dataset(
     if len(found) != dataset.splits[split]:
         raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(found)}")
     return found
+
+
+def load_volumes(name: str, *, root: Path | str | None = None) -> tuple[tuple[str, Volume], ...]:
+    """The whole volumes of a dataset, of all its splits, by name. Arguments and errors of ``load_dataset``."""
+    dataset = describe(name)
+    if not isinstance(dataset.layout, VolumeLayout):
+        raise DatasetError(f"dataset '{name}' has pictures, not volumes; take one whose layout is of kind volume")
+    return tuple(dataset.layout.volumes(_source(dataset, root)))
 
 
 def describe(name: str) -> Dataset:

@@ -75,6 +75,13 @@ class VolumeLayout(Record):
             masks = source.inside(self.masks)
         return filtered(self._all(source, masks), self.split, split, str(source))
 
+    def volumes(self, source: Source) -> Iterator[tuple[str, Volume]]:
+        """Each volume as a whole, with its name without suffix."""
+        for name in self.files or volume_files(source.folder):
+            path = source.checked(name)
+            with naming(path):
+                yield _stem(name), read_volume(path, window=self.window)
+
     def _all(self, source: Source, masks: Source | None) -> Iterator[Item]:
         names = self.files or volume_files(source.folder)
         if isinstance(self.masks, tuple) and len(self.masks) != len(names):
@@ -91,7 +98,7 @@ class VolumeLayout(Record):
         with naming(path):
             volume = read_volume(path, window=self.window)
         mask = None if mask_path is None else _mask(mask_path, path, volume)
-        stem = Path(name).name.removesuffix(".gz").removesuffix(".nii")
+        stem = _stem(name)
         for at in self.slices.of(volume.stored.shape[_PLACE[self.slices.axis]]):
             index = _index(self.slices.axis, at)
             with naming(path):
@@ -111,6 +118,10 @@ def volume_files(folder: Path) -> tuple[str, ...]:
     if not names:
         raise DatasetError(f"{folder}: no NIfTI volume found")
     return tuple(names)
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.removesuffix(".gz").removesuffix(".nii")
 
 
 _PLACE: dict[Axis, int] = {"axial": 0, "coronal": 1, "sagittal": 2}

@@ -94,7 +94,7 @@ class Control(FamilyConfig):
 
 
 class Network(nn.Module):
-    """The parts of a model under their names; the autoencoder without its encoder."""
+    """The parts of a model under their names; the autoencoder without its encoder, unless ``encoder``."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class Network(nn.Module):
         diffusion: Diffusion,
         controlnet: Control | None,
         text_encoder: Mapping[str, Any] | None,
+        encoder: bool = False,
     ) -> None:
         super().__init__()
         nets = _monai()
@@ -114,10 +115,9 @@ class Network(nn.Module):
             made = _ldm_config.network("text_encoder", text_encoder)
             self.text_encoder = getattr(made, "text_model", made)  # as older transformers have it
         if autoencoder is not None:
-            self.autoencoder = nets.AutoencoderKL(
-                spatial_dims=dims, with_encoder_nonlocal_attn=False, **dict(autoencoder)
-            )
-            for name in ("encoder", "quant_conv_mu", "quant_conv_log_sigma"):
+            stated = {"in_channels": autoencoder.out_channels, "with_encoder_nonlocal_attn": False, **dict(autoencoder)}
+            self.autoencoder = nets.AutoencoderKL(spatial_dims=dims, **stated)
+            for name in () if encoder else ("encoder", "quant_conv_mu", "quant_conv_log_sigma"):
                 delattr(self.autoencoder, name)
         if controlnet is not None:
             shared = {name: value for name, value in diffusion if name != "out_channels"}

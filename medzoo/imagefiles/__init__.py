@@ -81,7 +81,7 @@ def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) 
     if kind != "nifti":
         raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected a NIfTI file")
     try:
-        picture, slope, intercept = read_nifti_volume(path)
+        picture, slope, intercept, spacing = read_nifti_volume(path)
         stored: NDArray[Any] = picture.pixels
         if window is None and picture.full is None:
             ends = [float(stored.min()) * slope + intercept, float(stored.max()) * slope + intercept]
@@ -94,7 +94,7 @@ def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) 
     low, high = window or picture.full or (0.0, 1.0)
     if not np.isfinite([low, high]).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
-    return Volume(path, stored, slope, intercept, low, high)
+    return Volume(path, stored, slope, intercept, low, high, spacing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,7 @@ class Volume:
     """Stored numbers [D, H, W]: slices upwards, rows to the back, columns to the patient's left.
 
     ``low`` and ``high`` are black and white, in the units of the file: stored numbers times slope plus intercept.
+    ``spacing`` is the size of a voxel in millimetres, in the order of the axes.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class Volume:
     intercept: float
     low: float
     high: float
+    spacing: tuple[float, ...]
 
     def part(self, index: Any) -> NDArray[np.float32]:
         """Some voxels in [0, 1]. Raises ImageFileError when one is not a number."""

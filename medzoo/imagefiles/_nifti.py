@@ -30,10 +30,11 @@ def read_nifti(path: Path, slice: int | None, channels: int | None) -> Picture:
     return Picture(_upright(pixels, turn[flat]), _full(image))
 
 
-def read_nifti_volume(path: Path) -> tuple[Picture, float, float]:
+def read_nifti_volume(path: Path) -> tuple[Picture, float, float, tuple[float, ...]]:
     """All of [x, y, z] as [slices upwards, rows to the back, columns to the left], in the numbers that are stored.
 
-    Also slope and intercept, which make units of the file of these numbers; ``full`` is in those units.
+    Also slope and intercept, which make units of the file of these numbers (``full`` is in those units), and the size
+    of a voxel in millimetres.
     """
     with _opened(path, None) as (image, shape, turn):
         if image.ndim not in (2, 3) or image.get_data_dtype().kind not in "biuf":
@@ -42,9 +43,12 @@ def read_nifti_volume(path: Path) -> tuple[Picture, float, float]:
         check_size(path, *sorted(shape)[1:])
         pixels = np.asarray(image.dataobj.get_unscaled()).reshape(shape)
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+        sides = np.sqrt(np.square(image.affine[:3, :3]).sum(axis=0))
     pixels = np.flip(pixels, tuple(i for i in range(3) if turn[i, 1] < 0))
     axes = turn[:, 0].tolist()
-    return Picture(np.transpose(pixels, [axes.index(i) for i in (2, 1, 0)]), _full(image)), slope, intercept
+    order = [axes.index(i) for i in (2, 1, 0)]
+    spacing = tuple(float(sides[i]) for i in order)
+    return Picture(np.transpose(pixels, order), _full(image)), slope, intercept, spacing
 
 
 @contextmanager

@@ -181,7 +181,8 @@ def small_masks(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _averaged(arrays: NDArray[np.uint8], side: int) -> Tensor:
     """float32 [n, C, h, w] of uint8 [n, C, H, W]: each new pixel is the mean over the area that it covers."""
     down, across = (_areas(size, min(side, size)) for size in arrays.shape[2:])
-    chunks = (np.ascontiguousarray(arrays[start : start + CHUNK]) for start in range(0, len(arrays), CHUNK))
+    starts = range(0, len(arrays), CHUNK)
+    chunks = (np.array(arrays[start : start + CHUNK]) for start in starts)  # copies: a memmap may not be written to
     return torch.cat([down @ torch.from_numpy(chunk).to(torch.float32) @ across.mT for chunk in chunks])
 
 

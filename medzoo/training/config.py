@@ -60,7 +60,7 @@ class TrainConfig(Record):
         family: one that can be trained (a file of ``medzoo/training/recipes``).
         dataset: name in ``registry/datasets``; its ``train`` split is learned, its ``val`` split held out.
         folder: in its place, a path of images; a tenth of them is held out (see ``docs/training.md``).
-        size: height and width in pixels, one that the family supports.
+        size: height and width in pixels, one that the family supports; of volumes see :class:`VolumeConfig`.
         channels: ``RGB`` or ``L`` (grey) makes all pictures so; null takes what they are, which must be the same.
         masks: learn the mask as one more channel.
         classes: learn the classes of the images, each as often as the others, where the family can.
@@ -82,7 +82,7 @@ class TrainConfig(Record):
     family: str
     dataset: str | None = None
     folder: str | None = None
-    size: int
+    size: int | tuple[int, int, int]
     channels: Literal["RGB", "L"] | None = None
     masks: bool
     classes: bool = False
@@ -111,6 +111,54 @@ class TrainConfig(Record):
     def source(self) -> str:
         """What messages call the images."""
         return self.dataset or self.folder or ""
+
+
+class Deform(Record):
+    """How each training volume is changed anew in each step, within these limits either way.
+
+    Attributes:
+        rotation: degrees about each axis.
+        zoom: 0.1 makes each axis longer or shorter by up to 10 %.
+        shift: share of each side.
+        bend: standard deviation of a smooth displacement (4 x 4 x 4 knots), as a share of half a side.
+        gamma: standard deviation of the logarithm of an exponent of the brightness.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 7.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    shift: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    bend: Annotated[float, Field(ge=0, lt=1)] = 0.025
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.15
+
+
+class VolumeConfig(TrainConfig):
+    """A configuration of a family that learns volumes: NIfTI files of one number a voxel.
+
+    Attributes:
+        dataset, folder: whole volumes of all splits; of a folder a tenth, two at least, is held out.
+        held_dataset: with ``dataset``: another one, whose volumes are held out.
+        size: depth (upwards), height (to the back) and width (to the left) in voxels. A larger thing is cut.
+        spacing: side of a voxel in millimetres.
+        deform: see :class:`Deform`.
+    """
+
+    held_dataset: str | None = None
+    size: tuple[Positive, Positive, Positive]
+    spacing: Annotated[float, Field(gt=0)]
+    deform: Deform = Deform()
+    channels: None = None
+    masks: Literal[False] = False
+    classes: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _of_volumes(self) -> VolumeConfig:
+        if (self.dataset is None) != (self.held_dataset is None):
+            raise ValueError("dataset and held_dataset, whose volumes are held out, go together")
+        if self.techniques:
+            raise ValueError(
+                f"{self.techniques[0]['name']} is a technique for pictures; volumes have deform and mirror"
+            )
+        return self
 
 
 # A run may go on with other values of these: none of them changes what the next step does.

@@ -23,12 +23,13 @@ from medzoo.datasets import Images, Protocol, describe, load_dataset, load_path,
 from medzoo.datasets.folder import class_folders, picture_files
 from medzoo.datasets.splitting import SPLITS
 from medzoo.errors import TrainingError
-from medzoo.training.config import TrainConfig
+from medzoo.training import volumes
+from medzoo.training.config import TrainConfig, VolumeConfig
 from medzoo.training.recipes import Facts
 
 Pixels = NDArray[np.uint8]
 SHARE = 0.1  # of the images of a path, held out
-FEWEST = 10  # images of a path
+FEWEST, FEWEST_VOLUMES = 10, 4  # images and volumes of a path
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
     Raises:
         DatasetError, TrainingError: no such images, too few, or a class with one image.
     """
+    if isinstance(config, VolumeConfig):
+        return load_volumes(config, root)
+    assert isinstance(config.size, int)
     form = Protocol(size=config.size, channels=config.channels)
     if config.dataset is not None:
         train = load_dataset(config.dataset, form, root=root, split="train")
@@ -77,6 +81,20 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
     if config.classes:
         _check_classes(train, config.source)
     return train, held
+
+
+def load_volumes(config: VolumeConfig, root: Path | None) -> tuple[Images, Images]:
+    """Whole volumes to learn, and slices of those held out (``volumes.shown``)."""
+    if config.folder is not None:
+        found = volumes.of_folder(config)
+        if len(found) < FEWEST_VOLUMES:
+            raise TrainingError(
+                f"{config.folder}: {len(found)} volume(s); {FEWEST_VOLUMES} are the least, two held out"
+            )
+        train, held = parted(found)
+    else:
+        train, held = (volumes.of_dataset(config, str(name), root) for name in (config.dataset, config.held_dataset))
+    return train, volumes.shown(held, config)
 
 
 def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
@@ -160,8 +178,8 @@ def about(config: TrainConfig, train: Images) -> About:
 
 
 def tensors(images: Images, config: TrainConfig) -> tuple[Tensor, Tensor | None]:
-    """uint8 [n, c (+1), h, w], the mask as 0 and 255 in the last channel; classes int64 [n] if they are learned."""
-    if len(images) < config.batch:
+    """uint8 [n, c (+1), (d,) h, w], the mask as 0 and 255 in the last channel; classes int64 [n] if learned."""
+    if len(images) < config.batch and not isinstance(config, VolumeConfig):
         raise TrainingError(
             f"{config.source}: {len(images)} training images are fewer than a batch of {config.batch}; "
             "lower batch, or add images"

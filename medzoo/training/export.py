@@ -24,9 +24,10 @@ from medzoo import catalog
 from medzoo.errors import TrainingError
 from medzoo.randomness import Noise
 from medzoo.samplefiles import write_whole
-from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.config import TrainConfig, VolumeConfig, differences, dump_config, load_config
 from medzoo.training.data import About
 from medzoo.training.heldout import HeldOut, sample
+from medzoo.training.player import layout
 from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
 
@@ -95,7 +96,7 @@ def export(
     network = chosen_recipe.generator()
     load_state(network, state, run)
     network.to(device).eval().requires_grad_(False)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=layout(config))  # type: ignore[call-overload]
     candidates = {"averaged": network}
     if norms_of(network):
         candidates["recalibrated"] = recalibrated(chosen_recipe, network, device, BATCHES, BATCH)
@@ -208,20 +209,30 @@ def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
 
 def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any], *, sha256: str, size: int) -> str:
     """YAML of an entry: what is known stated, the rest null or empty, to be completed by hand."""
+    sides = [config.size] * 2 if isinstance(config.size, int) else list(config.size)
+    kind, spacing, shown = "image+mask" if config.masks else "image", None, f"{config.size} px"
+    notes = f"Trained with medzoo (training/{model_id}/config.yaml). Not for clinical use."
+    if isinstance(config, VolumeConfig):
+        kind, spacing = "volume", [config.spacing] * 3
+        shown = f"{' x '.join(map(str, sides))} voxels of {config.spacing:g} mm"
+        notes += (
+            f" It learned {about.images} volume(s), deformed anew in each step: every sample must be taken for a "
+            "deformed copy of one of them, and the variety is that of the deformations."
+        )
     fields: dict[str, Any] = {
         "model_id": model_id,
-        "title": f"{recipe.title or config.family}, {config.size} px: {about.title}",
+        "title": f"{recipe.title or config.family}, {shown}: {about.title}",
         "family": config.family,
         "modality": about.modality,
         "organ": about.organ,
         "tags": ["mask", "segmentation"] if config.masks else [],
         "output": {
-            "type": "image+mask" if config.masks else "image",
-            "size": [config.size, config.size],
+            "type": kind,
+            "size": sides,
             "channels": about.facts.colours,
             "masks": about.facts.masks,
             "range": [-1, 1],
-            "spacing": None,
+            "spacing": spacing,
         },
         **recipe.entry(),
         "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
@@ -237,6 +248,6 @@ def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any],
         "citation": None,
         "contact": None,
         "verified": [],
-        "notes": f"Trained with medzoo (training/{model_id}/config.yaml). Not for clinical use.",
+        "notes": notes,
     }
     return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

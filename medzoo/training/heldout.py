@@ -24,6 +24,7 @@ from medzoo.metrics.spectrum import spectrum_gap
 from medzoo.png import encode_png
 from medzoo.randomness import Noise
 from medzoo.training.recipes import Recipe
+from medzoo.training.volumes import slices
 
 Pixels = NDArray[np.uint8]
 JUDGED = 256  # real images of each kind that the discriminator is asked about
@@ -36,7 +37,7 @@ class HeldOut:
         held: the held-out images, two or more. With fewer of them than features (1280) the Frechet distance is
             biased upward; KID is not, and decides.
         device: a torch device name.
-        training: the images that are learned, to find near copies of; None leaves those out.
+        training: the images that are learned, to find near copies of; None leaves those out, and so do volumes.
 
     Raises:
         TrainingError: too few images.
@@ -49,7 +50,8 @@ class HeldOut:
         self.held = held
         self.extract = load("efficientnet_lite0", device=device)
         self.features = self.extract(held.images)
-        self.training = None if training is None else small_pixels(training.images)
+        pictures = training is not None and training.images.ndim == 4
+        self.training = small_pixels(training.images) if pictures and training is not None else None
 
     def __call__(self, images: Pixels, masks: Pixels | None = None) -> dict[str, float]:
         """Of generated images uint8 [n, c, h, w] and masks uint8 [n, 1, h, w].
@@ -100,13 +102,16 @@ def sample(
 ) -> tuple[Pixels, Pixels | None]:
     """Images uint8 [n, c, h, w] and masks uint8 [n, 1, h, w] of 0 and 1 (None without mask channels).
 
-    The noise is the zoo's own: these are samples 0 to n - 1 of ``seed`` that ``medzoo generate`` would make.
+    The noise is the zoo's own: these are samples 0 to n - 1 of ``seed`` that ``medzoo generate`` would make. Of volumes
+    they are slices, three of each (``volumes.slices``).
     """
     parts = []
     for start in range(0, n, batch):
         noise = Noise(seed, range(start, min(n, start + batch)), device)
         parts.append(recipe.images(network, recipe.sampled(noise))[0].float().cpu())
     raw = torch.cat(parts).add(1).mul(127.5).clamp(0, 255)
+    if raw.dim() == 5:
+        raw = slices(raw)
     colours = recipe.facts.colours
     images = raw[:, :colours].round().to(torch.uint8).numpy()
     masks = (raw[:, colours:] > 127.5).to(torch.uint8).numpy()

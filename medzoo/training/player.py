@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from medzoo.errors import TrainingError
 from medzoo.training import parallel, recipes, techniques
-from medzoo.training.config import TrainConfig
+from medzoo.training.config import TrainConfig, VolumeConfig
 from medzoo.training.recipes import Facts, Recipe
+from medzoo.training.volumes import deformed
 
 R = TypeVar("R", bound=Recipe[Any])
 FLOAT16_ON = ("cuda",)  # kinds of devices
@@ -27,7 +28,7 @@ class Player(ABC, Generic[R]):
 
     Args:
         config: what to train.
-        data: uint8 [n, c, h, w], masks as 0 and 255 in the last channels.
+        data: uint8 [n, c, h, w], masks as 0 and 255 in the last channels; of volumes see ``medzoo.training.volumes``.
         labels: int64 [n], where classes are learned.
         facts: of the images.
         device: where to train.
@@ -60,7 +61,7 @@ class Player(ABC, Generic[R]):
         self.average.requires_grad_(False).eval()
         for net in (*self.networks.values(), self.average):
             net.to(self.device)
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net.to(memory_format=layout(config))  # type: ignore[call-overload]
         self.learned = {
             name: [one for one in net.parameters() if one.requires_grad] for name, net in self.networks.items()
         }
@@ -107,10 +108,12 @@ class Player(ABC, Generic[R]):
             pick = torch.stack([_at(self.members[int(k)], place) for k, place in zip(labels, places, strict=True)])
         real = scaled(self.data[pick.to(self.device)])
         if self.config.mirror:
-            flip = (torch.rand(batch, 1, 1, 1, generator=rng) < 0.5).to(self.device)
-            real = torch.where(flip, real.flip(3), real)
+            flip = (torch.rand(batch, *[1] * (real.dim() - 1), generator=rng) < 0.5).to(self.device)
+            real = torch.where(flip, real.flip(-1), real)
+        if isinstance(self.config, VolumeConfig):
+            real = deformed(real, self.config, rng)
         on_device = None if labels is None else labels.to(self.device)
-        return real.contiguous(memory_format=torch.channels_last), on_device
+        return real.contiguous(memory_format=layout(self.config)), on_device
 
     def classes(self, n: int, rng: torch.Generator) -> Tensor | None:
         """Classes int64 [n], each equally likely; None where none are learned."""
@@ -166,6 +169,11 @@ def update_average(average: nn.Module, current: nn.Module, decay: float) -> None
     torch._foreach_lerp_([mine[name] for name in averaged], [theirs[name] for name in averaged], 1 - decay)
     for name in mine.keys() - set(averaged):
         mine[name].copy_(theirs[name])
+
+
+def layout(config: TrainConfig) -> torch.memory_format:
+    """Of maps in memory: channels last."""
+    return torch.channels_last_3d if isinstance(config, VolumeConfig) else torch.channels_last
 
 
 def scaled(data: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class Direct(Recipe[S]):
         which of them learns.
 
         Args:
-            images: real ones [n, c, s, s] in [-1, 1], masks in the last channels.
+            images: real ones [n, c, s, s] in [-1, 1], masks in the last channels; or volumes [n, c, d, h, w].
             labels: int64 [n] on the device, where classes are learned.
             step: steps done before this one.
             rng: on the CPU, seeded by (seed, step).

@@ -63,11 +63,12 @@ class TransposedConvolutions(Adversarial[S]):
     def zoo_config(self) -> dcgan.Config:
         classes = self.facts.classes
         config: Any = self.settings.config
+        size: Any = self.settings.size
         return dcgan.Config(
             nz=config.nz,
             ngf=config.ngf,
             nc=self.facts.channels + (classes is not None),
-            image_size=self.settings.size,
+            image_size=size,
             conditional=classes is not None,
             is_condition_categorical=classes is not None,
             n_cond=len(classes or ()) or 1,
