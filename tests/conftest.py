@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,21 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     """A cache of the test's own, no extra registry, no model kept from the test before."""
     monkeypatch.setenv("MEDZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("MEDZOO_REGISTRY", raising=False)
+
+
+@pytest.fixture
+def small_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training with pictures of two samples, a line of the log a step, and one thread."""
+    import torch
+
+    from medzoo.training import trainer
+
+    monkeypatch.setattr(trainer, "GRID", 2)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def entry_fields(**changes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 import medzoo
-from medzoo.training import recipes, trainer
+from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.diffusion import SCHEDULE
@@ -20,17 +19,9 @@ from medzoo.training.trainer import Trainer
 from tests.test_training import Killed, assert_same, kill_at, load, quiet
 from tests.test_vae import exported, make_toy
 
+pytestmark = pytest.mark.usefixtures("small_runs")
+
 GREY = Facts(1, 0, ("a", "b"))
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_config(**changes: Any) -> Any:

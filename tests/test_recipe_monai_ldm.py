@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import medzoo
 from medzoo.datasets import Images, load_volumes
 from medzoo.errors import DatasetError, TrainingError
 from medzoo.imagefiles import read_volume
-from medzoo.training import data, recipes, trainer, volumes
+from medzoo.training import data, recipes, volumes
 from medzoo.training.config import parse
 from medzoo.training.data import about
 from medzoo.training.export import export
@@ -35,14 +34,8 @@ STILL = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "bend": 0.0, "gamma": 0.0}
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volumes, "SHOWN", 3)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_config(**changes: Any) -> Any:

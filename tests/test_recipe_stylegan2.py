@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import medzoo
 from medzoo.datasets import Images
 from medzoo.families._stylegan2_nets import Network
 from medzoo.randomness import Noise
-from medzoo.training import recipes, trainer
+from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.data import About
 from medzoo.training.export import export, stored
@@ -27,18 +26,10 @@ from medzoo.training.recipes.stylegan2 import RECIPE, path_lengths
 from medzoo.training.trainer import Trainer
 from tests.test_training import Killed, assert_same, kill_at, load, quiet
 
+pytestmark = pytest.mark.usefixtures("small_runs")
+
 TINY = {"z_dim": 6, "layers": 2, "channel_base": 256, "channel_max": 12}
 SIZE = 32
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_config(**changes: Any) -> Any:

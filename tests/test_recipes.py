@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.png import encode_png
 from medzoo.training import export as exporting
-from medzoo.training import heldout, recipes, techniques, trainer
+from medzoo.training import heldout, recipes, techniques
 from medzoo.training.config import parse
 from medzoo.training.losses import non_saturating
 from medzoo.training.recipes import Facts
@@ -34,16 +33,10 @@ SIZES = (16, 28, 32, 56, 64, 112, 128, 224, 256)
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "BATCHES", 2)
     monkeypatch.setattr(exporting, "BATCH", 4)
     monkeypatch.setattr(heldout, "load", lambda name, device: means)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_config(family: str, **changes: Any) -> Any:

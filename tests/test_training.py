@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from medzoo.errors import DeviceError, TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.nets import BatchNorm2d, SpectralConv2d, norm_gate
 from medzoo.randomness import Noise
-from medzoo.training import heldout, recipes, runfolder, trainer
+from medzoo.training import heldout, recipes, runfolder
 from medzoo.training.config import TrainConfig, dump_config, load_config, parse
 from medzoo.training.export import recalibrated, stored
 from medzoo.training.fastgan import Discriminator, resize
@@ -64,15 +64,9 @@ class Scripted:
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny pictures, a line a step, one thread, nothing compiled."""
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     monkeypatch.setattr(nets, "_fused_norm_gate", None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def start(folder: Path, held: Any = None, images: Images | None = None, **changes: Any) -> Trainer:

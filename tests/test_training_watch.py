@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
-from medzoo.training import heldout, trainer
+from medzoo.training import heldout
 from medzoo.training.heldout import HeldOut, of_discriminator, of_masks
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.selection import best, exploded, reason_to_stop
@@ -24,14 +23,8 @@ from tests.test_training import Killed, kill_at, quiet
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heldout, "load", lambda name, device: means)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_images(n: int = 12, seed: int = 0) -> Images:

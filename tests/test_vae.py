@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import medzoo
 from medzoo.datasets import Images
 from medzoo.errors import EntryError, GenerationError
 from medzoo.families import vae
-from medzoo.training import recipes, trainer
+from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.data import About
 from medzoo.training.export import export
@@ -29,15 +28,7 @@ from tests.conftest import random_state
 from tests.test_families import MASS, VAE, Case
 from tests.test_training import Killed, assert_same, kill_at, load, quiet
 
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("small_runs")
 
 
 def make_config(**changes: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import medzoo
 from medzoo.errors import GenerationError, TrainingError
 from medzoo.families import vqvae
 from medzoo.families._codeprior import Prior, pick
-from medzoo.training import recipes, trainer
+from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_picture
@@ -28,17 +27,9 @@ from tests.test_families import MASS, VQVAE, Case
 from tests.test_training import Killed, assert_same, kill_at, load, quiet
 from tests.test_vae import exported, make_toy
 
+pytestmark = pytest.mark.usefixtures("small_runs")
+
 CASE = Case("vqvae", VQVAE, (16, 16), sampling={"latent": "uniform"}, condition=MASS, ask="benign")
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 TINY = {"width": 8, "codes": 16, "code_dim": 8, "prior_width": 8, "prior_layers": 1}

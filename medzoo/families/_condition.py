@@ -334,5 +334,10 @@ def _listed(classes: tuple[str, ...]) -> str:
     return ", ".join(f"{name} ({i})" for i, name in enumerate(classes[:20])) + (", ..." if len(classes) > 20 else "")
 
 
+def by(shape: Sequence[int]) -> str:
+    """A shape in words: 3 x 64 x 64."""
+    return " x ".join(map(str, shape))
+
+
 def _size(image: NDArray[np.float32]) -> str:
     return "x".join(map(str, image.shape))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medzoo.errors import CheckpointError
 from medzoo.families._ldm_config import json_words, short, words
@@ -24,12 +24,14 @@ class Prompts:
     prompts that are new.
 
     Args:
+        encoder: transformers' CLIP text encoder, which says how many tokens a prompt has: longer ones are cut, shorter
+            ones filled up.
         tokenizer: transformers' CLIPTokenizer.
-        length: tokens of a prompt; longer ones are cut, shorter ones filled up.
     """
 
-    def __init__(self, encoder: nn.Module, tokenizer: Any, length: int) -> None:
-        self.encoder, self.tokenizer, self.length = encoder, tokenizer, length
+    def __init__(self, encoder: Any, tokenizer: Any) -> None:
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.length: int = encoder.config.max_position_embeddings
         self._known: OrderedDict[str, Tensor] = OrderedDict()
 
     def encode(self, texts: Sequence[str], device: torch.device) -> Tensor:

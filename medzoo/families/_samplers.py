@@ -25,6 +25,7 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 Draw = Callable[[], Tensor]
 Tell = Callable[[int, int], None]
 METHODS: tuple[str, ...] = get_args(Method)
+OF_LATENTS = dict.fromkeys(METHODS, 50)  # steps of models of latents whose entry states none
 
 
 def sample(
@@ -83,12 +84,15 @@ def chosen(model_id: str, sampling: Sampling, schedule: Schedule, usual: Mapping
     return method, steps
 
 
-def guided(predict: Predict, scale: float) -> Predict:
+def guided(predict: Predict, scale: float | None) -> Predict:
     """Classifier-free guidance (Ho and Salimans 2022): without + scale (with - without), in one call of the network.
 
     Args:
         predict: sees [2 B, C, ...], the batch for the network without its condition, then again for it with.
+        scale: with 1, or None where there is none, ``predict`` itself, which then sees the batch once.
     """
+    if scale is None or scale == 1:
+        return predict
 
     def both(x: Tensor, t: Tensor) -> Tensor:
         without, with_it = predict(torch.cat([x, x]), t).float().chunk(2)  # a difference loses digits in half precision

@@ -20,7 +20,7 @@ from medzoo.entry import Condition, Entry
 from medzoo.errors import ConditionError, EntryError, GenerationError
 from medzoo.families import _ldm_config, _unet
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.families._condition import Given
+from medzoo.families._condition import Given, by
 from medzoo.families._samplers import Predict, chosen, guided, sample
 from medzoo.families._schedule import Schedule, stated
 from medzoo.families._unet import Shape, UNet
@@ -248,7 +248,7 @@ class Diffusion(Generator):
             x = x.to(self.dtype)
             return self.network(x if beside is None else torch.cat([x, beside], 1), t.expand(len(x)), labels)
 
-        return guided(predict, self.guidance) if labels is not None and self.guidance != 1 else predict
+        return guided(predict, None if labels is None else self.guidance)
 
     def _labels(self, given: Given) -> Tensor | None:
         if (given.labels is None) == (self.config.classes is None):
@@ -278,8 +278,8 @@ class Diffusion(Generator):
         wanted = (config.beside or config.made, *config.size)
         if given.images is not None and tuple(given.images.shape[1:]) != wanted:
             raise ConditionError(
-                f"{name}: the input must be {' x '.join(map(str, wanted))} (channels, height, width), "
-                f"found {' x '.join(map(str, given.images.shape[1:]))}; 'condition.size' in the entry scales it"
+                f"{name}: the input must be {by(wanted)} (channels, height, width), "
+                f"found {by(given.images.shape[1:])}; 'condition.size' in the entry scales it"
             )
         if config.beside and given.images is None:
             raise ConditionError(f"{name} needs an input of {config.beside} channels: a mask or an image")

@@ -19,7 +19,7 @@ The text encoder is on the device only while it encodes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -30,16 +30,15 @@ from torch.nn import functional as F
 from medzoo.errors import CheckpointError, ConditionError, EntryError
 from medzoo.families import _device, _ldm_names
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.families._condition import Conditions, Given, accepted
+from medzoo.families._condition import Conditions, Given, accepted, by
 from medzoo.families._ldm_config import json_words, network
 from medzoo.families._ldm_facts import Facts, check, facts
 from medzoo.families._ldm_text import END, Prompts, pad_token, read_tokenizer
-from medzoo.families._samplers import METHODS, Predict, chosen, guided, sample
+from medzoo.families._samplers import OF_LATENTS, Predict, chosen, guided, sample
 from medzoo.families._schedule import Schedule, stated
 from medzoo.families._unet_fused import fuse
 from medzoo.randomness import Noise
 
-STEPS = 50  # where the entry states none
 NETWORKS = ("unet", "vae", "text_encoder", "controlnet")
 
 
@@ -134,8 +133,7 @@ class LatentDiffusion(Generator):
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         self.facts = _facts(self.config, self.entry.model_id)
         check(self.entry, self.facts)
-        usual = dict.fromkeys(METHODS, STEPS)
-        self.sampler, self.steps = chosen(self.entry.model_id, self.entry.sampling, self.config.schedule, usual)
+        self.sampler, self.steps = chosen(self.entry.model_id, self.entry.sampling, self.config.schedule, OF_LATENTS)
         state = _ldm_names.renamed(_ldm_names.converted(state, self.config))
         for part in (part for part in NETWORKS if getattr(self.config, part) is not None):
             if not any(key.startswith(f"{part}.") for key in state):
@@ -155,8 +153,7 @@ class LatentDiffusion(Generator):
                     fuse(getattr(network, part))
         self._prompts: Prompts | None = None
         if self._tokenizer is not None:
-            encoder = network.text_encoder
-            self._prompts = Prompts(encoder, self._tokenizer, encoder.config.max_position_embeddings)
+            self._prompts = Prompts(network.text_encoder, self._tokenizer)
         return network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
@@ -168,7 +165,7 @@ class LatentDiffusion(Generator):
             image = self._encoded(given.images, exact)
         predict, scale = self._predict(given, len(noise)), sampling.guidance
         latents = sample(
-            predict if scale in (None, 1.0) else guided(predict, scale),
+            guided(predict, scale),
             start,
             self.config.schedule,
             self.sampler,
@@ -268,8 +265,8 @@ class LatentDiffusion(Generator):
         wanted = (self.facts.image_channels, *self.facts.size)
         if images is not None and tuple(images.shape[1:]) != wanted:
             raise ConditionError(
-                f"{self.entry.model_id} takes images of {_by(wanted)} (channels x height x width), found "
-                f"{_by(images.shape[1:])}; bring them to that size, or state condition.size in the entry"
+                f"{self.entry.model_id} takes images of {by(wanted)} (channels x height x width), found "
+                f"{by(images.shape[1:])}; bring them to that size, or state condition.size in the entry"
             )
 
 
@@ -278,7 +275,3 @@ def _facts(config: Any, where: str = "latent_diffusion") -> Facts:
         return facts(config)
     except ValueError as error:
         raise EntryError(f"{where}: config.{error}") from None
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

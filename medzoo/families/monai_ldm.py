@@ -20,15 +20,13 @@ from medzoo.entry import Entry
 from medzoo.errors import ConditionError, EntryError
 from medzoo.families import _ldm_config, _samplers
 from medzoo.families._base import FamilyConfig, Generator
-from medzoo.families._condition import Given
+from medzoo.families._condition import Given, by
 from medzoo.families._ldm_text import END, Prompts, pad_token, read_tokenizer
 from medzoo.families._monai_decode import decode
 from medzoo.families._monai_nets import Autoencoder, Control, Diffusion, Network, Positive, renamed, speed_up
 from medzoo.families._orientation import Turn, turn
 from medzoo.families._schedule import Schedule
 from medzoo.randomness import Noise
-
-STEPS = 50  # where the entry says nothing
 
 
 class Config(FamilyConfig):
@@ -176,15 +174,13 @@ class MonaiLdm(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         _check_condition(self.entry, self.config)
-        usual = dict.fromkeys(_samplers.METHODS, STEPS)
         self.sampler, self.steps = _samplers.chosen(
-            self.entry.model_id, self.entry.sampling, self.config.schedule, usual
+            self.entry.model_id, self.entry.sampling, self.config.schedule, _samplers.OF_LATENTS
         )
         speed_up(network, self.dtype, fused=fused)
         self._prompts: Prompts | None = None
         if network.text_encoder is not None:
-            encoder: Any = network.text_encoder
-            self._prompts = Prompts(encoder, self._tokenizer, encoder.config.max_position_embeddings)
+            self._prompts = Prompts(network.text_encoder, self._tokenizer)
         return network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
@@ -192,7 +188,7 @@ class MonaiLdm(Generator):
         predict, guidance = self._predictor(given, len(noise)), sampling.guidance
         exact = noise.on(self.device, torch.float32)  # only the networks run in half precision
         latents = _samplers.sample(
-            predict if guidance in (None, 1) else _samplers.guided(predict, guidance),
+            _samplers.guided(predict, guidance),
             self.latent(exact),
             config.schedule,
             self.sampler,
@@ -264,8 +260,8 @@ class MonaiLdm(Generator):
             sizes = [tuple(side * 2 ** (len(control.conditioning_embedding_num_channels) - 1) for side in latent)]
         if found not in sizes:
             raise ConditionError(
-                f"{self.entry.model_id} takes images of {' or '.join(map(_by, sizes))} (height x width), found "
-                f"{_by(found)}; bring them to that size, or state condition.size in the entry"
+                f"{self.entry.model_id} takes images of {' or '.join(map(by, sizes))} (height x width), found "
+                f"{by(found)}; bring them to that size, or state condition.size in the entry"
             )
         return config.turn.stored(given.images)
 
@@ -273,10 +269,6 @@ class MonaiLdm(Generator):
 def _spread(numbers: Tensor, size: tuple[int, ...]) -> Tensor:
     """[B, A] -> [B, A, *size], the same everywhere."""
     return numbers.view(*numbers.shape, *[1] * len(size)).expand(*numbers.shape, *size)
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return " x ".join(map(str, size))
 
 
 def _check_condition(entry: Entry, config: Config) -> None:

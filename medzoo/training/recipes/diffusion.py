@@ -1,9 +1,8 @@
 """Diffusion in pixels (Ho et al., NeurIPS 2020): the network learns v from images at a random time step.
 
-The U-Net of improved-diffusion, small; the cosine schedule (Nichol and Dhariwal, ICML 2021); v-prediction (Salimans and
-Ho, "Progressive distillation", ICLR 2022), which stays well-posed at both ends of the schedule and so bears few
-sampling steps; the weights of Min-SNR (Hang et al., ICCV 2023, gamma 5). A class is left out now and then, so that the
-model can be sampled with classifier-free guidance (Ho and Salimans, 2022).
+The U-Net of improved-diffusion, small; schedule and v of ``_velocity``; the weights of Min-SNR (Hang et al., ICCV 2023,
+gamma 5). A class is left out now and then, so that the model can be sampled with classifier-free guidance (Ho and
+Salimans, 2022).
 """
 
 from __future__ import annotations
@@ -15,17 +14,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import Record
-from medzoo.families._samplers import guided, sample
-from medzoo.families._schedule import Schedule
+from medzoo.families._samplers import guided
 from medzoo.families._unet import Attention, Block, Shape, UNet
 from medzoo.randomness import Noise
 from medzoo.training.config import Decay, Positive, TrainConfig
 from medzoo.training.losses import Copies, Loss
-from medzoo.training.recipes._base import Direct, Facts, Inputs, class_condition
-
-SCHEDULE = Schedule(
-    beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing", method="dpm++"
-)
+from medzoo.training.recipes._base import Direct, Inputs, class_condition
+from medzoo.training.recipes._velocity import SCHEDULE, noised, solved
 
 
 class Config(Record):
@@ -81,10 +76,6 @@ class Diffusion(Direct[Settings]):
     configuration = Settings
     title = "Diffusion"
 
-    def __init__(self, settings: Settings, facts: Facts) -> None:
-        super().__init__(settings, facts)
-        self.kept = torch.from_numpy(SCHEDULE.kept)
-
     @property
     def shape(self) -> Shape:
         config, classes = self.settings.config, len(self.facts.classes or ())
@@ -112,19 +103,14 @@ class Diffusion(Direct[Settings]):
         return network
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None, step: int, rng: torch.Generator) -> Loss:
-        n = len(images)
-        times = torch.randint(SCHEDULE.num_train_timesteps, (n,), generator=rng)
-        noise = torch.randn(images.shape, generator=rng).to(images.device)
-        dropped = torch.rand(n, generator=rng) < self.settings.without_class
+        batch = noised(images, rng)
+        dropped = torch.rand(len(images), generator=rng) < self.settings.without_class
         if labels is not None and self.settings.without_class:
             labels = labels.masked_fill(dropped.to(labels.device), len(self.facts.classes or ()))
-        kept = self.kept[times].to(images.device)
-        signal, sigma = (part.sqrt()[:, None, None, None] for part in (kept, 1 - kept))
-        wanted = signal * noise - sigma * images
-        found = network(signal * images + sigma * noise, times.to(images.device), labels).float()
-        error = (found - wanted).square().flatten(1).mean(1)
+        found = network(batch.seen, batch.times, labels).float()
+        error = (found - batch.wanted).square().flatten(1).mean(1)
         # The error of v is SNR + 1 times that of the image; Min-SNR weighs that of the image by min(SNR, gamma).
-        weight = (kept / (1 - kept)).clamp(max=self.settings.gamma) * (1 - kept)
+        weight = (batch.kept / (1 - batch.kept)).clamp(max=self.settings.gamma) * (1 - batch.kept)
         return Loss((weight * error).mean(), {"v_error": error.mean()})
 
     def sampled(self, noise: Noise) -> Inputs:
@@ -132,7 +118,7 @@ class Diffusion(Direct[Settings]):
         return Inputs(noise.latent((self.facts.channels, size, size)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
-        labels, settings, n = inputs.labels, self.settings, len(inputs.latents)
+        labels, settings = inputs.labels, self.settings
         if labels is not None and settings.guidance != 1:
             labels = torch.cat([torch.full_like(labels, len(self.facts.classes or ())), labels])
 
@@ -140,9 +126,7 @@ class Diffusion(Direct[Settings]):
             found: Tensor = generator(x, t.expand(len(x)), labels)
             return found
 
-        run = predict if labels is None or len(labels) == n else guided(predict, settings.guidance)
-        steps = settings.sampling_steps
-        return (sample(run, inputs.latents, SCHEDULE, "dpm++", steps, lambda: torch.zeros_like(inputs.latents)),)
+        return (solved(guided(predict, settings.guidance), inputs.latents, settings.sampling_steps),)
 
     def entry(self) -> dict[str, Any]:
         size, guidance = self.settings.size, self.settings.guidance if self.facts.classes else None

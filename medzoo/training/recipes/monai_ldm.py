@@ -1,7 +1,7 @@
 """Latent diffusion of volumes (Pinaya et al., "Brain imaging generation with latent diffusion models", 2022).
 
 First MONAI's ``AutoencoderKL`` learns to repeat volumes, then its ``DiffusionModelUNet`` learns v of their latents,
-with the schedule of the recipe ``diffusion``. Between the two the latents are brought to mean 0 and standard deviation
+with the schedule of ``_velocity``. Between the two the latents are brought to mean 0 and standard deviation
 1 by scaling the 1x1x1 convolutions around them, so that ``scale_factor`` of the entry is 1.
 """
 
@@ -18,13 +18,13 @@ from medzoo.entry import Record
 from medzoo.families import monai_ldm
 from medzoo.families._monai_decode import decode
 from medzoo.families._monai_nets import Network
-from medzoo.families._samplers import sample
 from medzoo.randomness import Noise
 from medzoo.training import parallel
 from medzoo.training.config import Decay, Positive, VolumeConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Facts, Inputs
-from medzoo.training.recipes.diffusion import SCHEDULE as OF_PIXELS
+from medzoo.training.recipes._velocity import SCHEDULE as OF_PIXELS
+from medzoo.training.recipes._velocity import noised, solved
 
 GROUPS = 8  # of group norm
 SCHEDULE = OF_PIXELS.model_copy(update={"clip_sample": False})  # latents have no limits
@@ -86,7 +86,6 @@ class LatentDiffusion(Direct[Settings]):
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        self.kept = torch.from_numpy(SCHEDULE.kept)
         self._last: Tensor | None = None  # latents of the autoencoder's last step, until ``refreshed``
 
     @property
@@ -146,12 +145,8 @@ class LatentDiffusion(Direct[Settings]):
         autoencoder: Any = network.autoencoder
         with torch.no_grad():
             latents = autoencoder.encode(images)[0].float()
-        times = torch.randint(SCHEDULE.num_train_timesteps, (len(images),), generator=rng)
-        noise = torch.randn(latents.shape, generator=rng).to(latents.device)
-        kept = self.kept[times].to(latents.device).view(-1, 1, 1, 1, 1)
-        signal, sigma = kept.sqrt(), (1 - kept).sqrt()
-        found = unet(signal * latents + sigma * noise, timesteps=times.to(latents.device)).float()
-        return F.mse_loss(found, signal * noise - sigma * latents)
+        batch = noised(latents, rng)
+        return F.mse_loss(unet(batch.seen, timesteps=batch.times).float(), batch.wanted)
 
     def refreshed(self, network: nn.Module) -> None:
         if self._last is not None:
@@ -169,9 +164,7 @@ class LatentDiffusion(Direct[Settings]):
             found: Tensor = unet(x, timesteps=t.reshape(1))
             return found
 
-        start, steps = inputs.latents, self.settings.sampling_steps
-        latents = sample(predict, start, SCHEDULE, "dpm++", steps, lambda: torch.zeros_like(start))
-        return (decode(autoencoder, latents),)
+        return (decode(autoencoder, solved(predict, inputs.latents, self.settings.sampling_steps, SCHEDULE)),)
 
     def entry(self) -> dict[str, Any]:
         return {
