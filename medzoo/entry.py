@@ -340,17 +340,26 @@ class Entry(Record):
         """Twelve hex digits over everything in the entry that decides a pixel.
 
         Titles, licences and scores may change without changing it; the family, its configuration, the way of
-        sampling, the output and the hashes of the weights may not.
+        sampling, the output and the hashes of the weights may not, nor, where a hash is not known, where they lie.
         """
         included = {"family", "config", "sampling", "output", "checkpoint"}
         decides = self.model_dump(mode="json", include=included, exclude_none=True)
-        decides["weights"] = sorted({source.sha256 or "" for source in self.weights})
+        decides["weights"] = sorted({self._told_by(source) for source in self.weights})
         if self.condition is not None:
             decides["condition"] = self.condition.model_dump(
                 mode="json", exclude={"about", "required"}, exclude_none=True
             )
         text = json.dumps(decides, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @staticmethod
+    def _told_by(source: WeightSource) -> str:
+        stated = source.sha256
+        if stated is None:
+            stated = json.dumps(
+                source.model_dump(mode="json", exclude={"part", "size"}, exclude_none=True), sort_keys=True
+            )
+        return stated if source.part is None else f"{source.part}: {stated}"
 
     @property
     def parts(self) -> tuple[str | None, ...]:

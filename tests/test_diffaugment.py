@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medzoo.errors import TrainingError
 from medzoo.training.fastgan import resize
 from medzoo.training.techniques import create
 from medzoo.training.techniques.diffaugment import PARTS, Augmentation, color, cutout, mirrored, translation
@@ -160,3 +161,27 @@ def test_the_same_generator_draws_the_same_augmentation() -> None:
     one, other = (Augmentation.draw(["color"], 4, torch.Generator().manual_seed(5)).draws for _ in range(2))
     assert torch.equal(one, other) and one.shape == (7, 4)
     assert one.min() >= 0 and one.max() < 1
+
+
+def test_masks_are_shifted_against_their_images() -> None:
+    """3 % of 100 pixels: seven shifts each way, all equally likely; images, and those without masks, stay."""
+    x = torch.rand(700, 2, 100, 1, generator=torch.Generator().manual_seed(0)).expand(-1, -1, -1, 8)
+    jitter = create("mask_jitter", 700)
+    found = jitter.augment(x, 1, torch.Generator().manual_seed(1))
+    assert torch.equal(found[:, :1], x[:, :1])
+    by = torch.stack([(found[:, 1, 10:90] - x[:, 1, 10 - k : 90 - k]).abs().amax((1, 2)) for k in range(-3, 4)]).argmin(
+        0
+    )
+    for k in range(-3, 4):
+        mine = by == k + 3
+        assert 60 < mine.sum() < 140
+        torch.testing.assert_close(found[mine][:, 1, 10:90], x[mine][:, 1, 10 - k : 90 - k])
+    down = found[by == 6][:, 1]  # three pixels down, their mirror image coming in
+    torch.testing.assert_close(down[:, :3], x[by == 6][:, 1, 1:4].flip(1))
+    assert torch.equal(jitter.augment(x, 2, torch.Generator()), x)
+
+
+@pytest.mark.parametrize("reach", [0, 13])
+def test_how_far_masks_may_be_shifted(reach: float) -> None:
+    with pytest.raises(TrainingError, match=r"mask_jitter\.reach"):
+        create("mask_jitter", 2, reach=reach)

@@ -121,3 +121,18 @@ def test_revision_follows_pixels_and_nothing_else(fields: dict[str, Any]) -> Non
         {"weights": [{**fields["weights"][0], "sha256": "b" * 64}]},
     ):
         assert Entry.model_validate({**copy.deepcopy(fields), **change}).revision != before
+
+
+def test_where_no_hash_is_known_the_revision_follows_the_place(fields: dict[str, Any]) -> None:
+    def revision(*weights: dict[str, Any]) -> str:
+        return Entry.model_validate({**copy.deepcopy(fields), "weights": list(weights)}).revision
+
+    hub = {"kind": "hub", "repo": "org/name", "revision": None, "file": "x.pt", "sha256": None}
+    vae, unet = ({**hub, "part": part, "file": f"{part}.pt"} for part in ("vae", "unet"))
+    known = [{**one, "sha256": letter * 64} for one, letter in zip((vae, unet), "ab", strict=True)]
+    swapped = [{**one, "sha256": letter * 64} for one, letter in zip((vae, unet), "ba", strict=True)]
+    places = [hub, {**hub, "repo": "org/other"}, {**hub, "file": "y.pt"}, {**hub, "revision": "0" * 40}]
+    found = [*map(revision, places), revision(vae, unet), revision(*known), revision(*swapped)]
+    assert len(set(found)) == len(found)
+    assert revision(unet, vae) == revision(vae, unet) and revision({**hub, "size": 5}) == revision(hub)
+    assert revision({**known[0], "repo": "org/mirror"}, known[1]) == revision(*known)

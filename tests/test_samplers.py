@@ -7,8 +7,10 @@ import math
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from medzoo.errors import CheckpointError, GenerationError
@@ -159,6 +161,26 @@ def test_karras_levels(method: str, betas: str, monkeypatch: pytest.MonkeyPatch)
     agree(found, expected)
     plain, _ = both({"use_karras_sigmas": False, "beta_schedule": betas}, method, 9, monkeypatch)
     assert (plain - found).abs().max() > 1e-4
+
+
+def test_the_ends_of_karras_levels() -> None:
+    """A cosine schedule ends at a sigma of 20,000; from 80 on eight steps stay where there is something to see."""
+    schedulers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    ends = {"sigma_min": 0.01, "sigma_max": 80.0}
+    fields = {"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True}
+    for limits in (ends, dict.fromkeys(ends)):
+        scheduler = schedulers.EulerDiscreteScheduler(**fields, **limits)
+        scheduler.set_timesteps(8)
+        known = json.loads(scheduler.to_json_string()) | {"_class_name": "EulerDiscreteScheduler"}
+        schedule = Schedule.model_validate(stated(known, "scheduler_config.json"))
+        expected = scheduler.sigmas.tolist()
+        for levels in (
+            schedule.solver_levels(8)[1],
+            Schedule(**fields, **limits, timestep_spacing="linspace").heun_levels(8)[1],
+        ):
+            np.testing.assert_allclose(levels, expected, rtol=1e-5)
+    with pytest.raises(ValidationError, match="sigma_min, 80, must lie below sigma_max, 0.01"):
+        Schedule(sigma_min=80, sigma_max=0.01)
 
 
 @pytest.mark.parametrize("method", ["ddpm", "ddim", "dpm++"])

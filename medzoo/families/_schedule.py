@@ -47,7 +47,7 @@ CLASSES: dict[str, tuple[Method, dict[str, Any]]] = {
 # Fields of those classes that say nothing about the schedule: the entry chooses the sampler.
 OF_SAMPLERS = (
     *("skip_prk_steps", "solver_order", "solver_type", "solver_p", "algorithm_type", "predict_x0", "disable_corrector"),
-    *("euler_at_final", "use_lu_lambdas", "sigma_min", "sigma_max", "interpolation_type", "final_sigmas_type"),
+    *("euler_at_final", "use_lu_lambdas", "interpolation_type", "final_sigmas_type"),
     "lower_order_final",
 )
 # Fields that would make another schedule if they were set.
@@ -74,6 +74,8 @@ class Schedule(Record):
         set_alpha_to_one: whether DDIM's last step ends without any noise, or with that of step 0.
         rescale_betas_zero_snr: betas rescaled so that nothing of the image is left at T (Lin et al., algorithm 1).
         use_karras_sigmas: noise levels at equal distances of their 7th root; null for heun only.
+        sigma_min, sigma_max: the ends of those levels; null for the schedule's own. A cosine schedule ends at a sigma
+            of some 20,000, where steps are wasted.
         lambda_min_clipped: DPM-Solver++ starts where log(sqrt(a) / sqrt(1 - a)) is at least this.
         method: the sampler where the entry names none.
     """
@@ -97,6 +99,8 @@ class Schedule(Record):
     set_alpha_to_one: bool = True
     rescale_betas_zero_snr: bool = False
     use_karras_sigmas: bool | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
     lambda_min_clipped: float | None = None
     method: Method = "ddpm"
 
@@ -107,6 +111,8 @@ class Schedule(Record):
                 f"trained_betas needs {self.num_train_timesteps} numbers (num_train_timesteps), "
                 f"found {len(self.trained_betas)}"
             )
+        if self.sigma_min is not None and self.sigma_max is not None and self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min, {self.sigma_min:g}, must lie below sigma_max, {self.sigma_max:g}")
         if self.rescale_betas_zero_snr and self.prediction_type == "epsilon":
             raise ValueError(
                 "rescale_betas_zero_snr needs prediction_type v_prediction or sample: at step T all is noise"
@@ -157,7 +163,7 @@ class Schedule(Record):
         times = np.clip(times, 0, count - 1)
         sigmas = self.sigmas[times.astype(int)].astype(np.float64)
         if self.use_karras_sigmas:
-            sigmas = _karras(float(self.sigmas[0]), float(self.sigmas[-1]), steps)
+            sigmas = self._karras(float(self.sigmas[0]), float(self.sigmas[-1]), steps)
             times = self._times_of(sigmas)
             times = times if self.beta_schedule == "squaredcos_cap_v2" else times.round()
         return [int(t) for t in times], [*sigmas.astype(np.float32).tolist(), 0.0]
@@ -169,7 +175,7 @@ class Schedule(Record):
             times = np.linspace(0, self.num_train_timesteps - 1, steps, dtype=np.float32)[::-1].astype(np.float64)
         sigmas = np.interp(times, np.arange(self.num_train_timesteps), self.sigmas.astype(np.float64))
         if self.use_karras_sigmas is not False:
-            sigmas = _karras(float(sigmas[-1]), float(sigmas[0]), steps)
+            sigmas = self._karras(float(sigmas[-1]), float(sigmas[0]), steps)
             times = self._times_of(sigmas)
         return [float(t) for t in times], [*sigmas.astype(np.float32).tolist(), 0.0]
 
@@ -183,6 +189,12 @@ class Schedule(Record):
             return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, count, dtype=torch.float32) ** 2
         left = [math.cos((i / count + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(count + 1)]
         return torch.tensor([min(1 - left[i + 1] / left[i], 0.999) for i in range(count)], dtype=torch.float32)
+
+    def _karras(self, least: float, most: float, steps: int) -> NDArray[np.float64]:
+        least, most = self.sigma_min or least, self.sigma_max or most
+        ramp = np.linspace(0, 1, steps)
+        levels: NDArray[np.float64] = (most ** (1 / RHO) + ramp * (least ** (1 / RHO) - most ** (1 / RHO))) ** RHO
+        return levels
 
     def _times_of(self, sigmas: NDArray[np.float64]) -> NDArray[np.float64]:
         """The time steps of noise levels, between whole ones by the logarithm of sigma."""
@@ -221,9 +233,3 @@ def stated(fields: dict[str, Any], where: str) -> dict[str, Any]:
         ]
         raise CheckpointError(f"{where}: {'; '.join(problems)}") from None
     return found.model_dump(exclude_unset=True)
-
-
-def _karras(least: float, most: float, steps: int) -> NDArray[np.float64]:
-    ramp = np.linspace(0, 1, steps)
-    levels: NDArray[np.float64] = (most ** (1 / RHO) + ramp * (least ** (1 / RHO) - most ** (1 / RHO))) ** RHO
-    return levels

@@ -38,7 +38,7 @@ class Learner(Player[Direct[Any]]):
     def begun(self) -> dict[str, nn.Module]:
         networks = {"generator": self.recipe.generator()}
         if self.config.start is not None:
-            begin(self.config.start, self.config.family, networks)
+            begin(self.recipe, self.config.start, networks)
         return networks
 
     def updates(self, step: int, rng: torch.Generator) -> dict[str, float]:

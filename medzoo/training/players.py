@@ -25,7 +25,7 @@ class Players(Player[Adversarial[Any]]):
         generator, discriminator = self.recipe.generator(), self.recipe.discriminator()
         networks = {"generator": generator, "discriminator": discriminator}
         if self.config.start is not None:
-            begin(self.config.start, self.config.family, networks)
+            begin(self.recipe, self.config.start, networks)
         for one in self.techniques:
             one.networks(generator, discriminator)
         return networks

@@ -12,33 +12,35 @@ from torch import Tensor, nn
 from medzoo import zoo
 from medzoo.errors import TrainingError
 from medzoo.training.config import load_config
+from medzoo.training.recipes import Recipe
 from medzoo.training.runfolder import RunFolder
 
 
-def begin(start: str, family: str, networks: Mapping[str, nn.Module]) -> None:
+def begin(recipe: Recipe[Any], start: str, networks: Mapping[str, nn.Module]) -> None:
     """Load the weights of ``start`` into new networks.
 
     Args:
+        recipe: of the networks.
         start: id of a model of the zoo, which has a generator only, or the folder of a run, which has every network.
-        family: of the networks.
         networks: by their names in a run's state, ``generator`` and others.
 
     Raises:
         TrainingError: another family or other networks.
         MedzooError: no such model, or its weights cannot be had.
     """
+    family = recipe.settings.family
     if (config := Path(start) / "config.yaml").exists():
         _check_family(start, load_config(config).family, family)
         state = _of_run(Path(start), list(networks))
         for name, network in networks.items():
-            _load(start, name, network, state[name])
+            _load(start, name, network, recipe.fitted(state[name], network) if name == "generator" else state[name])
         return
     if Path(start).is_dir() and Path(start).name != start:  # no id has a slash
         raise TrainingError(f"start: {start} is no folder of a run, it has no config.yaml; name one, or a model's id")
     entry = zoo.info(start)
     _check_family(entry.model_id, entry.family, family)
     found = zoo.load(start, fused=False, device="cpu").network.state_dict()
-    _load(entry.model_id, "generator", networks["generator"], found)
+    _load(entry.model_id, "generator", networks["generator"], recipe.fitted(found, networks["generator"]))
 
 
 def _check_family(start: str, found: str, wanted: str) -> None:

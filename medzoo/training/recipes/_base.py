@@ -7,6 +7,7 @@ in the zoo, under its names, so that what was trained runs there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -87,6 +88,10 @@ class Recipe(ABC, Generic[S]):
     @abstractmethod
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         """Raw images [n, c, size, size] and whatever smaller copies a discriminator also sees."""
+
+    def fitted(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
+        """What a run begins with: another generator's state, in the shapes of ``generator`` where it can be."""
+        return state
 
     @abstractmethod
     def entry(self) -> dict[str, Any]:

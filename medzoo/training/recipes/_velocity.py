@@ -1,7 +1,8 @@
 """What recipes of diffusion models share: a schedule, and a batch with noise on it and the v to be found in it.
 
 The cosine schedule (Nichol and Dhariwal, ICML 2021) and v-prediction (Salimans and Ho, "Progressive distillation", ICLR
-2022), which stays well-posed at both ends of the schedule and so bears few sampling steps.
+2022), which stays well-posed at both ends of the schedule and so bears few sampling steps. These are spent where they
+show: at noise levels from 80 down at equal distances of their 7th root (Karras et al., NeurIPS 2022).
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from medzoo.families._samplers import Predict, sample
 from medzoo.families._schedule import Schedule
 
 SCHEDULE = Schedule(
-    beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing", method="dpm++"
+    beta_schedule="squaredcos_cap_v2",
+    prediction_type="v_prediction",
+    use_karras_sigmas=True,
+    sigma_max=80,
+    method="dpm++",
 )
 
 

@@ -55,7 +55,7 @@ class Settings(TrainConfig):
     size: Annotated[int, Field(ge=8, le=256)]
     config: Config = Config()
     without_class: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    sampling_steps: Annotated[int, Field(ge=1, le=999)] = 20
+    sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     guidance: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(gt=0)] = 5.0
     batch: Annotated[int, Field(ge=2)] = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from medzoo.training.config import NoClasses, Positive, TrainConfig
 from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import Comparison, Copies
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
+from medzoo.training.recipes._narrow import narrowed, wider
 
 
 class Config(Record):
@@ -66,6 +68,11 @@ class FastGAN(Adversarial[Settings]):
         network = Network(**self.entry()["config"])
         network.reset()
         return network
+
+    def fitted(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
+        """Of a wider generator the strongest channels."""
+        assert isinstance(generator, Network)
+        return narrowed(state, generator) if wider(state, generator) else state
 
     def discriminator(self) -> nn.Module:
         critic = self.settings.critic

@@ -63,7 +63,7 @@ class Settings(VolumeConfig):
     config: Config = Config()
     autoencoder_steps: Positive = 1000
     kl_weight: Annotated[float, Field(ge=0)] = 1e-3
-    sampling_steps: Annotated[int, Field(ge=1, le=999)] = 20
+    sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     batch: Annotated[int, Field(ge=2)] = 4
     lr: Annotated[float, Field(gt=0)] = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.999)

@@ -16,9 +16,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from medzoo.entry import Record
+from medzoo.training.techniques import _shift
 from medzoo.training.techniques._base import Technique
 
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2  # of each side, as published
@@ -91,50 +91,23 @@ def translation(x: Tensor, colours: int, draws: Tensor) -> Tensor:
 
     Every shift of a size is equally likely; those of two sizes differ by less than a pixel of the smaller one.
     """
-    down, right = shifts(x, draws)
-    h, w = x.shape[2:]
-    rows, cols = ((torch.arange(side) - by + 1).clamp(0, side + 1) for side, by in ((h, down), (w, right)))
-    return gathered(F.pad(x, (1, 1, 1, 1)), rows, cols)
+    return _shift.zeros(x, *_shift.drawn(x, draws[3:5], TRANSLATION))
 
 
 def mirrored(x: Tensor, colours: int, draws: Tensor) -> Tensor:
     """The same shift, the image mirrored at its border coming in."""
-    down, right = shifts(x, draws)
-    h, w = x.shape[2:]
-    rows, cols = (
-        (side - 1 - (side - 1 - (torch.arange(side) - by).abs()).abs()) for side, by in ((h, down), (w, right))
-    )
-    return gathered(x, rows, cols)
-
-
-def shifts(x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole pixels [n, 1] down and right."""
-    reaches = (round(side * TRANSLATION) for side in x.shape[2:])
-    down, right = (whole(u, 2 * reach + 1)[:, None] - reach for u, reach in zip(draws[3:5], reaches, strict=True))
-    return down, right
-
-
-def gathered(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """Pixels of x [n, c, H, W] at rows [n, h] and columns [n, w]: [n, c, h, w]."""
-    each = torch.arange(len(x), device=x.device)[:, None, None]
-    found = x.permute(0, 2, 3, 1)[each, rows[:, :, None].to(x.device), cols[:, None, :].to(x.device)]
-    return found.permute(0, 3, 1, 2)
+    return _shift.mirrored(x, *_shift.drawn(x, draws[3:5], TRANSLATION))
 
 
 def cutout(x: Tensor, colours: int, draws: Tensor) -> Tensor:
     """Zero a square of half the side, centred anywhere, so partly outside of most images."""
     h, w = x.shape[2:]
     cut_h, cut_w = round(h * CUTOUT), round(w * CUTOUT)
-    top = whole(draws[5], h + 1 - cut_h % 2)[:, None] - cut_h // 2
-    left = whole(draws[6], w + 1 - cut_w % 2)[:, None] - cut_w // 2
+    top = _shift.whole(draws[5], h + 1 - cut_h % 2)[:, None] - cut_h // 2
+    left = _shift.whole(draws[6], w + 1 - cut_w % 2)[:, None] - cut_w // 2
     rows, cols = torch.arange(h), torch.arange(w)
     inside = ((rows >= top) & (rows < top + cut_h))[:, :, None] & ((cols >= left) & (cols < left + cut_w))[:, None, :]
     return x * (~inside)[:, None].to(x)
-
-
-def whole(u: Tensor, count: int) -> Tensor:
-    """U(0, 1) -> whole numbers 0 to ``count - 1``, all equally likely."""
-    return (u.double() * count).long().clamp_max(count - 1)
 
 
 PARTS: dict[str, Callable[[Tensor, int, Tensor], Tensor]] = {
