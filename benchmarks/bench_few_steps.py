@@ -30,16 +30,17 @@ from medzoo.metrics._gaussian import frechet_distance
 from medzoo.metrics.kernel import polynomial_mmd
 
 BATCH = 52
-KARRAS = {"use_karras_sigmas": True}
-PLAIN = {"use_karras_sigmas": False, "sigma_max": None}
 ENTRY: dict[str, Any] = {}
+EVEN = {"use_karras_sigmas": False, "timestep_spacing": "trailing"}
+KARRAS = {"use_karras_sigmas": True, "sigma_max": None}
 # Who, sampler, steps (None: the entry's), changes of the schedule. The first row is what the others are compared with.
 ROWS: tuple[tuple[str, str, int | None, dict[str, Any]], ...] = (
-    ("diffusers", "ddim", 50, {}),
-    ("diffusers", "dpm++", 20, {}),
+    ("diffusers", "ddim", 50, EVEN),
+    ("diffusers", "dpm++", 20, EVEN),
     ("diffusers", "dpm++", 20, KARRAS),
-    ("medzoo", "ddim", 50, ENTRY),
-    ("medzoo", "dpm++", 20, PLAIN),
+    ("medzoo", "ddim", 50, EVEN),
+    ("medzoo", "dpm++", 20, EVEN),
+    ("medzoo", "dpm++", 20, ENTRY),
     ("medzoo", "dpm++", None, ENTRY),
 )
 SCHEDULERS = {"ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler"}
@@ -106,6 +107,8 @@ def theirs(model: Any, n: int) -> NDArray[np.uint8]:
     for start in range(0, n, BATCH):
         count = min(BATCH, n - start)
         scheduler.set_timesteps(entry.sampling.steps)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(0)  # else the second of equal time steps would be the first
         x = torch.randn(count, *model.latent_shape, generator=rng)
         labels = None if classes is None else torch.randint(classes, (count,), generator=rng)
         with torch.inference_mode():

@@ -1,10 +1,12 @@
 """Held-out distances of one small generator trained on 100, 500 and all images, by technique against over-fitting.
 
     python benchmarks/limited_data.py --data DIR --out runs/limited [--seeds 3] [--jobs 2] [--json]
-    python benchmarks/limited_data.py --data DIR --out runs/limited_long --long --device cuda --jobs 4
-    python benchmarks/limited_data_page.py runs/limited/results.json
+    python benchmarks/limited_data.py --data DIR --out runs/limited_more --form more-steps
+    python benchmarks/limited_data.py --data DIR --out runs/limited_long --form long --device cuda --jobs 4
+    python benchmarks/limited_data_page.py runs/limited/results.json runs/limited_more/results.json
 
-The second line is the form for a GPU; the third puts table and plot into ``docs/``. Every cell (seed, images,
+The second line is 100 images for four times as long, the third the form for a GPU; the last puts tables and plot into
+``docs/``. Every cell (seed, images,
 technique) is a run of ``medzoo.training`` in a folder of its own, made by whichever process is free, one thread each.
 The same command goes on after Ctrl-C or a kill: what is finished stays, what is under way goes on from its last
 measurement; ``--collect`` writes the results of what is finished by now. Choices and results: ``docs/limited_data.md``.
@@ -99,7 +101,8 @@ class Study:
         """All runs, seed by seed, of a data set with so many training images. Raises MedzooError if it is too small."""
         counts = [n or available for n in self.images]
         if max(counts) > available or len(set(counts)) < len(counts):
-            raise MedzooError(f"{self.dataset} has {available} training images; the study needs more than 500")
+            most = max(n for n in self.images if n)
+            raise MedzooError(f"{self.dataset} has {available} training images; the study needs more than {most}")
         return [Cell(seed, n, name) for seed in range(seeds) for n in counts for name in self.techniques]
 
     def config(self, cell: Cell) -> TrainConfig:
@@ -116,12 +119,17 @@ class Study:
 
 
 SHORT = Study()
-LONG = replace(SHORT, width=64, steps=20_000, batch=64, ema=0.999, every=1000, samples=1024)
+FORMS = {
+    "short": SHORT,
+    "more-steps": replace(SHORT, images=(100,), techniques=("none", "diffaugment", "ada"), steps=12_000, every=1500),
+    "long": replace(SHORT, width=64, steps=20_000, batch=64, ema=0.999, every=1000, samples=1024),
+}
+SEEDS = {"short": 2, "more-steps": 1, "long": 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    study = LONG if options.long else SHORT
+    study = FORMS[options.form]
     changed = {name: value for name in ("dataset", "size") if (value := getattr(options, name)) is not None}
     try:
         return run(replace(study, **changed), options)
@@ -137,8 +145,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: $MEDZOO_DATA)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; goes on if it exists")
-    parser.add_argument("--long", action="store_true", help="wider networks, more steps: for a GPU")
-    parser.add_argument("--seeds", type=int, help="how many (default: 2, long: 5)")
+    forms = "short; more-steps: 100 images for longer; long: wider networks, more steps, for a GPU"
+    parser.add_argument("--form", choices=FORMS, default="short", help=forms)
+    parser.add_argument("--seeds", type=int, help=f"how many (default: {', '.join(map(str, SEEDS.values()))} by form)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dataset", help=f"of the registry, with a split val (default: {SHORT.dataset})")
@@ -158,7 +167,7 @@ def run(study: Study, options: argparse.Namespace) -> int:
     train, held = (
         load_dataset(study.dataset, root=options.data, split=one, size=study.size) for one in ("train", "val")
     )
-    cells = study.cells(options.seeds or (5 if options.long else 2), len(train))
+    cells = study.cells(options.seeds or SEEDS[options.form], len(train))
     keep(folder, study)
     if not options.collect and not all(finished(folder, cell) for cell in cells):
         make_all(study, cells, train, held, folder, device, options.jobs)

@@ -1,9 +1,10 @@
-"""Table and plot of ``limited_data.py``: from its ``results.json`` into ``docs/``.
+"""Tables and plot of ``limited_data.py``: from its ``results.json`` into ``docs/``.
 
-    python benchmarks/limited_data_page.py [runs/limited/results.json]
+    python benchmarks/limited_data_page.py [runs/limited/results.json [runs/limited_more/results.json]]
 
-With a path, those results become the ones in ``benchmarks/results/``; without, the page is written anew from them. A
-test compares the page with the results, so that neither can be changed alone.
+With paths, those results become the ones in ``benchmarks/results/``, of the short form and of the one of more steps;
+without, the page is written anew from them. A test compares the page with the results, so that neither can be changed
+alone.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from medzoo.report.numbers import decimals, short, shown, span
 from medzoo.report.svg import WIDTH, Frame, Scale, around, colour, dash, marker
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "limited_data.json"
+RESULTS = [ROOT / "benchmarks" / "results" / name for name in ("limited_data.json", "limited_data_more_steps.json")]
 PAGE, PICTURE = ROOT / "docs" / "limited_data.md", ROOT / "docs" / "images" / "limited_data.svg"
-BEGIN, END = "<!-- written by benchmarks/limited_data_page.py -->", "<!-- end -->"
+BEGIN, END = "<!-- written by benchmarks/limited_data_page.py -->", "<!-- end -->"  # around each table
 
 NAMES = {"none": "none", "diffaugment": "DiffAugment", "ada": "ADA", "apa": "APA", "bcr": "bCR"}
 Cell = Mapping[str, Any]
@@ -46,19 +47,22 @@ HEIGHT, TOP = 300.0, 40.0  # of a panel; of the legend
 
 
 def main(arguments: Sequence[str]) -> int:
-    if arguments:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(Path(arguments[0]).read_text(encoding="utf-8"), encoding="utf-8")
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
-    PICTURE.write_text(plot(results), encoding="utf-8")
+    for given, kept in zip(arguments, RESULTS, strict=False):
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(Path(given).read_text(encoding="utf-8"), encoding="utf-8")
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+    PICTURE.write_text(plot(found[0]), encoding="utf-8")
     return 0
 
 
-def page(text: str, results: Mapping[str, Any]) -> str:
-    """The page with today's table between its two marks."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(results)}\n{END}{rest.partition(END)[2]}"
+def page(text: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """The page with today's tables between their marks."""
+    first, *parts = text.split(BEGIN)
+    written = [
+        f"{BEGIN}\n\n{table(one)}\n{END}{part.partition(END)[2]}" for one, part in zip(results, parts, strict=True)
+    ]
+    return first + "".join(written)
 
 
 def table(results: Mapping[str, Any]) -> str:

@@ -179,6 +179,8 @@ def test_masks_are_shifted_against_their_images() -> None:
     down = found[by == 6][:, 1]  # three pixels down, their mirror image coming in
     torch.testing.assert_close(down[:, :3], x[by == 6][:, 1, 1:4].flip(1))
     assert torch.equal(jitter.augment(x, 2, torch.Generator()), x)
+    small = x[:, :, :8, :8]  # where 3 % are no pixel, one
+    assert not torch.equal(jitter.augment(small, 1, torch.Generator().manual_seed(1)), small)
 
 
 @pytest.mark.parametrize("reach", [0, 13])

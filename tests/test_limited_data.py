@@ -77,7 +77,7 @@ class Judge:
 def test_runs_are_made_once_and_end_in_results_table_and_plot(
     script: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(script, "SHORT", script.Study(**FEW))
+    monkeypatch.setitem(script.FORMS, "short", script.Study(**FEW))
     command = ["--data", str(data), "--out", str(tmp_path / "out"), "--seeds", "1", "--json"]
     assert script.main(command) == 0
     told = capsys.readouterr()
@@ -100,7 +100,7 @@ def test_runs_are_made_once_and_end_in_results_table_and_plot(
     assert script.main(command) == 0 and json.loads(capsys.readouterr().out) == found
     assert script.main([*command, "--seeds", "2", "--collect"]) == 2
     assert "2 of 4 runs are not finished (seed1/00008-none ...)" in capsys.readouterr().err
-    monkeypatch.setattr(script, "SHORT", script.Study(**FEW | {"steps": 4}))
+    monkeypatch.setitem(script.FORMS, "short", script.Study(**FEW | {"steps": 4}))
     assert script.main(command) == 2
     assert "holds another study (steps: 3 -> 4); take another --out" in capsys.readouterr().err
 
@@ -192,10 +192,11 @@ def test_the_plot_has_every_cell_and_both_schemes(script: ModuleType, pages: Mod
 
 
 def test_the_page_says_what_the_results_say(script: ModuleType, pages: ModuleType) -> None:
-    found = json.loads(pages.RESULTS.read_text(encoding="utf-8"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in pages.RESULTS]
     written = pages.PAGE.read_text(encoding="utf-8")
     hint = "write it anew: python benchmarks/limited_data_page.py"
     assert pages.page(written, found) == written, hint
-    assert pages.PICTURE.read_text(encoding="utf-8") == pages.plot(found), hint
-    stated = {key: value for key, value in found["study"].items() if key not in ("kimg", "seeds")}
-    assert stated == json.loads(json.dumps(asdict(script.SHORT))), "the study changed: run it again"
+    assert pages.PICTURE.read_text(encoding="utf-8") == pages.plot(found[0]), hint
+    for one, form in zip(found, ("short", "more-steps"), strict=True):
+        stated = {key: value for key, value in one["study"].items() if key not in ("kimg", "seeds")}
+        assert stated == json.loads(json.dumps(asdict(script.FORMS[form]))), "the study changed: run it again"

@@ -27,9 +27,9 @@ def network(ngf: int, size: int = 128, nc: int = 4, nz: int = 6) -> Network:
     for value in made.parameters():
         if value.dim() == 1:  # scales and offsets of norms, strengths of noise
             value.data = torch.rand(value.shape) + 0.5
-    for name, value in made.named_buffers():
+    for name, buffer in made.named_buffers():
         if "running" in name:
-            value.copy_(torch.rand(value.shape) + 0.5)
+            buffer.copy_(torch.rand(buffer.shape) + 0.5)
     return made.eval()
 
 

@@ -41,7 +41,7 @@ def test_features_are_those_of_the_pretrained_network() -> None:
 
 def test_only_the_heads_learn(discriminator: ProjectedDiscriminator) -> None:
     """The pretrained network is neither trained nor saved; the random projections are saved."""
-    assert all(name.startswith(("scales.", "pixels.")) for name, _ in discriminator.named_parameters())
+    assert all(name.startswith(("scales.", "pixels.", "whole.")) for name, _ in discriminator.named_parameters())
     saved = {
         name.split(".")[0] + "." + name.split(".")[1][:-2] for name in discriminator.state_dict() if "features" in name
     }
@@ -73,3 +73,14 @@ def test_the_mask_is_judged_with_its_image(discriminator: ProjectedDiscriminator
     swapped = torch.cat([image[:, :3], other[:, 3:]], 1)
     first, second = (discriminator.compare((x, x), (x, x), torch.Generator().manual_seed(0)) for x in (image, swapped))
     assert not torch.allclose(first.real, second.real)
+
+
+def test_the_picture_is_judged_as_a_whole(discriminator: ProjectedDiscriminator) -> None:
+    """A logit of that judge sees most of it; one of the judge of pixels a patch, but for the norms."""
+    images = pair(6)[0].requires_grad_()
+    small = torch.nn.functional.adaptive_avg_pool2d(images, 16)
+    for judge, seen, least, most in ((discriminator.whole, small, 0.8, 1), (discriminator.pixels, images, 0.2, 0.5)):
+        logits = torch.nn.Sequential(*(one for one in judge if not isinstance(one, torch.nn.GroupNorm)))(seen)
+        middle = logits.shape[-1] // 2 - 1
+        (grad,) = torch.autograd.grad(logits[0, 0, middle, middle], images, retain_graph=True)
+        assert least < (grad[0].abs().sum(0) > 0).float().mean() < most

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,7 @@ from medzoo.datasets import Images
 from medzoo.entry import Record
 from medzoo.errors import TrainingError
 from medzoo.randomness import Noise
-from medzoo.training import export, player, recipes, techniques, trainer
+from medzoo.training import export, player, recipes, techniques
 from medzoo.training.config import TrainConfig, dump_config, parse, settings_of
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes import Direct, Inputs
@@ -90,19 +89,13 @@ class Toy(Direct[Settings]):
 
 
 @pytest.fixture(autouse=True)
-def _toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The toy among the families; pictures and tables of a tiny run."""
+def _toy(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy among the families."""
     module = ModuleType("toy")
     module.__dict__["RECIPE"] = Toy
     monkeypatch.setitem(sys.modules, "medzoo.training.recipes.toy", module)
     known = recipes.names()
     monkeypatch.setattr(recipes, "names", lambda: [*known, "toy"])
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_config(**changes: Any) -> TrainConfig:

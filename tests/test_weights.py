@@ -736,10 +736,10 @@ def test_too_little_space_is_seen_before_the_download(
 
 
 def test_disk_that_fills_up_during_the_download(zenodo: ZenodoServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medzoo.sources.http.os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-    with pytest.raises(DownloadError, match="is full .*medzoo cache clear --all.*MEDZOO_CACHE"):
-        fetch(entry(http_source(zenodo.add("model.pt", CONTENT))))
-    monkeypatch.undo()
+    with monkeypatch.context() as full:  # undone alone: the cache of the test stays
+        full.setattr("medzoo.sources.http.os.fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(DownloadError, match="is full .*medzoo cache clear --all.*MEDZOO_CACHE"):
+            fetch(entry(http_source(zenodo.add("model.pt", CONTENT))))
     assert leftovers() == []
 
 

@@ -31,7 +31,7 @@ from medzoo.training.player import layout
 from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
 
-LARGEST = 15_000_000  # bytes of a file of weights that comes along with the registry
+LARGEST = 12_000_000  # bytes of a file of weights that comes along with the registry
 SEED, BATCHES, BATCH = 1, 64, 32  # of the recalibration
 
 
@@ -82,7 +82,7 @@ def export(
         half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
 
     Raises:
-        TrainingError: no such run, checkpoint or registry folder, weights of more than 15 MB, or a full disk.
+        TrainingError: no such run, checkpoint or registry folder, weights of more than 12 MB, or a full disk.
         EntryError: the id does not fit the registry's pattern.
     """
     device = device or torch.device("cpu")

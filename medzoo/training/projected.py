@@ -3,8 +3,9 @@
 Images are judged in the features of a fixed, pretrained network (EfficientNet-Lite0, ImageNet), mixed across channels
 (a random 1x1 convolution, equation 3) and from coarse to fine scales (random 3x3 convolutions); neither is trained.
 One small discriminator for each of four scales learns. Here it also gets the mask channels, at the resolution of its
-scale, so that image and mask are judged together; and a fifth one sees the pixels themselves, without which masks
-fray, since features of natural images say little about them.
+scale, so that image and mask are judged together. A fifth one sees the pixels themselves, without which masks fray,
+since features of natural images say little about them; a sixth one the whole picture, averaged down to 16 x 16, without
+which colours of polyp and background lie on two curves (features care little about hue, patches do not see both).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from medzoo.training.losses import Comparison, Copies, hinge_fake, hinge_real, m
 # Blocks of the feature network after which a scale is read, and their channels: 1/4, 1/8, 1/16 and 1/32 of the image.
 TAPS = {2: 24, 4: 40, 10: 112, 15: 320}
 MIXED = (32, 64, 128, 256)
+WHOLE = 16  # pixels of a side of the picture that is judged as a whole
 LEAK = 0.2
 
 
@@ -81,6 +83,7 @@ class ProjectedDiscriminator(nn.Module):
             # A mask at the finest scale keeps every pixel: 4 x 4 of them become channels.
             self.scales.append(patches(channels + masks * (16 if k == 0 else 1), (64, 128, 256)[k:]))
         self.pixels = patches(3 + masks, (32, 64, 128, 256))
+        self.whole = patches(3 + masks, (64, 128))
         reset_weights(self)
 
     def compare(self, real: Copies, fake: Copies, rng: torch.Generator) -> Comparison:
@@ -105,6 +108,7 @@ class ProjectedDiscriminator(nn.Module):
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
         # Pooled to as many logits as each scale has: with more, pixels outweigh features and colours get uniform.
         logits, masks = [F.avg_pool2d(self.pixels(images), 2).flatten(1)], images[:, 3:]
+        logits.append(self.whole(F.adaptive_avg_pool2d(images, WHOLE)).flatten(1))
         for k, (scale, x) in enumerate(zip(self.scales, maps, strict=True)):
             if masks.shape[1]:
                 small = F.pixel_unshuffle(masks, 4) if k == 0 else F.adaptive_avg_pool2d(masks, x.shape[-1])

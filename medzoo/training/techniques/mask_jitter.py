@@ -23,7 +23,7 @@ class Options(Record):
     """What a configuration may state.
 
     Attributes:
-        reach: largest shift, in hundredths of a side, either way.
+        reach: largest shift either way, in hundredths of a side; a pixel at least.
     """
 
     reach: Annotated[float, Field(gt=0, le=12.5)] = 3.0
