@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def drawn(x: Tensor, draws: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Shifts [n, 1] down and right from U(0, 1) draws [2, n]: ``share`` of a side of x [n, c, h, w], a pixel at least."""
+    """Shifts [n, 1] down and right from U(0, 1) draws [2, n]: a ``share`` of x's sides at most, or a pixel."""
     reaches = (max(1, round(side * share)) for side in x.shape[2:])
     down, right = (whole(u, 2 * reach + 1)[:, None] - reach for u, reach in zip(draws, reaches, strict=True))
     return down, right
