@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_diffusion import SCHEDULERS
 from numpy.typing import NDArray
 
 import medzoo
-from medzoo.bench.reals import of_dataset
 from medzoo.bench.records import processor
 from medzoo.bench.setting import load as load_setting
+from medzoo.datasets import load_dataset
 from medzoo.features import load
 from medzoo.metrics._gaussian import frechet_distance
 from medzoo.metrics.kernel import polynomial_mmd
@@ -43,7 +44,6 @@ ROWS: tuple[tuple[str, str, int | None, dict[str, Any]], ...] = (
     ("medzoo", "dpm++", 20, ENTRY),
     ("medzoo", "dpm++", None, ENTRY),
 )
-SCHEDULERS = {"ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler"}
 
 
 def main() -> None:
@@ -57,7 +57,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     extractor = load("efficientnet_lite0", device="cpu")
-    held = extractor(of_dataset(load_setting(options.benchmark), options.data).held.images).astype(np.float64)
+    setting = load_setting(options.benchmark)
+    images = load_dataset(str(setting.dataset), setting.image, root=options.data, split=setting.reference).images
+    held = extractor(images).astype(np.float64)
 
     rows: list[dict[str, Any]] = []
     for who, sampler, steps, changes in ROWS:
@@ -77,7 +79,7 @@ def main() -> None:
         seconds = (time.process_time() - started) / options.samples
         found = extractor(images).astype(np.float64)
         rows.append(
-            {"loop": who, "sampler": sampler, "steps": model.entry.sampling.steps, "schedule": changes or "the entry's"}
+            {"loop": who, "sampler": sampler, "steps": model.entry.sampling.steps, "schedule": changes}
             | {"seconds_per_image": float(f"{seconds:.3g}"), "fd": round(frechet_distance(held, found), 1)}
             | {"kid": round(polynomial_mmd(held, found), 4)}
             | {"times_as_fast": round(rows[0]["seconds_per_image"] / seconds, 2) if rows else 1.0}
@@ -119,11 +121,7 @@ def theirs(model: Any, n: int) -> NDArray[np.uint8]:
 
 
 def words(row: dict[str, Any]) -> str:
-    schedule = (
-        row["schedule"]
-        if isinstance(row["schedule"], str)
-        else " ".join(f"{k} {v}" for k, v in row["schedule"].items())
-    )
+    schedule = " ".join(f"{name} {value}" for name, value in row["schedule"].items()) or "the entry's"
     return (
         f"{row['loop']:10}{row['sampler']:6}{row['steps']:4} steps  {row['seconds_per_image']:.3f} s/image "
         f"({row['times_as_fast']:.1f} times as fast)  FD {row['fd']:.1f}  KID {row['kid']:.4f}  {schedule}"

@@ -6,10 +6,10 @@
     python benchmarks/limited_data_page.py runs/limited/results.json runs/limited_more/results.json
 
 The second line is 100 images for four times as long, the third the form for a GPU; the last puts tables and plot into
-``docs/``. Every cell (seed, images,
-technique) is a run of ``medzoo.training`` in a folder of its own, made by whichever process is free, one thread each.
-The same command goes on after Ctrl-C or a kill: what is finished stays, what is under way goes on from its last
-measurement; ``--collect`` writes the results of what is finished by now. Choices and results: ``docs/limited_data.md``.
+``docs/``. Every cell (seed, images, technique) is a run of ``medzoo.training`` in a folder of its own, made by any
+process that is free, one thread each. The same command goes on after Ctrl-C or a kill: what is finished stays, what is
+under way goes on from its last measurement; ``--collect`` writes the results of what is finished by now. Choices and
+results: ``docs/limited_data.md``.
 """
 
 from __future__ import annotations

@@ -29,18 +29,21 @@ def begin(recipe: Recipe[Any], start: str, networks: Mapping[str, nn.Module]) ->
         MedzooError: no such model, or its weights cannot be had.
     """
     family = recipe.settings.family
+    found: Mapping[str, Mapping[str, Tensor]]
     if (config := Path(start) / "config.yaml").exists():
-        _check_family(start, load_config(config).family, family)
-        state = _of_run(Path(start), list(networks))
-        for name, network in networks.items():
-            _load(start, name, network, recipe.fitted(state[name], network) if name == "generator" else state[name])
-        return
-    if Path(start).is_dir() and Path(start).name != start:  # no id has a slash
+        name = start
+        _check_family(name, load_config(config).family, family)
+        found = _of_run(Path(start), list(networks))
+    elif Path(start).is_dir() and Path(start).name != start:  # no id has a slash
         raise TrainingError(f"start: {start} is no folder of a run, it has no config.yaml; name one, or a model's id")
-    entry = zoo.info(start)
-    _check_family(entry.model_id, entry.family, family)
-    found = zoo.load(start, fused=False, device="cpu").network.state_dict()
-    _load(entry.model_id, "generator", networks["generator"], recipe.fitted(found, networks["generator"]))
+    else:
+        entry = zoo.info(start)
+        name = entry.model_id
+        _check_family(name, entry.family, family)
+        found = {"generator": zoo.load(start, fused=False, device="cpu").network.state_dict()}
+    for which, state in found.items():
+        fitting = recipe.fitted(state, networks[which]) if which == "generator" else state
+        _load(name, which, networks[which], fitting)
 
 
 def _check_family(start: str, found: str, wanted: str) -> None:
