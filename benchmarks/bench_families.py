@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from measuring import gflop, matmul_peak, timed
 
-from medzoo import local
 from medzoo.bench.records import processor
 from medzoo.entry import Entry
 from medzoo.families import get_family
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
+from medzoo.zoo import barefile
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ def make(model: Model, state: dict[str, torch.Tensor], fused: bool, precision: s
 
 
 def entry(model: Model) -> Entry:
-    stub = local.entry_for(get_family(model.family), model.family, weights(model), {"config": model.config})
-    return local.overridden(stub, {"sampling": {"norm_stats": model.stats}})
+    stub = barefile.entry_for(get_family(model.family), model.family, weights(model), {"config": model.config})
+    return barefile.overridden(stub, {"sampling": {"norm_stats": model.stats}})
 
 
 _weights: dict[int, dict[str, torch.Tensor]] = {}

@@ -39,10 +39,10 @@ import torch
 from medzoo import __version__
 from medzoo.bench.records import processor
 from medzoo.datasets import Images, content_sha256, load_dataset
+from medzoo.device import find
 from medzoo.errors import MedzooError
-from medzoo.families._device import find
+from medzoo.files.whole import write_bytes
 from medzoo.metrics.near_copies import small_pixels
-from medzoo.samplefiles import write_whole
 from medzoo.training.config import TrainConfig, settings_of
 from medzoo.training.heldout import HeldOut
 from medzoo.training.runfolder import read_table
@@ -172,10 +172,10 @@ def run(study: Study, options: argparse.Namespace) -> int:
     if not options.collect and not all(finished(folder, cell) for cell in cells):
         make_all(study, cells, train, held, folder, device, options.jobs)
     found = collected(study, cells, train, held, folder, device)
-    write_whole(folder / "results.json", json.dumps(found, indent=1).encode())
+    write_bytes(folder / "results.json", json.dumps(found, indent=1).encode())
     if found["cells"]:
-        write_whole(folder / "table.md", limited_data_page.table(found).encode())
-        write_whole(folder / "plot.svg", limited_data_page.plot(found).encode())
+        write_bytes(folder / "table.md", limited_data_page.table(found).encode())
+        write_bytes(folder / "plot.svg", limited_data_page.plot(found).encode())
         print(json.dumps(found, indent=1) if options.json else limited_data_page.table(found))
     if left := [cell.name for cell in cells if not finished(folder, cell)]:
         raise MedzooError(f"{len(left)} of {len(cells)} runs are not finished ({left[0]} ...); type the command again")
@@ -189,7 +189,7 @@ def keep(folder: Path, study: Study) -> None:
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else wanted
     if different := [f"{key}: {stored.get(key)} -> {wanted[key]}" for key in wanted if stored.get(key) != wanted[key]]:
         raise MedzooError(f"{folder} holds another study ({'; '.join(different)}); take another --out")
-    write_whole(path, json.dumps(wanted, indent=1).encode())
+    write_bytes(path, json.dumps(wanted, indent=1).encode())
 
 
 def make_all(
@@ -259,7 +259,7 @@ def work(
     with claimed(folder / "real") as mine:
         if mine and not (folder / "real.json").exists():
             scores = judge(subset(train, study.samples, 0).images)
-            write_whole(folder / "real.json", json.dumps(scores).encode())
+            write_bytes(folder / "real.json", json.dumps(scores).encode())
 
     def halt() -> bool:
         return stop.is_set() or os.getppid() != parent
@@ -298,7 +298,7 @@ def make(
     found = {**asdict(cell), "best": rows[at], "last": rows[-1], "trace": rows}
     if cell.technique in ADAPTIVE and log:
         found["p"] = log[-1][f"{cell.technique}_p"]
-    write_whole(path / "cell.json", json.dumps(found).encode())
+    write_bytes(path / "cell.json", json.dumps(found).encode())
 
 
 def subset(train: Images, n: int, seed: int) -> Images:

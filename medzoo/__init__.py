@@ -8,14 +8,15 @@ Synthetic images for research; not for clinical use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from medzoo.lazy import exports
 
 if TYPE_CHECKING:
     from medzoo.bench import benchmark
+    from medzoo.catalog.lookup import list_models, search
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
-    from medzoo.lookup import list_models, search
     from medzoo.samples import Samples
     from medzoo.zoo import generate, info, load, stream
 
@@ -42,20 +43,10 @@ _HOMES = {
     "benchmark": "medzoo.bench",
     "generate": "medzoo.zoo",
     "info": "medzoo.zoo",
-    "list_models": "medzoo.lookup",
+    "list_models": "medzoo.catalog.lookup",
     "load": "medzoo.zoo",
-    "search": "medzoo.lookup",
+    "search": "medzoo.catalog.lookup",
     "stream": "medzoo.zoo",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'medzoo' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+__getattr__, __dir__ = exports(__name__, _HOMES)

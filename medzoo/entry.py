@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
@@ -334,6 +336,22 @@ class Entry(Record):
         if None in self.parts and len(self.parts) > 1:
             raise ValueError("weights: either every source has a part or none has")
         return self
+
+    @staticmethod
+    def blank(model_id: str, family: str, **known: Any) -> dict[str, Any]:
+        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``."""
+        fields: dict[str, Any] = {
+            "model_id": model_id, "title": model_id, "family": family, "modality": "unknown", "organ": None, "tags": [],
+            "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None},
+            "condition": None, "config": {}, "sampling": {"latent": "normal"}, "weights": [],
+            "checkpoint": {"container": "unknown", "key": None, "strip_prefix": None},
+            "license": {"weights": None, "data": None},
+            "training_data": {"datasets": [], "images": None, "public": None},
+            "reported": [], "citation": None, "contact": None, "verified": [], "notes": None,
+        }  # fmt: skip
+        if unknown := sorted(known.keys() - fields.keys()):
+            raise TypeError(f"an entry has no field {', '.join(unknown)}")
+        return fields | known
 
     @property
     def revision(self) -> str:

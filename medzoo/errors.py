@@ -19,11 +19,17 @@
     |-- TrainingError          a training run cannot start or go on
     `-- PublishError           a model may not be published, or the Hub does not take it
 
-All of them are the user's to mend, so each message says what was expected, what was found and
+All of them are the user's to fix, so each message says what was expected, what was found and
 what to type next. The command line prints the message alone, without a traceback, and exits with 2.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class MedzooError(Exception):
@@ -104,3 +110,29 @@ class TrainingError(MedzooError):
 
 class PublishError(MedzooError):
     """A model may not be published as it is, or the Hub does not take it."""
+
+
+def problems(error: ValidationError, *under: str) -> list[str]:
+    """``field: expected ..., found ...`` for each finding of pydantic; ``under`` is the path of the record's field."""
+    found = []
+    for detail in error.errors(include_url=False):
+        where = ".".join(map(str, (*under, *detail["loc"])))
+        found.append(f"{where}: {sentence(detail)}" if where else sentence(detail))
+    return found
+
+
+def sentence(detail: ErrorDetails, shown: str | None = None) -> str:
+    """What one finding of pydantic expected and found, without its place.
+
+    Args:
+        shown: the value as its author wrote it; None for that of the finding.
+    """
+    kind = detail["type"]
+    if kind == "missing":
+        return "missing; state it"
+    if kind == "extra_forbidden":
+        return "unknown field; remove it, or correct its name"
+    if kind == "value_error":  # this project's own, which say what they found
+        return detail["msg"].removeprefix("Value error, ")
+    expected = detail["msg"].replace("Input should be", "expected")
+    return f"{expected[0].lower()}{expected[1:]}, found {repr(detail['input'])[:100] if shown is None else shown}"

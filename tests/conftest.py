@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from medzoo.entry import Entry
-
-SHARED = Path(__file__).parents[1].parent / "shared"
+from tests.tools.paths import SHARED
 
 
 @pytest.fixture
@@ -47,29 +46,16 @@ def small_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def entry_fields(**changes: Any) -> dict[str, Any]:
     """Fields of an entry for a tiny ``monai_gan`` of 8 x 8 grey images; changes replace top-level fields."""
-    fields: dict[str, Any] = {
-        "model_id": "99001_TINY",
-        "title": "A tiny model for tests",
-        "family": "monai_gan",
-        "modality": "x-ray",
-        "organ": None,
-        "tags": [],
-        "output": {
-            "type": "image", "size": [8, 8], "channels": 1, "masks": 0, "range": [0.0, 1.0], "spacing": None,
-        },
-        "condition": None,
-        "config": {"latent": 4, "start_shape": [4, 4, 4], "channels": [4, 1], "strides": [2, 1]},
-        "sampling": {"latent": "uniform"},
-        "weights": [],
-        "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None},
-        "license": {"weights": None, "data": None},
-        "training_data": {"datasets": [], "images": None, "public": None},
-        "reported": [],
-        "citation": None,
-        "contact": None,
-        "verified": [],
-        "notes": None,
-    }  # fmt: skip
+    fields = Entry.blank(
+        "99001_TINY",
+        "monai_gan",
+        title="A tiny model for tests",
+        modality="x-ray",
+        output={"type": "image", "size": [8, 8], "channels": 1, "masks": 0, "range": [0.0, 1.0], "spacing": None},
+        config={"latent": 4, "start_shape": [4, 4, 4], "channels": [4, 1], "strides": [2, 1]},
+        sampling={"latent": "uniform"},
+        checkpoint={"container": "safetensors", "key": None, "strip_prefix": None},
+    )
     return fields | changes
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import medzoo
 from medzoo.cli import main
+from tests.tools.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 MODELS = {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
 WRITTEN = [path for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md", "scores.md")]
 TEXTS = sorted([*ROOT.glob("*.md"), *WRITTEN])

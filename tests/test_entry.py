@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from medzoo.entry import Condition, Entry, Output
+from tests.tools.paths import ROOT
 
-MEDNIST = Path(__file__).parents[1] / "registry" / "models" / "00101_MONAI_GAN_MEDNIST_HAND.yaml"
+MEDNIST = ROOT / "registry" / "models" / "00101_MONAI_GAN_MEDNIST_HAND.yaml"
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.tools.paths import ROOT
+
 EMBEDDED = "10001_FASTGAN_POLYP_W_MASKS"
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo import __version__, cachedir, zoo
-from medzoo.bench.alone import alone
+from medzoo import __version__, zoo
 from medzoo.bench.reals import Reals, read, shuffled
 from medzoo.bench.references import references
 from medzoo.bench.setting import Benchmark
 from medzoo.datasets import Images, content_sha256, fit, relabel
 from medzoo.entry import Entry
 from medzoo.errors import BenchmarkError, DatasetError
+from medzoo.files import cache, whole
 from medzoo.results import ContenderRecord
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def of_model(
     del generator  # many models may be measured in one run, and networks are large
 
     def images(seed: int, progress: Progress) -> Images:
-        store = _Store(cachedir.root() / BATCHES_KEPT / entry.model_id / f"{key[:16]}-{seed}", setting.n)
+        store = _Store(cache.root() / BATCHES_KEPT / entry.model_id / f"{key[:16]}-{seed}", setting.n)
 
         def rest(start: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]]:
             missing = [range(start, setting.n)]
@@ -166,18 +166,18 @@ class _Store:
         self, rest: Callable[[int], Iterator[tuple[Any, Any, Any]]], progress: Progress
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]:
         """Whatever is missing is taken from ``rest(start)``: batches of images, masks, labels."""
-        with cachedir.writing(self.folder):
+        with cache.disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with alone(self.folder, lambda: progress(0, self.n)):
+        with cache.locked_for(self.folder, lambda: progress(0, self.n)):
             done = self._done()
             progress(done, self.n)
             for batch in rest(done) if done < self.n else ():
-                with cachedir.writing(self.folder):
+                with cache.disk_errors(self.folder):
                     for name, array in zip(("images", "masks", "labels"), batch, strict=True):
                         if array is not None:
                             self._put(name, array, done)
                     done += len(batch[0])
-                    cachedir.write_json(self.folder / "done.json", {"done": done})
+                    whole.write_json(self.folder / "done.json", {"done": done})
                 progress(done, self.n)
         images = self._open("images")
         assert images is not None
@@ -195,7 +195,7 @@ class _Store:
         mode = "r+" if path.exists() and start else "w+"
         shape = (self.n, *array.shape[1:])
         if mode == "w+":  # a full disk behind a mapped file would kill the process
-            cachedir.need_space(self.folder, self.n * array[:1].nbytes)
+            whole.need_space(self.folder, self.n * array[:1].nbytes)
         kwargs: dict[str, Any] = {} if mode == "r+" else {"dtype": array.dtype, "shape": shape}
         mapped = np.lib.format.open_memmap(path, mode=mode, **kwargs)
         mapped[start : start + len(array)] = array

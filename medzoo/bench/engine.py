@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medzoo import device as devices
 from medzoo import metrics, results
 from medzoo.bench import cost, records
-from medzoo.bench.alone import alone
 from medzoo.bench.contenders import Contender, halves
 from medzoo.bench.reals import Reals
 from medzoo.bench.setting import COST, Benchmark
 from medzoo.datasets import Images
 from medzoo.errors import MedzooError, ResultError
-from medzoo.families import _device
+from medzoo.files import cache
 from medzoo.metrics._base import Case, Metric, View
 from medzoo.results import Result
 
@@ -61,7 +61,7 @@ class Session:
         from medzoo import features
 
         if name not in self._extractors:
-            self._extractors[name] = features.load(name, device=str(_device.find(self.device)))
+            self._extractors[name] = features.load(name, device=str(devices.find(self.device)))
         return self._extractors[name]
 
     def view(self, images: Images, features: str | None, progress: Callable[[int, int], None]) -> View:
@@ -96,7 +96,7 @@ class Session:
     @cached_property
     def made(self) -> dict[str, Any]:
         """Versions and hardware of this run."""
-        return records.made(str(_device.find(self.device)))
+        return records.made(str(devices.find(self.device)))
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -111,7 +111,9 @@ def measure(contender: Contender, session: Session, references: Mapping[str, Res
         references: results of the reference points, whose values go beside those of the contender.
     """
     path = results.path_of(session.out, contender.record.id, contender.record.revision, session.setting.name)
-    with alone(path, lambda: session.tell(contender.record.id, "another process measures it; waiting", 0, 0)):
+    with cache.locked_for(
+        path, lambda: session.tell(contender.record.id, "another process measures it; waiting", 0, 0)
+    ):
         result = _begun(contender, session, path)
         work = [(seed, _pending(contender, session, result, seed)) for seed in contender.seeds]
         if any(tasks for _, tasks in work):

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from medzoo import catalog, entryfile, features, metrics
+from medzoo import catalog, features, metrics
+from medzoo.catalog import yamlfile
 from medzoo.datasets import Protocol
 from medzoo.entry import Record
 from medzoo.errors import BenchmarkError, EntryError
@@ -89,7 +90,7 @@ def load(name: str) -> Benchmark:
     path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
     if path is None or not path.is_file():
         raise BenchmarkError(f"no benchmark is named '{name}'; there are {', '.join(sorted(files)) or 'none'}")
-    found = entryfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
+    found = yamlfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
     if found.name != path.stem:
         raise EntryError(f"{path}: name '{found.name}' differs from the file's; make them the same")
     for one in found.features:

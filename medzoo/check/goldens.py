@@ -121,7 +121,7 @@ def _locate(found: Located) -> Path | None:
     """Of the registry folder first, then of the Hub repositories of the weights. Raises DownloadError."""
     if found.registry is not None and (path := path_in(found.registry, found.entry.model_id)).is_file():
         return path
-    from medzoo.sources import hub
+    from medzoo.weights.sources import hub
 
     for source in found.entry.weights:
         if isinstance(source, HubSource) and source.file.endswith(".safetensors"):

@@ -97,7 +97,7 @@ def sources(found: Located) -> list[Finding]:
 
 
 def _source(source: Source, found: Located) -> Finding:
-    from medzoo import checkpoints
+    from medzoo.weights import checkpoints
 
     where = _place(source)
     if source.part is not None:

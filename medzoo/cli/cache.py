@@ -17,7 +17,7 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def list_(as_json: bool) -> None:
     """List the weights in the cache: id, size, source, date."""
-    from medzoo import cachedir
+    from medzoo.files import cache as cachedir
 
     items = cachedir.stored()
     if as_json:
@@ -36,7 +36,7 @@ def list_(as_json: bool) -> None:
 @click.pass_context
 def verify(context: click.Context) -> None:
     """Hash everything in the cache again; exit code 2 if something changed."""
-    from medzoo import cachedir
+    from medzoo.files import cache as cachedir
 
     problems = cachedir.problems()
     for model_id, path, problem in problems:
@@ -52,7 +52,8 @@ def verify(context: click.Context) -> None:
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
 def clear(model_id: str | None, everything: bool, yes: bool) -> None:
     """Delete the cached weights of MODEL_ID, or of all models, and forget the hashes first seen."""
-    from medzoo import cachedir, lockfile
+    from medzoo.files import cache as cachedir
+    from medzoo.weights import lockfile
 
     if (model_id is None) != everything:
         raise click.UsageError("Give one MODEL_ID, or --all.")
@@ -82,8 +83,9 @@ def _known(stated: str) -> str:
 
     The registry is not asked: what is cached may have left it.
     """
-    from medzoo import cachedir, lockfile
     from medzoo.errors import UnknownModelError
+    from medzoo.files import cache as cachedir
+    from medzoo.weights import lockfile
 
     known = sorted(set(cachedir.models()) | set(lockfile.models()))
     matches = [model_id for model_id in known if stated in (model_id, model_id.split("_")[0])]

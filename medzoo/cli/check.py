@@ -92,7 +92,7 @@ def _summary(report: Report) -> str:
 def _keep(model: str, report: Report) -> None:
     from medzoo import zoo
     from medzoo.check import goldens
-    from medzoo.samplefiles import write_whole
+    from medzoo.files.whole import write_bytes
 
     others = [one for one in report.findings if one.status == "fail" and one.name != "goldens"]
     if others or report.samples is None or report.made_with is None:
@@ -104,5 +104,5 @@ def _keep(model: str, report: Report) -> None:
         raise MedzooError(f"{model}: goldens of a Hub repository are written by `medzoo publish`")
     path = goldens.path_in(registry, report.model)
     path.parent.mkdir(exist_ok=True)
-    write_whole(path, goldens.pack(report.samples, report.made_with))
+    write_bytes(path, goldens.pack(report.samples, report.made_with))
     click.echo(f"written: {path}", err=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medzoo.inspection import Contents, Part, StateDict
+    from medzoo.weights.inspection import Contents, Part, StateDict
 
 _INDENT = 14
 _MOST = 40  # lines of one section; --json has them all

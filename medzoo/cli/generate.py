@@ -16,11 +16,11 @@ import click
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
     from medzoo.samples import Samples
-    from medzoo.saving import Run, Writer
+    from medzoo.samples.saving import Run, Writer
 
 GRID, GRID_SAMPLES, GRID_SIDE = "grid.png", 100, 128
 SAMPLING = ("truncation", "steps", "sampler", "guidance", "strength")
-FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medzoo.formats, which needs NumPy
+FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medzoo.samples.formats, which needs NumPy
 
 
 @click.command()
@@ -70,7 +70,7 @@ def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> 
 
     Sample i is the same whatever the number, batch size or start. Synthetic images, not for clinical use.
     """
-    from medzoo import saving
+    from medzoo.samples import saving
 
     resume, overwrite = options["resume"], options["overwrite"]
     if out is not None:
@@ -170,7 +170,7 @@ def _value(text: str) -> Any:
 
 def _recorded_batch_size(out: Path) -> int | None:
     """Batch size of the run in a folder: the same batches give the same bytes."""
-    from medzoo import saving
+    from medzoo.samples import saving
 
     size = (saving.recorded(out) or {}).get("batch_size")
     return size if isinstance(size, int) else None
@@ -178,7 +178,7 @@ def _recorded_batch_size(out: Path) -> int | None:
 
 def _check(generator: Generator, n: int, run: Run, condition: Any) -> None:
     """Let everything that is wrong be said before the folder is touched."""
-    from medzoo import saving
+    from medzoo.samples import saving
 
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
     output = generator.entry.output
@@ -239,7 +239,7 @@ def _write(
 def _sheet(generator: Generator, out: Path, n: int, head: list[Samples], options: dict[str, Any]) -> Path:
     """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
     from medzoo.samples import Samples
-    from medzoo.saving import write_picture
+    from medzoo.samples.saving import write_picture
 
     shown = min(n, GRID_SAMPLES)
     if sum(map(len, head)) >= shown:

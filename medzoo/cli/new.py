@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medzoo.scaffold import Drafted
+    from medzoo.publish.drafts import Drafted
 
 PATH = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ def new() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
     """Draft the entry of a model of a family that exists: one YAML file."""
-    from medzoo.scaffold import new_model
+    from medzoo.publish.drafts import new_model
 
     _told(new_model(nearest, registry, model_id=model_id, own=own), as_json)
 
@@ -45,7 +45,7 @@ def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def family(name: str, own: bool, families: Path, registry: Path, as_json: bool) -> None:
     """Draft a family NAME: one Python file that runs, and an entry of it."""
-    from medzoo.scaffold import new_family
+    from medzoo.publish.drafts import new_family
 
     _told(new_family(name, families, registry, own=own), as_json)
 
@@ -59,5 +59,5 @@ def _told(drafted: Drafted, as_json: bool) -> None:
         click.echo(f"written: {path}")
     click.echo("Replace every TODO in " + ("it." if len(drafted.files) == 1 else "them."))
     if drafted.case is not None:
-        click.echo(f"Add to CASES in tests/test_families.py:\n    {drafted.case}")
+        click.echo(f"Add to CASES in tests/families/test_families.py:\n    {drafted.case}")
     click.echo(f"Then: medzoo check {drafted.files[-1]}")

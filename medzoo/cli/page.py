@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from medzoo import weights
 from medzoo.errors import MedzooError
 from medzoo.families import known_families
-from medzoo.ranking import direction
+from medzoo.results.ranking import direction
 
 if TYPE_CHECKING:
     from medzoo.catalog import Located

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo import lookup, ranking
-from medzoo.catalog import Sheet
+from medzoo.catalog import Sheet, lookup
 from medzoo.cli.table import table
+from medzoo.results import ranking
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
-    from medzoo.inspection import Contents
     from medzoo.results import Result
+    from medzoo.weights.inspection import Contents
 
 RESULTS = "Folder of your own results, beside those that came along.  [default: results]"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -63,7 +63,7 @@ def info(model_id: str, as_json: bool) -> None:
 
     Of a FILE of weights (.pkl, .pth, .pt, .safetensors, ...): what is in it, without running any of it.
     """
-    from medzoo import inspection
+    from medzoo.weights import inspection
 
     if inspection.is_file(model_id):
         _show_file(inspection.look(Path(model_id).expanduser()), as_json)

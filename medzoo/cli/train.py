@@ -119,7 +119,7 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
     settings = load_config(run / "config.yaml")
     from dataclasses import asdict
 
-    from medzoo.families._device import find
+    from medzoo.device import find
     from medzoo.training import data as reading
     from medzoo.training.export import export as write
     from medzoo.training.heldout import HeldOut
@@ -136,7 +136,7 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
         mark = "  (exported)" if name == done.chosen else ""
         click.echo(f"  {name} statistics: held-out kid {scores['kid']:.4g}, fd {scores['fd']:.4g}{mark}")
     if done.drafted:
-        click.echo(f"{done.entry}: drafted; complete it, then: python -m pytest tests/test_registry.py")
+        click.echo(f"{done.entry}: drafted; complete it, then: python -m pytest tests/catalog/test_registry.py")
     else:
         click.echo(f"{done.entry}: was there and is left alone; state sha256 and size {done.size} under weights")
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medzoo import filekind
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
@@ -19,6 +18,7 @@ from medzoo.datasets.splitting import ByGroup, filtered
 from medzoo.datasets.volumes import Slices
 from medzoo.entry import Record
 from medzoo.errors import DatasetError
+from medzoo.files import kind as filekind
 from medzoo.imagefiles import read_image
 
 _TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames")

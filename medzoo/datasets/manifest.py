@@ -28,7 +28,7 @@ _FULL = (0.0, 65535.0)  # black and white of samples of 16 bits
 
 
 class ManifestLayout(Record):
-    """A folder with ``manifest.jsonl`` and the files that it lists, in any format of ``medzoo.formats``.
+    """A folder with ``manifest.jsonl`` and the files that it lists, in any format of ``medzoo.samples.formats``.
 
     A sample's label is that of its record; classes have the names of the conditions where each has one. Every file is
     checked against the hash in its record.

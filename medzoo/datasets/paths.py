@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from medzoo import filekind
 from medzoo.datasets.arrays import ArrayLayout, found_layout
 from medzoo.datasets.dicom import DicomLayout, is_dicom
 from medzoo.datasets.folder import FlatLayout, LabelLayout, class_folders
@@ -21,6 +20,7 @@ from medzoo.datasets.splitting import SPLITS
 from medzoo.datasets.tables import METADATA, MetadataLayout
 from medzoo.datasets.volumes import Slices, VolumeLayout
 from medzoo.errors import DatasetError
+from medzoo.files import kind as filekind
 
 Kind = Literal["flat", "labels", "arrays", "metadata", "manifest", "volume", "dicom"]
 Found = FlatLayout | LabelLayout | ArrayLayout | MetadataLayout | ManifestLayout | VolumeLayout | DicomLayout

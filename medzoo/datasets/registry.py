@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from medzoo import catalog, entryfile
+from medzoo import catalog
+from medzoo.catalog import yamlfile
 from medzoo.datasets.arrays import ArrayLayout
 from medzoo.datasets.dicom import DicomLayout
 from medzoo.datasets.folder import FlatLayout, LabelLayout, stated
@@ -135,7 +136,7 @@ def describe(name: str) -> Dataset:
     if name not in files:
         raise DatasetError(f"no dataset is named '{name}'; there are {', '.join(sorted(files))}")
     path = str(files[name])
-    dataset = entryfile.parse(files[name].read_text(encoding="utf-8"), path, Dataset)
+    dataset = yamlfile.parse(files[name].read_text(encoding="utf-8"), path, Dataset)
     if dataset.name != name:
         raise EntryError(f"{path}: name '{dataset.name}' differs from the file's; make them the same")
     return dataset

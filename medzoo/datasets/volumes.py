@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medzoo import filekind
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
@@ -18,6 +17,7 @@ from medzoo.datasets.source import Source, naming
 from medzoo.datasets.splitting import Rule, filtered
 from medzoo.entry import Record
 from medzoo.errors import DatasetError
+from medzoo.files import kind as filekind
 from medzoo.imagefiles import Volume, read_volume
 
 Axis = Literal["axial", "coronal", "sagittal"]

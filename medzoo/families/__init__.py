@@ -1,76 +1,66 @@
-"""Families of generators: one file each, imported only when an entry names it.
+"""Families of generators: one file (or folder) each, imported only when an entry names it.
 
-A file without an underscore is a family of that name; other packages add theirs through the entry-point group
-``medzoo.families`` (name -> the Generator class). See ``docs/families.md``.
+A file or folder without an underscore is a family of that name; other packages add theirs through the entry-point
+group ``medzoo.families`` (name -> the Generator class). See ``docs/families.md``.
 """
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from medzoo.errors import RegistryError
+from medzoo.lazy import exports
+from medzoo.plugins import Folder
 
 if TYPE_CHECKING:
-    from medzoo.families._base import Generator
+    from medzoo.families._base import FamilyConfig as FamilyConfig
+    from medzoo.families._base import Generator as Generator
+    from medzoo.families._condition import Given as Given
 
-GROUP = "medzoo.families"
+__all__ = ["FamilyConfig", "Generator", "Given", "builtin_families", "get_family", "known_families"]
+
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "FamilyConfig": "medzoo.families._base",
+        "Generator": "medzoo.families._base",
+        "Given": "medzoo.families._condition",
+    },
+)
 
 
 def get_family(name: str) -> type[Generator]:
     """The Generator class of a family. Raises RegistryError for a name that nobody provides."""
-    if name in builtin_families():
-        return _class_in(f"{__name__}.{name}")
-    others = _other_families()
-    if name in others:
-        return _from_elsewhere(name, others[name])
-    known = ", ".join(known_families())
-    raise RegistryError(f"no family '{name}'; there are: {known}. A package can add one: see docs/families.md")
+    return _FOLDER.load(name)
 
 
 def known_families() -> tuple[str, ...]:
     """Names that ``get_family`` takes, without importing any of them."""
-    return tuple(sorted({*builtin_families(), *_other_families()}))
+    return tuple(_FOLDER.names())
 
 
-@cache
 def builtin_families() -> tuple[str, ...]:
-    """Names of the files beside this one."""
-    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))
+    """Names of the families that come along."""
+    return tuple(_FOLDER.builtin())
 
 
-def _other_families() -> dict[str, str]:
-    """Name -> ``package.module:Class`` of the families that installed packages provide."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point.value for point in entry_points(group=GROUP)}
-
-
-def _from_elsewhere(name: str, value: str) -> type[Generator]:
-    from medzoo.families._base import Generator
-
-    module, _, attribute = value.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise RegistryError(f"family '{name}' of an installed package does not load: {value}: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Generator)):
-        raise RegistryError(f"family '{name}': {value} must be a subclass of medzoo.families._base.Generator")
-    return found
-
-
-def _class_in(module_name: str) -> type[Generator]:
+def _class_in(module: ModuleType) -> type[Generator]:
     """The one Generator that a module defines."""
+    found = [thing for thing in vars(module).values() if _is_family(thing) and thing.__module__ == module.__name__]
+    if len(found) != 1:
+        raise RegistryError(f"{module.__name__} must define one Generator, found {len(found)}")
+    family: type[Generator] = found[0]
+    return family
+
+
+def _is_family(thing: Any) -> bool:
     from medzoo.families._base import Generator
 
-    module = importlib.import_module(module_name)
-    found = [
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, Generator) and thing.__module__ == module_name
-    ]
-    if len(found) != 1:
-        raise RegistryError(f"{module_name} must define one Generator, found {len(found)}")
-    return found[0]
+    return isinstance(thing, type) and issubclass(thing, Generator)
+
+
+_FOLDER: Folder[type[Generator]] = Folder(
+    __name__, "family", _class_in, _is_family, RegistryError, hint="; a package can add one: see docs/families.md"
+)

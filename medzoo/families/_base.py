@@ -18,9 +18,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from medzoo import device as devices
 from medzoo.entry import Condition, Entry, Record
-from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError
-from medzoo.families import _device
+from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError, problems
 from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
 from medzoo.nets import use_statistics
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
@@ -135,7 +135,7 @@ class Generator:
         """What the two words mean. Raises DeviceError or GenerationError, naming what there is."""
         if precision not in PRECISIONS:
             raise GenerationError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
-        return _device.find(device), PRECISIONS[precision]
+        return devices.find(device), PRECISIONS[precision]
 
     @classmethod
     def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
@@ -148,12 +148,9 @@ class Generator:
         try:
             return cls.Config.model_validate(told | stated)
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, ('config', *e['loc'])))}: {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors()
-            ]
             raise EntryError(
-                f"{entry.model_id}: 'config' does not fit family '{entry.family}': " + "; ".join(problems)
+                f"{entry.model_id}: 'config' does not fit family '{entry.family}': "
+                + "; ".join(problems(error, "config"))
             ) from None
 
     def latent(self, noise: Noise) -> Tensor:
@@ -191,7 +188,7 @@ class Generator:
         if given is None:
             conditions = self._resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
             given = self._with_classes(conditions, noise).given(self.device, self.dtype)
-        with _device.exact_convolutions(self.device):
+        with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
     def generate(
@@ -247,7 +244,7 @@ class Generator:
         output = self.entry.output
         if output.size is None:
             return 8
-        return _device.batch_size(self.device, (output.channels + output.masks) * math.prod(output.size))
+        return devices.batch_size(self.device, (output.channels + output.masks) * math.prod(output.size))
 
     def count_inputs(self, condition: Any) -> int | None:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
@@ -307,16 +304,16 @@ class Generator:
     def _attempt(self, indices: range, conditions: Conditions, seed: int) -> Samples | None:
         """One batch, or None when it does not fit in memory."""
         try:
-            with torch.inference_mode(), _device.exact_convolutions(self.device):
+            with torch.inference_mode(), devices.exact_convolutions(self.device):
                 noise = Noise(seed, indices, self.device, self.dtype)
                 conditions = self._with_classes(conditions, noise)
                 raw = self.sample_batch(noise, conditions.given(self.device, self.dtype))
                 return self._finish(raw, indices, conditions, seed)
         except (RuntimeError, MemoryError) as error:
-            if not _device.is_out_of_memory(error):
+            if not devices.is_out_of_memory(error):
                 raise
         # Only here, with the exception gone, are the tensors of the failed attempt free.
-        _device.release_memory(self.device)
+        devices.release_memory(self.device)
         return None
 
     def _finish(self, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from medzoo.families._condition import Given
 from medzoo.families._translate import NormKind, Stage, Translator, norm_layer
-from medzoo.families._winograd import Winograd
+from medzoo.nets.winograd import Winograd
 from medzoo.randomness import Noise
 
 

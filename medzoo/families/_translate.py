@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from medzoo.errors import ConditionError
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
-from medzoo.families._statistics import instance_norm_
 from medzoo.nets import BatchNorm2d
+from medzoo.nets.statistics import instance_norm_
 
 NormKind = Literal["batch", "instance"]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

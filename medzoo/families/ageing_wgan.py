@@ -15,11 +15,11 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
+from medzoo.diffusion.unet import Shape, UNet, told
+from medzoo.diffusion.unet_fused import fuse
 from medzoo.errors import ConditionError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
-from medzoo.families._unet import Shape, UNet, told
-from medzoo.families._unet_fused import fuse
 from medzoo.randomness import Noise
 
 Positive = Annotated[int, Field(ge=1)]

@@ -16,15 +16,16 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.diffusion import unet
+from medzoo.diffusion.samplers import Predict, chosen, guided, sample
+from medzoo.diffusion.schedule import Schedule, stated
+from medzoo.diffusion.unet import Shape, UNet
+from medzoo.diffusion.unet_fused import fuse
 from medzoo.entry import Condition, Entry
 from medzoo.errors import ConditionError, EntryError, GenerationError
-from medzoo.families import _ldm_config, _unet
+from medzoo.families import _diffusers_config
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given, by
-from medzoo.families._samplers import Predict, chosen, guided, sample
-from medzoo.families._schedule import Schedule, stated
-from medzoo.families._unet import Shape, UNet
-from medzoo.families._unet_fused import fuse
 from medzoo.randomness import Noise
 
 Positive = Annotated[int, Field(ge=1)]
@@ -76,9 +77,9 @@ class Config(FamilyConfig):
                 else "states two networks, 'unet' and 'improved'"
             )
         if self.unet is not None and self.unet.get("_class_name", CLASS) != CLASS:
-            raise ValueError(f"unet: must be a {CLASS}, found {_ldm_config.short(self.unet['_class_name'])}")
+            raise ValueError(f"unet: must be a {CLASS}, found {_diffusers_config.short(self.unet['_class_name'])}")
         if self.unet is not None:
-            _ldm_config.plausible("unet", self.unet)
+            _diffusers_config.plausible("unet", self.unet)
         if self.size is None:
             raise ValueError("size: state (height, width) of the images, which the weights do not tell")
         multiple = 2 ** (self.levels - 1)
@@ -210,7 +211,7 @@ class Diffusion(Generator):
     def build(self) -> nn.Module:
         if self.config.improved is not None:
             return UNet(self.config.improved)
-        return _ldm_config.network("unet", {"_class_name": CLASS} | self.config.unet)
+        return _diffusers_config.network("unet", {"_class_name": CLASS} | self.config.unet)
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         def name(key: str) -> str:
@@ -289,10 +290,10 @@ class Diffusion(Generator):
 def _told(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of network and schedule, from the files of a repository or the shapes of improved-diffusion."""
     found: dict[str, Any] = {}
-    fields, scheduler = (_ldm_config.json_words(state, part) for part in (UNET, SCHEDULER))
+    fields, scheduler = (_diffusers_config.json_words(state, part) for part in (UNET, SCHEDULER))
     if fields is not None:
         found["unet"] = fields
-    elif shape := _unet.told({name.removeprefix("unet."): value for name, value in state.items()}):
+    elif shape := unet.told({name.removeprefix("unet."): value for name, value in state.items()}):
         found["improved"] = shape
     if scheduler is not None:
         found["schedule"] = stated(scheduler, f"{SCHEDULER}.json")

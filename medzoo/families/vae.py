@@ -14,8 +14,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from medzoo.families._condition import Given
-from medzoo.families._convnets import (
+from medzoo.families._autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     Decoder,
@@ -24,6 +23,7 @@ from medzoo.families._convnets import (
     infer_decoder,
     widths,
 )
+from medzoo.families._condition import Given
 from medzoo.randomness import Noise
 
 

@@ -5,12 +5,11 @@ A person's own is named ``module:attribute`` (``_own``). ``features_of`` keeps w
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from medzoo.errors import MedzooError
 from medzoo.features._cache import features_of
+from medzoo.lazy import exports
+from medzoo.plugins import Folder
 
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor as Extractor
@@ -18,18 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["Extractor", "features_of", "is_builtin", "load", "names"]
 
 
-def __getattr__(name: str) -> Any:
-    """``Extractor``, the base of one's own, without importing torch before it is asked for."""
-    if name != "Extractor":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from medzoo.features._base import Extractor
+_FOLDER = Folder[Any](
+    __name__, "feature extractor", lambda module: module.create, callable, hint=", and your own as module:attribute"
+)
 
-    return Extractor
+
+__getattr__, __dir__ = exports(__name__, {"Extractor": "medzoo.features._base"})
 
 
 def names() -> list[str]:
     """Names of the extractors that come along."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return _FOLDER.builtin()
 
 
 def is_builtin(name: str) -> bool:
@@ -53,9 +51,5 @@ def load(name: str, **options: Any) -> Extractor:
         from medzoo.features._own import load_own
 
         return load_own(name, options)
-    if not is_builtin(name):
-        raise MedzooError(
-            f"no feature extractor is named '{name}'; there are {', '.join(names())}, and your own as module:attribute"
-        )
-    extractor: Extractor = importlib.import_module(f"medzoo.features.{name}").create(**options)
+    extractor: Extractor = _FOLDER.load(name)(**options)
     return extractor

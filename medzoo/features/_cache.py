@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo import cachedir
+from medzoo.files import cache, whole
 
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor
@@ -48,7 +48,7 @@ def features_of(
         MedzooError: the extractor fails.
     """
     show = progress or (lambda done, total: None)
-    folder = cachedir.root() / "features"
+    folder = cache.root() / "features"
     if extractor.cheap or not len(images):
         features = extractor(images)
         show(len(images), len(images))
@@ -105,7 +105,7 @@ def _write_part(parts: Path, start: int, features: NDArray[np.float32]) -> None:
     data = _bytes(features)
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        cachedir.write_bytes(parts / f"{start:09d}-{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
+        whole.write_bytes(parts / f"{start:09d}-{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
     except OSError as error:
         _log.debug("%s: features so far are not kept (%s)", parts, error.strerror)
 
@@ -131,8 +131,8 @@ def _saved(path: Path, features: NDArray[np.float32], extractor: Extractor) -> b
     record = {"sha256": hashlib.sha256(data).hexdigest(), "extractor": json.loads(extractor.identity)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        cachedir.write_bytes(path, data)
-        cachedir.write_json(path.with_suffix(".json"), record)
+        whole.write_bytes(path, data)
+        whole.write_json(path.with_suffix(".json"), record)
         return True
     except OSError as error:
         _log.warning(

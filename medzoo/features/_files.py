@@ -14,9 +14,11 @@ from typing import Literal
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from medzoo import cachedir, checkpoints, lockfile, weights
+from medzoo import weights
 from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource
 from medzoo.errors import CheckpointError, DownloadError
+from medzoo.files import cache
+from medzoo.weights import checkpoints, lockfile
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,6 @@ def _advice(name: str, variant: str | None, key: str) -> str:
     call = f"features.load('{name}')" if variant is None else f"features.load('{name}', variant='{variant}')"
     return (
         f"To use '{name}' without a network, type `python -c \"from medzoo import features; {call}\"` on a machine "
-        f"that has one, and copy {cachedir.root() / 'weights' / key} and {lockfile.path().name} from the cache there. "
+        f"that has one, and copy {cache.root() / 'weights' / key} and {lockfile.path().name} from the cache there. "
         "Features 'efficientnet_lite0' and 'pixels' need no download."
     )

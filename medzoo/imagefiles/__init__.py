@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo import filekind
 from medzoo.errors import ImageFileError
+from medzoo.files import kind as filekind
 from medzoo.imagefiles._dicom import read_dicom
 from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
 from medzoo.imagefiles._picture import Picture

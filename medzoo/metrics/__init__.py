@@ -5,16 +5,15 @@ A new metric is one file with a ``METRIC`` (see ``medzoo.metrics._base``) and on
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
-from medzoo.errors import MedzooError
 from medzoo.metrics._base import Metric
+from medzoo.plugins import Folder
+
+_FOLDER = Folder[Metric](__name__, "metric", lambda module: module.METRIC, lambda thing: isinstance(thing, Metric))
 
 
 def names() -> list[str]:
     """Names that ``load`` takes."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return _FOLDER.names()
 
 
 def load(name: str) -> Metric:
@@ -22,7 +21,4 @@ def load(name: str) -> Metric:
 
     Raises MedzooError: there is none.
     """
-    if name not in names():
-        raise MedzooError(f"no metric is named '{name}'; there are {', '.join(names())}")
-    metric: Metric = importlib.import_module(f"medzoo.metrics.{name}").METRIC
-    return metric
+    return _FOLDER.load(name)

@@ -17,11 +17,11 @@ from medzoo import results as results_module
 from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import PublishError
+from medzoo.files.whole import write_bytes
 from medzoo.publish import evidence, staging
 from medzoo.publish.evidence import Memorisation
 from medzoo.publish.hub import check_name, token, upload
 from medzoo.publish.staging import Staged
-from medzoo.samplefiles import write_whole
 
 __all__ = ["Prepared", "check_name", "prepare", "registry_file", "token", "upload", "write_registry_file"]
 
@@ -105,8 +105,8 @@ def write_registry_file(path: Path, entry: Entry, commit: str) -> None:
     pinned = tuple(
         one.model_copy(update={"revision": commit}) if isinstance(one, HubSource) else one for one in entry.weights
     )
-    with staging.saying_why(path.parent):
-        write_whole(path, staging.as_yaml(entry.model_copy(update={"weights": pinned})).encode())
+    with staging.publish_errors(path.parent):
+        write_bytes(path, staging.as_yaml(entry.model_copy(update={"weights": pinned})).encode())
 
 
 def _stated(found: Located) -> None:

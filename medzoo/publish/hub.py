@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from medzoo.errors import PublishError
 from medzoo.publish.staging import Staged
-from medzoo.sources.retry import TRANSIENT_STATUS, reason_of
+from medzoo.weights.sources.retry import TRANSIENT_STATUS, reason_of
 
 ATTEMPTS = 3  # of a commit; the client's own retries of what goes before are not counted
 WAIT = 2.0  # seconds before the second attempt, doubled after each

@@ -48,7 +48,7 @@ def exported(run: Path, model_id: str | None, *, half: bool, data: Path | None, 
 
 
 def _export(run: Path, model_id: str, registry: Path, half: bool, data: Path | None, device: str | None) -> Path:
-    from medzoo.families._device import find
+    from medzoo.device import find
     from medzoo.training import data as reading
     from medzoo.training.config import load_config
     from medzoo.training.export import export

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from medzoo.catalog import Located
 from medzoo.check import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
+from medzoo.files.whole import disk_errors, write_bytes
 from medzoo.publish import card
 from medzoo.publish.evidence import Memorisation
 from medzoo.results import Result
-from medzoo.samplefiles import write_whole
 from medzoo.zoo import HUB_FILE
 
 GRID_OF = 16
@@ -64,17 +62,17 @@ def stage(
 
     Raises PublishError: what would be published does not pass ``medzoo check``, or the disk refuses.
     """
-    with saying_why(folder):
+    with publish_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         sources = _copy_weights(found, what, folder, repo)
         entry = published(found.entry, sources)
-        write_whole(folder / HUB_FILE, as_yaml(entry).encode())
+        write_bytes(folder / HUB_FILE, as_yaml(entry).encode())
         arrays, stated = _checked(entry, folder, device)
-        write_whole(folder / goldens.HUB_FILE, goldens.pack(arrays, stated))
-        write_whole(folder / card.GRID, _grid(entry, folder, device))
+        write_bytes(folder / goldens.HUB_FILE, goldens.pack(arrays, stated))
+        write_bytes(folder / card.GRID, _grid(entry, folder, device))
         names = ("README.md", HUB_FILE, *(one.file for one in sources), goldens.HUB_FILE, card.GRID)
         text = card.write(entry, repo, results, memorised, allowed=allowed, files=names)
-        write_whole(folder / "README.md", text.encode())
+        write_bytes(folder / "README.md", text.encode())
     return Staged(folder, entry, names)
 
 
@@ -118,7 +116,7 @@ def _copy_weights(found: Located, what: str | int, folder: Path, repo: str) -> t
     for one in zoo.fetch_weights(what):
         name = "model.safetensors" if one.part is None else f"{one.part.replace('/', '_')}.safetensors"
         content = one.path.read_bytes()
-        write_whole(folder / name, content)
+        write_bytes(folder / name, content)
         sha256 = hashlib.sha256(content).hexdigest()
         # A file cannot state the commit that it becomes part of: null means the same one.
         source = {"kind": "hub", "repo": repo, "revision": None, "file": name, "sha256": sha256, "size": len(content)}
@@ -164,15 +162,12 @@ def _as_local(entry: Entry, folder: Path) -> Iterator[Path]:
         yield path
 
 
-@contextmanager
-def saying_why(folder: Path) -> Iterator[None]:
-    """Turns what the disk refuses into one clear error."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = f"no space left for {folder}" if full else f"{error.filename or folder} cannot be written"
-        free = f", {shutil.disk_usage(folder).free / 1e6:.0f} MB are free" if full and folder.is_dir() else ""
-        raise PublishError(
-            f"{what} ({error.strerror or error}{free}); nothing was uploaded. Make room, or choose a folder with --out"
-        ) from error
+def publish_errors(folder: Path) -> AbstractContextManager[None]:
+    """Turn what the disk refuses into a ``PublishError``."""
+    return disk_errors(
+        folder,
+        PublishError,
+        state=lambda: "nothing was uploaded",
+        full="make room, or choose a folder with --out",
+        denied="choose a folder with --out",
+    )

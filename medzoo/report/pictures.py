@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.png import encode_png
+from medzoo.files.png import encode_png
 
 LARGEST = 128  # pixels of the longer side; larger pictures are averaged down to at most this
 _LOSSLESS = 6_000  # bytes up to which a picture stays a PNG

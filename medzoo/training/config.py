@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from medzoo import entryfile
+from medzoo.catalog import yamlfile
 from medzoo.entry import Record
 from medzoo.errors import EntryError, TrainingError
 
@@ -188,13 +188,13 @@ def load_config(path: Path) -> TrainConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return parse(entryfile.fields(text, str(path)))
+        return parse(yamlfile.fields(text, str(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except EntryError as error:  # not YAML, or a key stated twice
         raise TrainingError(str(error)) from None
     except ValidationError as error:
-        problems = [(entryfile.line_of(text, str(path), *one["loc"]), dict(one)) for one in error.errors()]
+        problems = [(yamlfile.line_of(text, str(path), *one["loc"]), dict(one)) for one in error.errors()]
         raise TrainingError("\n".join(f"{path}:{line}: {told(one)}" for line, one in problems)) from None
 
 

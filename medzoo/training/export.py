@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo import catalog
+from medzoo.entry import Entry
 from medzoo.errors import TrainingError
+from medzoo.files.whole import write_bytes
 from medzoo.randomness import Noise
-from medzoo.samplefiles import write_whole
 from medzoo.training.config import TrainConfig, VolumeConfig, differences, dump_config, load_config
 from medzoo.training.data import About
 from medzoo.training.heldout import HeldOut, sample
-from medzoo.training.player import layout
+from medzoo.training.learner import layout
 from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
 
@@ -110,14 +111,14 @@ def export(
 
     weights, entry = registry / "weights" / f"{model_id}.safetensors", registry / "models" / f"{model_id}.yaml"
     drafted = not entry.exists()
-    with RunFolder(registry).saying_why():
+    with RunFolder(registry).disk_errors():
         for folder in (weights.parent, entry.parent, registry / "training" / model_id):
             folder.mkdir(parents=True, exist_ok=True)
         copy_record(run, registry / "training" / model_id, config)
-        write_whole(weights, content)
+        write_bytes(weights, content)
         if drafted:
             text = draft(model_id, config, about, chosen_recipe, sha256=sha256, size=len(content))
-            write_whole(entry, text.encode())
+            write_bytes(entry, text.encode())
     return Exported(weights, entry, drafted, sha256, len(content), step, scores, chosen)
 
 
@@ -204,7 +205,7 @@ def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
             shutil.copyfile(run / name, folder / name)
     target = folder / "config.yaml"
     if not target.exists() or differences(load_config(target), config) or load_config(target).steps != config.steps:
-        write_whole(target, dump_config(config).encode())
+        write_bytes(target, dump_config(config).encode())
 
 
 def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any], *, sha256: str, size: int) -> str:
@@ -219,35 +220,33 @@ def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any],
             f" It learned {about.images} volume(s), deformed anew in each step: every sample must be taken for a "
             "deformed copy of one of them, and the variety is that of the deformations."
         )
-    fields: dict[str, Any] = {
-        "model_id": model_id,
-        "title": f"{recipe.title or config.family}, {shown}: {about.title}",
-        "family": config.family,
-        "modality": about.modality,
-        "organ": about.organ,
-        "tags": ["mask", "segmentation"] if config.masks else [],
-        "output": {
-            "type": kind,
-            "size": sides,
-            "channels": about.facts.colours,
-            "masks": about.facts.masks,
-            "range": [-1, 1],
-            "spacing": spacing,
+    fields = Entry.blank(
+        model_id,
+        config.family,
+        **{
+            "title": f"{recipe.title or config.family}, {shown}: {about.title}",
+            "modality": about.modality,
+            "organ": about.organ,
+            "tags": ["mask", "segmentation"] if config.masks else [],
+            "output": {
+                "type": kind,
+                "size": sides,
+                "channels": about.facts.colours,
+                "masks": about.facts.masks,
+                "range": [-1, 1],
+                "spacing": spacing,
+            },
+            **recipe.entry(),
+            "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
+            "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
+            "license": {"weights": None, "data": about.license},
+            "training_data": {
+                "datasets": [about.name],
+                "images": about.images,
+                "public": about.public,
+                "about": about.attribution,
+            },
+            "notes": notes,
         },
-        **recipe.entry(),
-        "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
-        "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
-        "license": {"weights": None, "data": about.license},
-        "training_data": {
-            "datasets": [about.name],
-            "images": about.images,
-            "public": about.public,
-            "about": about.attribution,
-        },
-        "reported": [],
-        "citation": None,
-        "contact": None,
-        "verified": [],
-        "notes": notes,
-    }
+    )
     return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

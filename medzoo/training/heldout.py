@@ -16,12 +16,12 @@ from medzoo import __version__
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.features import load
+from medzoo.files.png import encode_png
 from medzoo.metrics._gaussian import frechet_distance
 from medzoo.metrics.kernel import polynomial_mmd
 from medzoo.metrics.masks import mask_gap, mask_statistics
 from medzoo.metrics.near_copies import CLOSE, nearest_pixels, small_pixels
 from medzoo.metrics.spectrum import spectrum_gap
-from medzoo.png import encode_png
 from medzoo.randomness import Noise
 from medzoo.training.recipes import Recipe
 from medzoo.training.volumes import slices

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from medzoo.device import find
 from medzoo.errors import TrainingError
-from medzoo.families._device import find
 
 T = TypeVar("T")
 BUCKET = 2**25  # numbers that are averaged at once

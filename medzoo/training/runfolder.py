@@ -14,12 +14,11 @@ A resumed run takes its step from ``latest.pt`` and brings the other files back 
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ import torch
 from torch import Tensor
 
 from medzoo.errors import TrainingError
-from medzoo.samplefiles import sync_folder, write_whole
+from medzoo.files.lock import held
+from medzoo.files.whole import PARTS, disk_errors, sync_folder, write_bytes, writing
 from medzoo.training.config import TrainConfig, differences, dump_config, load_config
 
 
@@ -52,22 +52,16 @@ class RunFolder:
     @contextmanager
     def opened(self, config: TrainConfig) -> Iterator[None]:
         """Hold the folder's lock, with the configuration checked and stored."""
-        import filelock
 
-        with self.saying_why():
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise TrainingError(
-                    f"{self.path}: another process trains here; wait for it, or take another --out"
-                ) from None
-        try:
+        def busy() -> None:
+            raise TrainingError(f"{self.path}: another process trains here; wait for it, or take another --out")
+
+        with ExitStack() as stack:
+            with self.disk_errors():
+                (self.path / "samples").mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(self.path / ".lock", busy, patience=0))
             self.store(config)
             yield
-        finally:
-            lock.release()
 
     def store(self, config: TrainConfig) -> None:
         """Write the configuration, once it fits the one that the run began with."""
@@ -76,12 +70,12 @@ class RunFolder:
                 f"{self.path} holds a run of another configuration: {'; '.join(changed)}. "
                 "Restore the value, or begin a new run with another --out"
             )
-        with self.saying_why():
-            write_whole(self.config, dump_config(config).encode())
+        with self.disk_errors():
+            write_bytes(self.config, dump_config(config).encode())
 
     def save(self, state: Mapping[str, Any], best: Best | None) -> None:
         """Write ``latest.pt``, then what follows it."""
-        with self.saying_why():
+        with self.disk_errors():
             for table in (self.log, self.held):
                 _sync(table)
             _write_torch(self.latest, {**state, **_fields(best)})
@@ -89,7 +83,7 @@ class RunFolder:
 
     def load(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
         """What ``read`` gives, with every other file brought back to its step."""
-        for partial in self.path.glob(".*.part"):
+        for partial in self.path.glob(PARTS):
             partial.unlink()  # of a killed process; the lock is held
         found = self.read(device)
         if found is None:
@@ -101,7 +95,7 @@ class RunFolder:
             self.held.unlink(missing_ok=True)
             return None
         state, best = found
-        with self.saying_why():
+        with self.disk_errors():
             for table in (self.log, self.held):
                 _forget_after(table, int(state["step"]))
             self._write_best(best)
@@ -124,29 +118,29 @@ class RunFolder:
 
     def add(self, table: Path, row: Mapping[str, float | int]) -> None:
         """One line of a CSV file, with a header if it is the first."""
-        with self.saying_why(), table.open("a", newline="", encoding="utf-8") as file:
+        with self.disk_errors(), table.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow({key: value if isinstance(value, int) else f"{value:.6g}" for key, value in row.items()})
 
     def picture(self, name: str, content: bytes) -> None:
-        with self.saying_why():
-            write_whole(self.path / "samples" / name, content)
+        with self.disk_errors():
+            write_bytes(self.path / "samples" / name, content)
 
-    @contextmanager
-    def saying_why(self) -> Iterator[None]:
-        """Turns what the disk refuses into one clear error."""
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            told = "no space left for" if full else "cannot write in"
-            kept = "the state of the last snapshot is whole" if self.latest.exists() else "nothing was saved yet"
-            todo = "make room" if full else "mend that"
-            raise TrainingError(
-                f"{told} {self.path} ({error.strerror or error}); {kept}: {todo} and type the same command again"
-            ) from error
+    def disk_errors(self) -> AbstractContextManager[None]:
+        """Turn what the disk refuses into a ``TrainingError``."""
+
+        def state() -> str:
+            return "the state of the last snapshot is whole" if self.latest.exists() else "nothing was saved yet"
+
+        return disk_errors(
+            self.path,
+            TrainingError,
+            state=state,
+            full="make room and type the same command again",
+            denied="fix that and type the same command again",
+        )
 
     def _best_of(self, state: Mapping[str, Any]) -> Best | None:
         if "best_generator" in state:
@@ -164,7 +158,7 @@ class RunFolder:
             tensors = {name: value.contiguous() for name, value in best.generator.items()}
             # One key, because safetensors writes several in any order, and the same run shall give the same file.
             stated = {"medzoo": json.dumps({"step": best.step, **best.scores})}
-            write_whole(self.best, save(tensors, stated))
+            write_bytes(self.best, save(tensors, stated))
 
 
 def read_best(path: Path) -> Best:
@@ -217,21 +211,12 @@ def _stated(file: Any) -> dict[str, float]:
 
 def _write_torch(path: Path, state: Mapping[str, Any]) -> None:
     """``torch.save`` that appears whole or not at all. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            try:
-                torch.save(dict(state), file)
-            except RuntimeError as error:  # torch's own word for a write that failed
-                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        sync_folder(path.parent)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
-        raise
+    with writing(path) as file:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # torch's own word for a write that failed
+            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
+    sync_folder(path.parent)
 
 
 def _sync(path: Path) -> None:
@@ -249,4 +234,4 @@ def _forget_after(path: Path, step: int) -> None:
     if header.endswith("\n"):
         kept.write(header)
         kept.writelines(line for line in lines if line.endswith("\n") and float(line.split(",")[0]) <= step)
-    write_whole(path, kept.getvalue().encode())
+    write_bytes(path, kept.getvalue().encode())

@@ -27,16 +27,16 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.datasets import Images
+from medzoo.device import is_out_of_memory
 from medzoo.errors import DeviceError, TrainingError
-from medzoo.families._device import is_out_of_memory
-from medzoo.nets import compile_training
+from medzoo.families.fastgan.gate import compile_training
 from medzoo.training import parallel
+from medzoo.training.adversarial import AdversarialLearner
 from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig
 from medzoo.training.data import facts_of, stacked, tensors
+from medzoo.training.direct import DirectLearner
 from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
-from medzoo.training.learner import Learner
-from medzoo.training.players import Players
 from medzoo.training.recipes import Adversarial, kind
 from medzoo.training.runfolder import Best, RunFolder, read_table
 from medzoo.training.selection import best, reason_to_stop
@@ -73,8 +73,8 @@ class Trainer:
         self.config, self.held_out, self.folder, self.board = config, held_out, RunFolder(folder), board
         self.device = device or torch.device("cpu")
         facts = facts_of(config, train)
-        played = Players if issubclass(kind(config.family), Adversarial) else Learner
-        self.players: Players | Learner = parallel.in_turn(
+        played = AdversarialLearner if issubclass(kind(config.family), Adversarial) else DirectLearner
+        self.players: AdversarialLearner | DirectLearner = parallel.in_turn(
             lambda: played(config, *tensors(train, config), facts, self.device)
         )
         self.step = 0
@@ -136,7 +136,7 @@ class Trainer:
             pixels = sheet(*self.sample(GRID))
             self.folder.picture(f"{self.step:06d}.png", png(pixels))
             if self.board is not None:
-                with self.folder.saying_why():
+                with self.folder.disk_errors():
                     self.board.picture(self.step, pixels)
 
     def record(self, kind: str, values: Mapping[str, float]) -> None:
@@ -144,18 +144,18 @@ class Trainer:
         row = {"step": self.step, **values}
         self.folder.add(self.folder.log if kind == "train" else self.folder.held, row)
         if self.board is not None:
-            with self.folder.saying_why():
+            with self.folder.disk_errors():
                 self.board.numbers(kind, row)
 
     @contextmanager
     def shown(self, board: Board) -> Iterator[None]:
         """TensorBoard's files open, to go on after the run's step."""
-        with self.folder.saying_why():
+        with self.folder.disk_errors():
             board.open(self.step)
         try:
             yield
         finally:
-            with self.folder.saying_why():
+            with self.folder.disk_errors():
                 board.close()
 
     def attempt(self) -> dict[str, float]:
@@ -176,7 +176,7 @@ class Trainer:
         started = time.monotonic()
         images, masks = self.sample(self.config.held.samples)
         scores = self.held_out(images, masks)
-        if isinstance(self.players, Players):
+        if isinstance(self.players, AdversarialLearner):
             scores |= self.overfitting(self.players, images, masks)
         seconds = time.monotonic() - started
         self.record("heldout", {**scores, "seconds": seconds})
@@ -188,7 +188,7 @@ class Trainer:
         self.stopped = reason_to_stop(rows, self.config.held.patience)
 
     def overfitting(
-        self, players: Players, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
+        self, players: AdversarialLearner, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
     ) -> dict[str, float]:
         """What the discriminator says of training, held-out and the generated images."""
         assert self.held_out is not None
@@ -205,7 +205,7 @@ class Trainer:
     def save(self) -> None:
         """Everything needed to go on. Events go first: a resumed run drops those after its step."""
         if self.board is not None:
-            with self.folder.saying_why():
+            with self.folder.disk_errors():
                 self.board.flush()
         self.folder.save({"step": self.step, **self.players.state()}, self.best)
 

@@ -5,22 +5,29 @@ A new one is one file with a ``RECIPE`` (see ``medzoo.training.recipes._base``) 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import Any, Literal
 
 from pydantic import ValidationError, create_model
 
-from medzoo.errors import TrainingError
+from medzoo.errors import TrainingError, problems
+from medzoo.plugins import Folder
 from medzoo.training.config import TrainConfig
 from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe
 
 __all__ = ["Adversarial", "Direct", "Facts", "Inputs", "Recipe", "kind", "names", "recipe", "settings"]
 
+_FOLDER = Folder[type[Recipe[Any]]](
+    __name__,
+    "recipe",
+    lambda module: module.RECIPE,
+    lambda thing: isinstance(thing, type) and issubclass(thing, Recipe),
+    TrainingError,
+)
+
 
 def names() -> list[str]:
     """Families that can be trained."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return _FOLDER.names()
 
 
 def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
@@ -29,8 +36,7 @@ def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
     try:
         found.entry()  # states the zoo's network, which has rules of its own
     except ValidationError as error:
-        said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
-        raise TrainingError(f"config: {said}") from None
+        raise TrainingError("; ".join(problems(error, "config"))) from None
     return found
 
 
@@ -46,5 +52,4 @@ def settings(family: object) -> type[TrainConfig]:
 
 def kind(family: str) -> type[Recipe[Any]]:
     """The class of a family's recipe."""
-    found: type[Recipe[Any]] = importlib.import_module(f"{__name__}.{family}").RECIPE
-    return found
+    return _FOLDER.load(family)

@@ -99,7 +99,7 @@ class Recipe(ABC, Generic[S]):
 
 
 class Adversarial(Recipe[S]):
-    """A generator against a discriminator; played by ``medzoo.training.players``.
+    """A generator against a discriminator; played by ``medzoo.training.adversarial``.
 
     Its configuration has one more field, ``critic``: the discriminator and its losses.
     """
@@ -155,7 +155,7 @@ class Adversarial(Recipe[S]):
 
 
 class Direct(Recipe[S]):
-    """One network and one loss (autoencoders, diffusion); played by ``medzoo.training.learner``.
+    """One network and one loss (autoencoders, diffusion); played by ``medzoo.training.direct``.
 
     ``generator()`` is that network, with whatever else of it the zoo keeps (an encoder, a prior).
     """

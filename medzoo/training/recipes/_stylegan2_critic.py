@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.families._stylegan2_nets import SLOPE, TAPS, Linear, activate, filter_of, normalize
+from medzoo.families.stylegan2.network import SLOPE, TAPS, Linear, activate, filter_of, normalize
 
 GROUP = 4  # images that share a standard deviation
 EPS = 1e-8

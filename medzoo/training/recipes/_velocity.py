@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzoo.families._samplers import Predict, sample
-from medzoo.families._schedule import Schedule
+from medzoo.diffusion.samplers import Predict, sample
+from medzoo.diffusion.schedule import Schedule
 
 SCHEDULE = Schedule(
     beta_schedule="squaredcos_cap_v2",

@@ -13,9 +13,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.diffusion.samplers import guided
+from medzoo.diffusion.unet import Attention, Block, Shape, UNet
 from medzoo.entry import Record
-from medzoo.families._samplers import guided
-from medzoo.families._unet import Attention, Block, Shape, UNet
 from medzoo.randomness import Noise
 from medzoo.training.config import Decay, Positive, TrainConfig
 from medzoo.training.losses import Copies, Loss

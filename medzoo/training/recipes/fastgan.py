@@ -14,9 +14,9 @@ from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.randomness import Noise
 from medzoo.training.config import NoClasses, Positive, TrainConfig
-from medzoo.training.fastgan import Discriminator, resize
 from medzoo.training.losses import Comparison, Copies
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
+from medzoo.training.recipes._fastgan_critic import Discriminator, resize
 from medzoo.training.recipes._narrow import narrowed, wider
 
 
@@ -78,7 +78,7 @@ class FastGAN(Adversarial[Settings]):
         critic = self.settings.critic
         if critic.kind == "fastgan":
             return Discriminator(critic.ndf, self.facts.channels, self.settings.size, critic.reconstruction)
-        from medzoo.training.projected import ProjectedDiscriminator
+        from medzoo.training.recipes._projected_critic import ProjectedDiscriminator
 
         return ProjectedDiscriminator(self.facts.masks)
 

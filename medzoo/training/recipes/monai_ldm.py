@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from medzoo.entry import Record
 from medzoo.families import monai_ldm
-from medzoo.families._monai_decode import decode
-from medzoo.families._monai_nets import Network
+from medzoo.families.monai_ldm.decoding import decode
+from medzoo.families.monai_ldm.networks import Network
 from medzoo.randomness import Noise
 from medzoo.training import parallel
 from medzoo.training.config import Decay, Positive, VolumeConfig

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.entry import Record
-from medzoo.families._stylegan2_config import Config as ZooConfig
-from medzoo.families._stylegan2_nets import Layer, Linear, Network
+from medzoo.families.stylegan2.config import Config as ZooConfig
+from medzoo.families.stylegan2.network import Layer, Linear, Network
 from medzoo.randomness import Noise
 from medzoo.training.config import Decay, Positive, TrainConfig
 from medzoo.training.losses import Comparison, Copies, Reply, non_saturating

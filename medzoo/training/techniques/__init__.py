@@ -7,22 +7,29 @@ it.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from medzoo.errors import TrainingError
+from medzoo.errors import TrainingError, problems
+from medzoo.plugins import Folder
 from medzoo.training.techniques._base import Look, Standing, Technique
 
 __all__ = ["Look", "Standing", "Technique", "checked", "create", "names"]
 
+_FOLDER = Folder[type[Technique[Any]]](
+    __name__,
+    "technique",
+    lambda module: module.TECHNIQUE,
+    lambda thing: isinstance(thing, type) and issubclass(thing, Technique),
+    TrainingError,
+)
+
 
 def names() -> list[str]:
     """Names that a configuration may state."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return _FOLDER.names()
 
 
 def create(name: str, batch: int, **options: Any) -> Technique[Any]:
@@ -36,7 +43,7 @@ def create(name: str, batch: int, **options: Any) -> Technique[Any]:
     Raises:
         TrainingError: no technique has that name, or an option does not fit.
     """
-    kind = _kind(name)
+    kind = _FOLDER.load(name)
     return kind(_options(name, kind, options), batch)
 
 
@@ -45,27 +52,12 @@ def checked(stated: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(name := stated.get("name"), str):
         raise TrainingError(f"a technique needs its name; there are {', '.join(names())}")
     options = {key: value for key, value in stated.items() if key != "name"}
-    return {"name": name, **_options(name, _kind(name), options).model_dump(mode="json")}
-
-
-def _kind(name: str) -> type[Technique[Any]]:
-    if name not in names():
-        raise TrainingError(f"no technique is named '{name}'; there are {', '.join(names())}")
-    kind: type[Technique[Any]] = importlib.import_module(f"{__name__}.{name}").TECHNIQUE
-    return kind
+    return {"name": name, **_options(name, _FOLDER.load(name), options).model_dump(mode="json")}
 
 
 def _options(name: str, kind: type[Technique[Any]], options: Mapping[str, Any]) -> Any:
     try:
         return kind.Options.model_validate(dict(options))
     except ValidationError as error:
-        raise TrainingError("; ".join(_problem(name, kind, dict(one)) for one in error.errors())) from None
-
-
-def _problem(name: str, kind: type[Technique[Any]], error: dict[str, Any]) -> str:
-    where = ".".join(map(str, (name, *error["loc"])))
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(kind.Options.model_fields) or "none"
-        return f"{where}: unknown option; {name} takes {known}"
-    told = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{where}: {told}, found {error['input']!r}"
+        known = ", ".join(kind.Options.model_fields) or "no options"
+        raise TrainingError(f"{'; '.join(problems(error, name))}; {name} takes {known}") from None

@@ -1,0 +1,294 @@
+"""Registry folders -> entries, and the search for the one that an id means.
+
+One file of ``models/`` is one entry, and the file name is its id: an id is therefore found without reading
+any other file, and a broken file hides only itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medzoo.catalog import yamlfile
+from medzoo.errors import EntryError, RegistryError, UnknownModelError
+
+if TYPE_CHECKING:
+    from medzoo.entry import Entry
+
+ENVIRONMENT = "MEDZOO_REGISTRY"
+
+
+class RegistryWarning(UserWarning):
+    """An entry was left out because its file is broken."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """An entry and where it came from.
+
+    Attributes:
+        entry: the validated record.
+        path: its YAML file; relative ``local`` weights start at the folder of this file.
+        registry: its registry folder; ``package`` weights are relative to it.
+
+    Both are None for an entry that lies in no folder of this machine.
+    """
+
+    entry: Entry
+    path: Path | None
+    registry: Path | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a YAML file states, read but not validated: enough for a listing, and quick.
+
+    Attributes:
+        fields: the mapping of the file; those that a listing shows have the right shape.
+        path, registry: as in ``Located``.
+    """
+
+    fields: Mapping[str, Any]
+    path: Path
+    registry: Path
+
+    def load(self) -> Located:
+        """The validated entry (``EntryError`` where the file is broken after all)."""
+        return load_file(self.path, self.registry)
+
+
+def resolve(model_id: str | int) -> Located:
+    """The one entry that ``model_id`` means.
+
+    Accepted are a full id, its number (``10``, ``"10"``, ``"00010"``), the beginning of an id or any part of it in
+    upper or lower case, as long as it is unique, and the path of a YAML file.
+
+    Raises:
+        UnknownModelError: nothing fits, or several entries do; the closest ids are in ``matches``.
+        EntryError: the entry exists and is broken.
+    """
+    text = str(model_id).strip()
+    if text.lower().endswith((".yaml", ".yml")):
+        return load_file(Path(text))
+    files = model_files()
+    fitting = _fitting(text, list(files))
+    if len(fitting) == 1:
+        return load_file(*files[fitting[0]])
+    if fitting:
+        listed = ", ".join(fitting[:6]) + (", ..." if len(fitting) > 6 else "")
+        raise UnknownModelError(f"'{text}' means {len(fitting)} models: {listed}; type more of the id", tuple(fitting))
+    close = _closest(text, list(files))
+    hint = f"; the closest are {', '.join(close)}" if close else ""
+    raise UnknownModelError(f"no model has the id '{text}'{hint}; try: medzoo search WORDS, or medzoo list", close)
+
+
+def load_all() -> list[Located]:
+    """Every entry that can be read, sorted by id; each broken file gives a ``RegistryWarning`` instead."""
+    found, broken = scan()
+    for error in broken:
+        warnings.warn(str(error), RegistryWarning, stacklevel=2)
+    return found
+
+
+def scan() -> tuple[list[Located], list[EntryError]]:
+    """Every entry that can be read, sorted by id, and one error for each file that cannot."""
+    found: list[Located] = []
+    broken: list[EntryError] = []
+    for path, registry in model_files().values():
+        try:
+            found.append(load_file(path, registry))
+        except EntryError as error:
+            broken.append(error)
+    return found, broken
+
+
+def read_all() -> tuple[list[Sheet], list[EntryError]]:
+    """What every file states, sorted by id, and one error for each file that does not even fit a listing.
+
+    A file that looks wrong is validated, so that its error lists everything.
+    """
+    found: list[Sheet] = []
+    broken: list[EntryError] = []
+    for path, registry in model_files().values():
+        try:
+            stated = yamlfile.fields(_text(path), str(path))
+            if not _fits_a_listing(stated, path):
+                load_file(path, registry)
+            found.append(Sheet(stated, path, registry))
+        except EntryError as error:
+            broken.append(error)
+    return found, broken
+
+
+def load_file(path: Path, registry: Path | None = None) -> Located:
+    """Read one YAML file, whose name must be the id of its entry.
+
+    Args:
+        path: the file.
+        registry: its registry folder; by default the folder of the file, or the one above when that is ``models``.
+
+    Raises:
+        EntryError: the file cannot be read, or its entry is broken; every problem is listed with its line.
+    """
+    path = Path(path)
+    text = _text(path)
+    entry = parse(text, str(path))
+    if entry.model_id != path.stem:
+        raise EntryError(
+            f"{path}:{yamlfile.line_of(text, str(path), 'model_id')}: model_id: '{entry.model_id}' differs from "
+            f"the file name; name the file {entry.model_id}.yaml or mend the id"
+        )
+    if registry is None:
+        registry = path.parent.parent if path.parent.name == "models" else path.parent
+    return Located(entry, path, registry)
+
+
+def parse(text: str, name: str) -> Entry:
+    """Text of a YAML file -> Entry; ``name`` is what messages call it, a path or an address.
+
+    Raises:
+        EntryError: not YAML, duplicate keys, or fields that do not fit; every problem is listed with its line.
+    """
+    from medzoo.entry import Entry
+
+    return yamlfile.parse(text, name, Entry)
+
+
+def folders() -> list[Path]:
+    """The registry folders: the one that came along, then those of the environment variable MEDZOO_REGISTRY.
+
+    Raises:
+        RegistryError: a folder that the variable names does not exist.
+    """
+    found = [_own_registry()]
+    for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep):
+        if not part.strip():
+            continue
+        folder = Path(part.strip()).expanduser()
+        if not folder.is_dir():
+            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; mend or unset the variable")
+        if folder.resolve() not in [known.resolve() for known in found]:
+            found.append(folder)
+    return found
+
+
+def model_files() -> dict[str, tuple[Path, Path]]:
+    """id -> (file, registry folder), over all registry folders, sorted by id.
+
+    Raises:
+        RegistryError: two folders define the same id.
+    """
+    files: dict[str, tuple[Path, Path]] = {}
+    for registry in folders():
+        models = registry / "models"
+        for path in (models if models.is_dir() else registry).glob("*.y*ml"):  # .yaml and .yml
+            if path.stem in files:
+                raise RegistryError(
+                    f"two files define {path.stem}: {files[path.stem][0]} and {path}; "
+                    f"give one of them an id of its own, or take its folder out of {ENVIRONMENT}"
+                )
+            files[path.stem] = (path, registry)
+    return dict(sorted(files.items()))
+
+
+def named_files(kind: str) -> dict[str, Path]:
+    """Name -> ``<registry>/<kind>/<name>.yaml``; a folder of MEDZOO_REGISTRY cannot replace what came along."""
+    files: dict[str, Path] = {}
+    for registry in folders():
+        for path in sorted((registry / kind).glob("*.yaml")):
+            files.setdefault(path.stem, path)
+    return files
+
+
+def _own_registry() -> Path:
+    """The registry inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "registry"
+    return inside if inside.is_dir() else package.parent / "registry"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EntryError(f"{path}: no such file; try: medzoo list") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EntryError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+
+
+# The fields of Entry; the tests compare the two. Entry itself is not imported for a listing.
+FIELDS = frozenset(
+    {
+        "model_id",
+        "title",
+        "family",
+        "modality",
+        "organ",
+        "tags",
+        "output",
+        "condition",
+        "config",
+        "sampling",
+        "weights",
+        "checkpoint",
+        "license",
+        "training_data",
+        "reported",
+        "citation",
+        "contact",
+        "verified",
+        "notes",
+    }
+)
+
+
+def _fits_a_listing(stated: Mapping[str, Any], path: Path) -> bool:
+    """Whether everything that a listing, a search or a ranking looks at is there and of the right type."""
+    if set(stated) != FIELDS or stated["model_id"] != path.stem:
+        return False
+    output, condition, license = stated["output"], stated["condition"], stated["license"]
+    return (
+        all(isinstance(stated[name], str) for name in ("title", "family", "modality"))
+        and all(isinstance(stated[name], str | None) for name in ("organ", "notes"))
+        and all(isinstance(stated[name], list) for name in ("tags", "weights", "reported", "verified"))
+        and all(
+            isinstance(score, dict) and {"metric", "value", "protocol"} <= score.keys() for score in stated["reported"]
+        )
+        and all(isinstance(check, dict) and {"what", "how", "when"} <= check.keys() for check in stated["verified"])
+        and all(isinstance(tag, str) for tag in stated["tags"])
+        and isinstance(output, dict)
+        and {"type", "size", "channels", "masks"} <= output.keys()
+        and isinstance(output["size"], list | None)
+        and (condition is None or (isinstance(condition, dict) and isinstance(condition.get("kind"), str)))
+        and isinstance(license, dict)
+        and isinstance(license.get("weights"), str | None)
+        and isinstance(stated["training_data"], dict)
+        and isinstance(stated["training_data"].get("datasets"), list)
+    )
+
+
+def _fitting(text: str, ids: list[str]) -> list[str]:
+    """The ids that ``text`` may mean: by number, else by the whole id, by its beginning, or by any part of it."""
+    wanted = text.casefold()
+    if text.isascii() and text.isdigit():
+        return [known for known in ids if known[:5] == text.lstrip("0").zfill(5)]
+    if not wanted:
+        return []
+    return (
+        [known for known in ids if known.casefold() == wanted]
+        or [known for known in ids if known.casefold().startswith(wanted)]
+        or [known for known in ids if wanted in known.casefold()]
+    )
+
+
+def _closest(text: str, ids: list[str]) -> tuple[str, ...]:
+    """Up to three ids that look like ``text``, with or without their number."""
+    wanted = text.upper().replace("-", "_").replace(" ", "_")
+    names = {known: known for known in ids} | {known[6:]: known for known in ids} | {known[:5]: known for known in ids}
+    close = difflib.get_close_matches(wanted, list(names), n=6, cutoff=0.5)
+    return tuple(dict.fromkeys(names[name] for name in close))[:3]

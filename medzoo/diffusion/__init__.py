@@ -1,0 +1,1 @@
+"""Diffusion as pure functions: noise schedules, samplers, and the U-Net."""

@@ -1,0 +1,1 @@
+"""What lies on a disk: the cache, kinds of files, whole-file writing, locks."""

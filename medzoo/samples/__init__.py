@@ -1,0 +1,291 @@
+"""Samples: what flows through the program, from a network to files, metrics and training.
+
+NumPy arrays and where they came from; frozen, checked once when made. Needs neither torch nor Pillow until asked
+for tensors or pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch.utils.data import StackDataset
+
+    from medzoo.samples.formats import Bits, Format
+
+OUTLINE = (0, 255, 0)  # of masks drawn on images
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Samples:
+    """A batch of images with their masks, labels and origin.
+
+    Attributes:
+        images: float32 [n, C, (D,) H, W] in [0, 1].
+        masks: uint8 [n, K, (D,) H, W], 0 or 1; None for models without masks.
+        labels: int64 [n], the class of each sample; None where there are no classes.
+        indices: int64 [n], the number of each sample: with model, revision and seed it decides the sample.
+        seed: seed of the run; None for images that no model made.
+        condition: in words what each sample was conditioned on, n of them; None without a condition.
+        names: names of the input images of an image-conditioned model, n of them, which files of samples keep.
+        model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
+
+    Raises ValueError when an array has another type, shape or range than stated here.
+    """
+
+    images: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    masks: NDArray[np.uint8] | None = None
+    labels: NDArray[np.int64] | None = None
+    seed: int | None = None
+    condition: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    model_id: str | None = None
+    revision: str | None = None
+    weights_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        _check("images", self.images, np.float32, (4, 5))
+        _check("indices", self.indices, np.int64, (1,))
+        n, size = len(self.images), self.images.shape[2:]
+        if self.images.size and not (self.images.min() >= 0 and self.images.max() <= 1):
+            raise ValueError(f"images must lie in [0, 1], found [{self.images.min()}, {self.images.max()}]")
+        if self.masks is not None:
+            _check("masks", self.masks, np.uint8, (self.images.ndim,))
+            if self.masks.shape[2:] != size:
+                raise ValueError(f"masks of {self.masks.shape[2:]} do not lie on images of {size}")
+            if self.masks.size and self.masks.max() > 1:
+                raise ValueError(f"masks hold 0 and 1, found {self.masks.max()}")
+        if self.labels is not None:
+            _check("labels", self.labels, np.int64, (1,))
+        for name in ("indices", "masks", "labels", "condition", "names"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                raise ValueError(f"{n} images but {len(value)} {name}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        masks = "" if self.masks is None else f" with {self.masks.shape[1]} mask channel(s)"
+        size = "x".join(str(s) for s in self.images.shape[1:])
+        return f"Samples({len(self)} synthetic, {size}{masks}, model_id={self.model_id!r}, seed={self.seed})"
+
+    def __getitem__(self, which: int | np.integer | slice | Sequence[int] | NDArray[Any]) -> Samples:
+        """Some of the samples, by position (not by index number); an int gives Samples of length one."""
+        if isinstance(which, int | np.integer):
+            position = range(len(self))[int(which)]  # IndexError and negative positions as in a list
+            which = slice(position, position + 1)
+        at = np.arange(len(self))[which]
+
+        def part(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[which if isinstance(which, slice) else at]
+
+        return replace(
+            self,
+            images=part(self.images),
+            indices=part(self.indices),
+            masks=part(self.masks),
+            labels=part(self.labels),
+            condition=None if self.condition is None else tuple(self.condition[i] for i in at),
+            names=None if self.names is None else tuple(self.names[i] for i in at),
+        )
+
+    def __add__(self, other: Samples) -> Samples:
+        if not isinstance(other, Samples):
+            return NotImplemented
+        return Samples.concatenate([self, other])
+
+    @staticmethod
+    def concatenate(parts: Sequence[Samples]) -> Samples:
+        """Join samples of one model, in the order given. Raises ValueError when they do not go together."""
+        if not parts:
+            raise ValueError("nothing to concatenate")
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        for name in ("seed", "model_id", "revision", "weights_sha256"):
+            found = {getattr(part, name) for part in parts}
+            if len(found) > 1:
+                raise ValueError(f"cannot concatenate samples of different {name}: {sorted(map(str, found))}")
+
+        def joined(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            if any(value is None for value in values):
+                if any(value is not None for value in values):
+                    raise ValueError(f"cannot concatenate samples with and without {name}")
+                return None
+            return np.concatenate(values) if name in arrays else tuple(word for value in values for word in value)
+
+        arrays = ("images", "indices", "masks", "labels")
+        names = (*arrays, "condition", "names")
+        return replace(first, **{name: joined(name) for name in names})
+
+    def uint8(self) -> NDArray[np.uint8]:
+        """Images as 8 bits [n, C, (D,) H, W]: floor(255 x + 1/2), so that halves go up."""
+        scaled = self.images * np.float32(255)
+        scaled += np.float32(0.5)
+        return scaled.astype(np.uint8)  # truncates
+
+    def pil(self, i: int) -> Image:
+        """Sample at position ``i`` as a picture: grey for one channel, RGB for three, else channels side by side.
+
+        Of a volume it shows the three slices through the middle: across the depth as it is, then across height and
+        width with the depth upwards.
+        """
+        from PIL import Image
+
+        return Image.fromarray(_picture(self[i].uint8()[0]))
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        format: Format = "png",
+        bits: Bits = 8,
+        spacing: tuple[float, ...] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
+
+        Args:
+            format: png, npy, npz, dicom, nifti or webdataset.
+            bits: 8 or 16 a stored pixel.
+            spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, where known.
+
+        Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
+        not fit in the format.
+        """
+        from medzoo.samples import saving  # the one import that goes up: a method is where people look for it
+
+        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, overwrite=overwrite)
+
+    def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
+        """All samples on one sheet, row by row.
+
+        Args:
+            columns: samples a row; None for about as many as rows.
+            masks: show beside every image the same image with the outline of its masks.
+            size: shrink each image to at most so many pixels a side; None for no shrinking.
+        """
+        from PIL import Image
+
+        if not len(self):
+            raise ValueError("no samples to draw")
+        if (columns is not None and columns < 1) or (size is not None and size < 1):
+            raise ValueError(f"columns and size must be at least 1, found {columns} and {size}")
+        cells = [self._cell(i, masks and self.masks is not None) for i in range(len(self))]
+        pictures = [Image.fromarray(cell) for cell in cells]
+        shrink = min(1.0, size / max(self.images.shape[2:])) if size else 1.0
+        width, height = (max(1, round(side * shrink)) for side in pictures[0].size)
+        columns = min(columns or math.ceil(math.sqrt(len(self))), len(self))
+        gap = 2
+        sheet = Image.new(
+            "RGB", (columns * (width + gap) + gap, math.ceil(len(self) / columns) * (height + gap) + gap), (24, 24, 24)
+        )
+        for i, picture in enumerate(pictures):
+            if shrink < 1:
+                picture = picture.resize((width, height), Image.Resampling.BOX)
+            sheet.paste(picture, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
+        return sheet
+
+    def torch(self) -> torch.Tensor:
+        """The images as a tensor float32 [n, C, (D,) H, W] that shares their memory."""
+        import torch
+
+        return torch.from_numpy(self.images)
+
+    def as_dataset(self) -> StackDataset[dict[str, Any]]:
+        """A torch dataset of dicts: ``image``, ``index`` and, where there are any, ``mask`` and ``label``."""
+        import torch
+        from torch.utils.data import StackDataset
+
+        columns: dict[str, Any] = {
+            "image": self.images,
+            "mask": self.masks,
+            "label": self.labels,
+            "index": self.indices,
+        }
+        tensors: dict[str, Any] = {k: torch.from_numpy(array) for k, array in columns.items() if array is not None}
+        return StackDataset(**tensors)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first 16 samples and where they come from."""
+        about = f"{len(self)} synthetic images, {self.model_id}, revision {self.revision}, seed {self.seed}"
+        if not len(self):
+            return f"<p>{html.escape(about)}</p>"
+        shown = self[:16]
+        stream = io.BytesIO()
+        shown.grid(size=128).save(stream, "PNG")
+        data = base64.b64encode(stream.getvalue()).decode()
+        ids = ", ".join(str(i) for i in shown.indices)
+        more = ", ..." if len(self) > 16 else ""
+        return (
+            f'<p>{html.escape(about)}<br>index {ids}{more}</p><img src="data:image/png;base64,{data}" alt="synthetic">'
+        )
+
+    def _cell(self, i: int, masks: bool) -> NDArray[np.uint8]:
+        """One sample as RGB uint8 [H, W, 3], or [H, 2 W, 3] with its outlined copy at the right."""
+        sample = self[i]
+        picture = _picture(sample.uint8()[0])
+        if picture.ndim == 2:
+            picture = np.repeat(picture[:, :, None], 3, axis=2)
+        if not masks:
+            return picture
+        assert sample.masks is not None
+        outlined = picture.copy()
+        for mask in sample.masks[0]:
+            edge = _outline(_flat(mask).astype(bool), thickness=max(1, mask.shape[-1] // 128))
+            outlined[:, : edge.shape[1]][edge] = OUTLINE
+        return np.concatenate([picture, outlined], axis=1)
+
+
+def _check(name: str, array: NDArray[Any], dtype: type, dims: tuple[int, ...]) -> None:
+    wanted = f"{np.dtype(dtype)} with {' or '.join(map(str, dims))} dimensions"
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} must be a NumPy array, {wanted}, found {type(array).__name__}")
+    if array.dtype != dtype or array.ndim not in dims:
+        raise ValueError(f"{name} must be {wanted}, found {array.dtype} with shape {array.shape}")
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """[D, H, W] -> three orthogonal slices side by side, [max(H, D), W + W + H]; [H, W] as it is."""
+    if array.ndim == 2:
+        return array
+    depth, height, width = array.shape
+    slices = (array[depth // 2], array[::-1, height // 2], array[::-1, :, width // 2])
+    tallest = max(height, depth)
+    return np.concatenate(
+        [np.pad(one, (((tallest - len(one)) // 2, -((len(one) - tallest) // 2)), (0, 0))) for one in slices], axis=1
+    )
+
+
+def _picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [C, (D,) H, W] -> [H, W] or [H, W, 3]; other channel counts lie side by side in grey."""
+    planes = [_flat(channel) for channel in image]
+    if len(planes) == 3:
+        return np.stack(planes, axis=2)
+    if not planes:  # a model of masks alone
+        return _flat(np.zeros(image.shape[1:], np.uint8))
+    return np.ascontiguousarray(np.concatenate(planes, axis=1))
+
+
+def _outline(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
+    """The inner rim of a mask [H, W]: its pixels with an outside pixel within ``thickness``."""
+    inside = mask
+    for _ in range(thickness):
+        padded = np.pad(inside, 1, mode="edge")  # the border of the picture is no rim
+        inside = inside & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inside

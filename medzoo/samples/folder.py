@@ -1,0 +1,120 @@
+"""The folder of one run of samples: what may be begun or gone on with in it, and which of its files are the run's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from medzoo.errors import SavingError
+from medzoo.files.whole import disk_errors
+
+MANIFEST, RUN = "manifest.jsonl", "run.json"
+BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
+
+_ENDINGS = r"(_mask)?\.(png|npy|npz|dcm|nii\.gz|tar)"
+_OURS = re.compile(rf"\d{{8,}}{_ENDINGS}|manifest\.jsonl|run\.json|grid\.png|\..*\.part")
+_NAMED = re.compile(rf"(\d{{8,}})_[A-Za-z0-9_-]+{_ENDINGS}")
+
+
+def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
+    """Raises SavingError when ``folder`` is no folder, or holds something and neither was asked for."""
+    folder = Path(folder)
+    if resume and overwrite:
+        raise SavingError("--resume and --overwrite contradict each other; type one of them")
+    with saving_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise SavingError(f"{folder} is a file; give a folder")
+        names = [path.name for path in folder.iterdir() if not _is_rest(path)] if folder.exists() else []
+    if resume and names and RUN not in names:
+        raise SavingError(f"{folder} is not empty and holds no run to resume (no {RUN}); take another folder")
+    if names and not (resume or overwrite):
+        raise SavingError(
+            f"{folder} is not empty; go on with its run by --resume, replace it by --overwrite (in Python: "
+            "overwrite=True), or take another folder"
+        )
+
+
+def saving_errors(
+    folder: Path, state: Callable[[], str] = lambda: "nothing was written"
+) -> AbstractContextManager[None]:
+    """Turn what the disk refuses into a ``SavingError``; ``state`` says what is whole."""
+    return disk_errors(folder, SavingError, state=state, full="make room and type --resume")
+
+
+def _is_rest(path: Path) -> bool:
+    """Whether a run that was killed before its first sample may have left this."""
+    return path.name.endswith(".part") or (path.name == MANIFEST and path.stat().st_size == 0)
+
+
+def recorded(folder: str | Path) -> dict[str, Any] | None:
+    """The content of run.json, None where there is none. Raises SavingError when it cannot be read."""
+    path = Path(folder) / RUN
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SavingError(f"{path} cannot be read ({error}); begin anew with --overwrite") from None
+    if not isinstance(found, dict):
+        raise SavingError(f"{path} holds no run; begin anew with --overwrite")
+    return found
+
+
+def lock(manifest: FileIO, folder: Path) -> None:
+    """Two processes must not write one run. The system drops the lock of a killed one.
+
+    Raises SavingError when another process holds it.
+    """
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SavingError(f"another process is writing into {folder}; wait for it, or take another folder") from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def clear(folder: Path, manifest: FileIO) -> None:
+    """Remove the files of an earlier run; the manifest stays and is emptied first."""
+    named = _named(folder)
+    manifest.truncate(0)
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != RUN):
+        if (_OURS.fullmatch(path.name) or path.name in named) and path.name != MANIFEST:
+            path.unlink()
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A manifest line, None for a torn one."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"file", "mask_file"} <= record.keys() else None
+
+
+def _named(folder: Path) -> set[str]:
+    """Files of a run whose samples bear the names of their inputs: those of the manifest, and those under way.
+
+    A person may have such names too (``20240101_left.png``), so an index must be one that the run had come to.
+    """
+    with (folder / MANIFEST).open("rb") as file:
+        lines = [record for record in map(parsed, file) if record is not None]
+    listed = {name for record in lines for name in (record["file"], record["mask_file"])}
+    reached = range(0)
+    try:
+        run = recorded(folder) or {}
+        first, size = run["start"] + len(lines), run["batch_size"]
+        reached = range(first, first + (BATCHES_AHEAD + 2) * size)
+    except (SavingError, KeyError, TypeError):
+        pass  # no run that can be read
+    found = [(path.name, _NAMED.fullmatch(path.name)) for path in folder.iterdir()]
+    return {name for name, match in found if match and (name in listed or int(match[1]) in reached)}

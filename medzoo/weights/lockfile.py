@@ -1,0 +1,81 @@
+"""The user's lock file: hashes of weights whose entry states none, as they were first seen.
+
+A registry entry may say ``sha256: null`` where nobody could obtain the file yet. What the first download
+gave is then written to ``<cache>/lock.json``, and every later download has to be the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medzoo.errors import WeightsError
+from medzoo.files import cache, whole
+
+
+def path() -> Path:
+    """The lock file; it may not exist yet."""
+    return cache.root() / "lock.json"
+
+
+def recorded(model_id: str, source: str) -> str | None:
+    """SHA-256 first seen from that source of that model, None if it was never fetched.
+
+    Raises:
+        WeightsError: the lock file is damaged.
+    """
+    found = _read().get(model_id, {}).get(source)
+    return None if found is None else found["sha256"]
+
+
+def record(model_id: str, source: str, sha256: str, size: int) -> None:
+    """Remember what a source gave. Safe under several processes."""
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with _writing() as content:
+        content.setdefault(model_id, {})[source] = {"sha256": sha256, "size": size, "date": date}
+
+
+def forget(model_id: str | None = None) -> None:
+    """Forget one model (all: None, also a damaged file), so that the next download is accepted whatever it is."""
+    if model_id is None:
+        with cache.disk_errors(path().parent):
+            path().unlink(missing_ok=True)
+    elif model_id in _read():
+        with _writing() as content:
+            content.pop(model_id, None)
+
+
+def models() -> list[str]:
+    """Ids of which something is recorded."""
+    return sorted(_read())
+
+
+@contextmanager
+def _writing() -> Iterator[dict[str, Any]]:
+    """Read the file, hand it out, write it back, all under one lock."""
+    import filelock
+
+    with cache.disk_errors(path().parent):
+        path().parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path().with_suffix(".json.lock")):
+            content = _read()
+            yield content
+            whole.write_json(path(), {"version": 1, "models": content})
+
+
+def _read() -> dict[str, Any]:
+    try:
+        models: Any = json.loads(path().read_text(encoding="utf-8"))["models"]
+        if any(len(seen["sha256"]) != 64 for sources in models.values() for seen in sources.values()):
+            raise ValueError("a sha256 has not 64 digits")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path()}: the lock file cannot be read ({error}); mend it, or delete it to accept what is downloaded next"
+        ) from error
+    return dict(models)

@@ -1,0 +1,211 @@
+"""From an id to samples: load, generate, stream. The only orchestration.
+
+Id -> entry (catalog, or a Hub repository) -> weights on this disk -> family -> Generator -> Samples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medzoo import catalog
+from medzoo import weights as weights_module
+from medzoo.catalog import Located
+from medzoo.entry import Entry, HubSource
+from medzoo.errors import RegistryError, UnknownModelError
+from medzoo.samples import Samples
+from medzoo.weights import Weights
+
+if TYPE_CHECKING:
+    from medzoo.families._base import Generator
+
+HUB_FILE = "medzoo.yaml"
+_HUB_ID = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?/?")
+
+
+def generate(
+    model_id: str | int,
+    n: int,
+    condition: Any = None,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+) -> Samples:
+    """Make ``n`` samples of a model.
+
+    Sample i is decided by the model, the seed, i and its condition, and by nothing else.
+
+    Args:
+        model_id: an id, its number, a unique part of it, or ``hf://org/repo[@revision]``.
+        condition: what the model is conditioned on: one for all samples or one for each.
+        start: index of the first sample.
+        batch_size: samples at a time; None lets the memory decide.
+        device: "cpu", "cuda", "cuda:1", ...; None for a CUDA device if there is one.
+        precision: float32, bfloat16 or float16.
+
+    Raises MedzooError: unknown id, weights that cannot be had, a wrong condition, device or number.
+    """
+    generator = _kept(model_id, device, precision)
+    return generator.generate(n, condition, seed=seed, start=start, batch_size=batch_size)
+
+
+def stream(
+    model_id: str | int,
+    n: int,
+    condition: Any = None,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+) -> Iterator[Samples]:
+    """The samples of ``generate``, one batch at a time: a million need no more memory than a thousand."""
+    generator = _kept(model_id, device, precision)
+    return generator.stream(n, condition, seed=seed, start=start, batch_size=batch_size)
+
+
+def load(
+    model_id: str | int | None = None,
+    *,
+    family: str | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
+    override: Mapping[str, Any] | None = None,
+    fused: bool = True,
+    device: str | None = None,
+    precision: str = "float32",
+) -> Generator:
+    """A model, ready to run: ``generate``, ``stream``, ``latents`` and ``decode``.
+
+    Args:
+        family, weights: instead of an id, a family and a file of weights on this machine (several: a mapping of
+            files by part); what the entry would state is told from the file.
+        override: fields of the entry in another way for this run, such as ``{"sampling": {"truncation": 0.5}}``.
+        fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
+
+    Raises MedzooError, as ``generate`` does.
+    """
+    from medzoo.zoo import barefile
+
+    if model_id is None and family is not None and weights is not None:
+        return barefile.load(family, weights, override or {}, fused=fused, device=device, precision=precision)
+    if model_id is None or family is not None or weights is not None:
+        raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
+    return _build(_ready(model_id, device, precision, override or {}), fused, device, precision)
+
+
+def info(model_id: str | int) -> Entry:
+    """The entry that an id, a number, a unique part of an id or an ``hf://`` address means.
+
+    Raises UnknownModelError for none or several.
+    """
+    return find(model_id).entry
+
+
+def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
+    """Make sure that the weights of a model are on this disk, without running it; one for each of its parts."""
+    return _fetch(find(model_id))
+
+
+def find(model_id: str | int) -> Located:
+    """An entry and the folders that its weights may be relative to; None for an entry of the Hub."""
+    if isinstance(model_id, str) and model_id.startswith("hf://"):
+        return Located(_hub_entry(model_id), None, None)
+    path = Path(str(model_id))
+    if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
+        raise UnknownModelError(
+            f"'{model_id}' is a file: medzoo.load(family=..., weights='{model_id}') runs it, `medzoo info {model_id}` "
+            "says what is in it"
+        )
+    return catalog.resolve(model_id)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that a Generator is made of: the entry, its weights on this disk, its family."""
+
+    found: Located
+    obtained: tuple[Weights, ...]
+    family: type[Generator]
+
+
+# The last model that ``generate`` or ``stream`` used, so that calls in a loop do not load it again.
+_last: tuple[tuple[object, ...], Generator] | None = None
+
+
+def _kept(model_id: str | int, device: str | None, precision: str) -> Generator:
+    global _last
+    ready = _ready(model_id, device, precision)
+    key = (ready, device, precision)
+    if _last is None or _last[0] != key:
+        _last = None  # free the old one before the new one takes memory
+        _last = (key, _build(ready, True, device, precision))
+    return _last[1]
+
+
+def _hub_entry(address: str) -> Entry:
+    """The entry in the ``medzoo.yaml`` of a Hub repository."""
+    match = _HUB_ID.fullmatch(address)
+    if match is None:
+        raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
+    repo = match["repo"]
+    found = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
+    entry = catalog.parse(found.text, f"hf://{repo}@{found.commit[:12]}/{HUB_FILE}")
+
+    # A file cannot state the commit that it becomes part of: weights beside it belong to the same one.
+    def pinned(source: Any) -> Any:
+        same = isinstance(source, HubSource) and source.repo == repo and source.revision is None
+        return source.model_copy(update={"revision": found.commit}) if same else source
+
+    return entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
+
+
+def _fetch(found: Located) -> tuple[Weights, ...]:
+    from medzoo.weights import checkpoints
+
+    def obtain(part: str | None) -> Weights:
+        entry, convert = found.entry, checkpoints.convert
+        return weights_module.fetch(entry, base=found.registry, yaml_path=found.path, convert=convert, part=part)
+
+    return tuple(obtain(part) for part in found.entry.parts)
+
+
+def _ready(
+    model_id: str | int, device: str | None, precision: str, override: Mapping[str, Any] | None = None
+) -> _Ready:
+    """Everything checked that can be, then the weights, which may take a long download."""
+    from medzoo.families import get_family, known_families
+    from medzoo.zoo import barefile
+
+    found = find(model_id)
+    entry, known = found.entry, known_families()
+    if entry.family not in known:
+        running = [located.entry.model_id for located in catalog.scan()[0] if located.entry.family in known]
+        raise RegistryError(
+            f"{entry.model_id}: its family '{entry.family}' is not built yet. "
+            f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
+        )
+    family = get_family(entry.family)
+    family.check(device, precision)
+    chosen = barefile.overridden(entry, override, family.options) if override else entry
+    return _Ready(replace(found, entry=chosen), _fetch(found), family)
+
+
+def _build(ready: _Ready, fused: bool, device: str | None, precision: str) -> Generator:
+    from medzoo.weights import checkpoints
+
+    states = {one.part: checkpoints.load_safetensors(one.path) for one in ready.obtained}
+    return ready.family(
+        ready.found.entry,
+        weights_module.joined(states),
+        fused=fused,
+        device=device,
+        precision=precision,
+        weights_sha256=weights_module.joint_sha256({one.part: one.sha256 for one in ready.obtained}),
+    )

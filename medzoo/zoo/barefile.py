@@ -1,0 +1,189 @@
+"""A bare file of weights on this machine -> a Generator, without a registry entry.
+
+What an entry would state is told from the file: where the state dict lies in it, the configuration from the shapes,
+the output and the condition from the configuration. A folder that diffusers saved is a model of several files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from medzoo.entry import TEXT, Checkpoint, Entry
+from medzoo.errors import CheckpointError, EntryError, WeightsError, problems
+from medzoo.families import get_family
+from medzoo.families._base import Generator
+from medzoo.files import cache
+from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256
+
+MODEL_ID = "00000_LOCAL"
+
+
+class OverrideError(EntryError):
+    """What the caller states is wrong, whatever is in the file."""
+
+
+# Of ``Entry.sampling``: what some families leave to the user.
+CHOICES = ("truncation", "noise", "steps", "sampler", "guidance", "strength")
+# Averaged weights first: they are what people publish pictures of.
+_AVERAGED = ("ema", "shadow", "running")
+
+
+def load(
+    family: str, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any], **options: Any
+) -> Generator:
+    """The model of a family in a file, in several by part, or in a folder with ``model_index.json``.
+
+    Args:
+        override: fields of the entry that the file does not tell, or tells wrong; ``{"checkpoint": {"key": "g"}}``
+            chooses among several state dicts.
+        options: those of Generator.
+
+    Raises WeightsError (no such file), CheckpointError (nothing in it fits the family), EntryError (``override``).
+    """
+    _check(weights, override)
+    cls = get_family(family)
+    given = weights if isinstance(weights, Mapping) else {None: weights}
+    files = {part: Path(path).expanduser() for part, path in given.items()}
+    if None in files and (files[None] / diffusers_folder.INDEX).is_file():
+        files, told = diffusers_folder.look(files[None])
+        override = _merged(told, override)
+    for path in files.values():
+        if not path.is_file():
+            folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
+            raise WeightsError(folder if path.is_dir() else f"there is no file {path}")
+    numbers = next((path for path in files.values() if not path.name.endswith(TEXT)), None)
+    if numbers is None:
+        raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
+    sha256 = joint_sha256({part: cache.sha256_of(path) for part, path in files.items()})
+    failures: dict[str, CheckpointError | EntryError] = {}
+    for checkpoint in _candidates(numbers, override.get("checkpoint")):
+        try:
+            state = joined({part: _read(path, checkpoint) for part, path in files.items()})
+            stated = _merged({"config": _arguments(cls, files, checkpoint)}, override)
+            return cls(entry_for(cls, family, state, stated), state, weights_sha256=sha256, **options)
+        except OverrideError:
+            raise
+        except (CheckpointError, EntryError) as error:
+            failures[_words(checkpoint)] = error
+    raise CheckpointError(_report(family, files, failures))
+
+
+def _read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    if path.name.endswith(TEXT):
+        return {"text": torch.from_numpy(as_text(path).copy())}
+    return checkpoints.read(path, checkpoint)
+
+
+def _check(weights: Any, override: Any) -> None:
+    named = weights.values() if isinstance(weights, Mapping) else [weights]
+    if not named or not all(isinstance(path, str | Path) for path in named):
+        raise WeightsError(f"weights takes the path of a file, or paths by part, found {weights!r}")
+    if not isinstance(override, Mapping):
+        raise OverrideError(f"override takes fields of an entry by name, found {override!r}")
+    unknown = [str(name) for name in override if name not in Entry.model_fields]
+    if unknown:
+        raise OverrideError(f"override: unknown {', '.join(unknown)}; there are: {', '.join(Entry.model_fields)}")
+
+
+def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str, CheckpointError | EntryError]) -> str:
+    """Why no place in the file fits: the place that lacks the least first, each reason once."""
+    name = ", ".join(path.name for path in files.values())
+    lines: dict[str, str] = {}
+    for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
+        lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
+    told = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
+    return (
+        f"{name}: nothing in it is a generator of family '{family}'.{told}\n"
+        f"What is in it: medzoo info {next(iter(files.values()))}; fields that it does not tell go in override="
+        '{"config": {...}}'
+    )
+
+
+def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], override: Mapping[str, Any]) -> Entry:
+    """What an entry would state of a network with these weights. Raises EntryError."""
+    stated = {name: value for name, value in override.items() if name != "checkpoint"}
+    known = Entry.model_validate(Entry.blank(MODEL_ID, family, title="A file on this machine"))
+    config = cls.configure(overridden(known, {"config": stated.get("config", {})}), state)
+    channels, size = cls.output(config)
+    output = stated.get("output", {})
+    masks = output.get("masks", 0) if isinstance(output, Mapping) else 0
+    masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
+    kind = ("volume" if size and len(size) == 3 else "image") + ("+mask" if masks else "")
+    told = {"output": {"channels": channels - masks, "size": size, "type": kind}}
+    return overridden(known, _merged(told | {"condition": cls.condition(config)}, stated), cls.options)
+
+
+def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str] = CHOICES) -> Entry:
+    """An entry with some of its fields in another way.
+
+    Args:
+        options: what its family lets users choose of ``sampling``.
+
+    Raises EntryError.
+    """
+    stated = override.get("sampling")
+    sampling = stated if isinstance(stated, Mapping) else {}
+    for name in sampling:
+        if name in CHOICES and name not in options and sampling[name] is not None:
+            other = f"can be chosen: {', '.join(options)}" if options else "nothing of its sampling can be chosen"
+            raise OverrideError(f"{entry.model_id}: family '{entry.family}' has no {name}; {other}")
+    try:
+        return Entry.model_validate(_merged(entry.model_dump(), override))
+    except ValidationError as error:
+        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error))) from None
+
+
+def _candidates(path: Path, stated: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
+    """Where the state dict may lie, the likeliest first; only what is stated if anything is."""
+    nothing: dict[str, Any] = {"container": "pickle", "key": None, "strip_prefix": None}
+    if stated is not None:
+        try:
+            yield Checkpoint.model_validate(nothing | dict(stated))
+        except (ValidationError, TypeError, ValueError):
+            fields = ", ".join(Checkpoint.model_fields)
+            raise OverrideError(f"override: checkpoint takes {fields}, found {stated!r}") from None
+        return
+    found = checkpoints.state_dicts(path)
+    for key in sorted(found, key=_rank):
+        for prefix in sorted({name.partition(".")[0] + "." for name in found[key]}, key=_rank):
+            if _rank(prefix) < len(_AVERAGED):
+                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
+        yield Checkpoint.model_validate(nothing | {"key": key})
+    for key, names in found.items():
+        for prefix in sorted({name.partition(".")[0] + "." for name in names}, key=_rank)[:6]:
+            if _rank(prefix) == len(_AVERAGED):
+                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
+
+
+def _arguments(cls: type[Generator], files: Mapping[str | None, Path], checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the class of a pickled network was made with, as far as it is part of the configuration."""
+    if set(files) != {None} or checkpoint.key is None:
+        return {}
+    parts = {part.key: part for part in inspection.look(files[None]).parts}
+    stated = parts[checkpoint.key].arguments if checkpoint.key in parts else None
+    return {name: value for name, value in (stated or {}).items() if name in cls.Config.model_fields}
+
+
+def _rank(name: str | None) -> int:
+    """How likely a name is that of averaged weights: 0 for the likeliest."""
+    return next((i for i, mark in enumerate(_AVERAGED) if mark in (name or "").casefold()), len(_AVERAGED))
+
+
+def _words(checkpoint: Checkpoint) -> str:
+    words = [f"key {checkpoint.key}" if checkpoint.key else "the whole file"]
+    return ", ".join(words + ([f"prefix {checkpoint.strip_prefix}"] if checkpoint.strip_prefix else []))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, mappings field by field."""
+    merged = dict(below)
+    for name, value in above.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if nested else value
+    return merged
