@@ -37,6 +37,11 @@ LIMITS = {
     "input_pixels": Limit(2**26, "pixels", "of one picture or slice; whole-slide images are read in tiles"),
     "frames": Limit(100_000, "frames", "of one file; a long cine run has some thousands"),
     "problems": Limit(20, "problems", "listed in one error"),
+    "header_bytes": Limit(8_000_000, "bytes", "of the header of a safetensors file; that of 60,000 tensors"),
+    "tensors": Limit(200_000, "tensors", "of one file; the largest published generators have some 5,000"),
+    "pickle_steps": Limit(1_000_000, "steps", "of one pickle; a network of a thousand tensors takes some 50,000"),
+    "values": Limit(200_000, "values", "of one file that are looked at; a network has one for each tensor"),
+    "places": Limit(1000, "places", "of one file where a generator is looked for; a training run saves some 20"),
 }
 
 

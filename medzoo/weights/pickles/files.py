@@ -14,8 +14,8 @@ from typing import Any
 from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
 from medzoo.weights.pickles import machine
-from medzoo.weights.pickles.allowed import STORAGES, Mode, is_word
-from medzoo.weights.pickles.inert import Name, Refused, Storage
+from medzoo.weights.pickles.allowed import STORAGES, Mode
+from medzoo.weights.pickles.inert import Inert, Name, Refused, Storage, is_word, shown
 from medzoo.weights.pickles.machine import Record
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a torch stream
@@ -33,22 +33,27 @@ class Pickled:
         names: every Python object that the file names, in order.
         refused: why the file would have been refused (mode LOOK only).
         source: characters of Python source code that it carries; none of it was run.
+        only_numbers: whether ``Mode.NUMBERS`` reads it, too.
     """
 
     content: Any
     names: tuple[str, ...]
     refused: tuple[str, ...]
     source: int
+    only_numbers: bool
 
 
-def read(path: Path, mode: Mode) -> Pickled:
+def read(path: Path, mode: Mode, kind: filekind.Kind | None = None) -> Pickled:
     """Everything in a pickle or torch file, without running any of it. Numbers stay on disk until they are used.
+
+    Args:
+        kind: of the file, if it is known already.
 
     Raises:
         CheckpointError: it is damaged, not such a file, or does more than ``mode`` lets it do.
     """
     try:
-        kind = filekind.guess(path)
+        kind = kind or filekind.guess(path)
         if kind not in _READERS:
             raise CheckpointError(f"{path.name}: is {filekind.describe(kind)}; expected a torch file or a pickle")
         with path.open("rb") as file:
@@ -64,7 +69,8 @@ def read(path: Path, mode: Mode) -> Pickled:
         raise CheckpointError(
             f"{path.name}: it is cut short, damaged or not plain numbers ({_short(error)})"
         ) from error
-    return Pickled(content, tuple(record.names), tuple(record.refused), record.source)
+    only_numbers = record.only_numbers and not record.refused and kind != "pickle"
+    return Pickled(content, tuple(record.names), tuple(record.refused), record.source, only_numbers)
 
 
 class _Bytes:
@@ -80,11 +86,12 @@ class _Bytes:
         return found
 
     def readline(self) -> bytes:
-        for size in (256, 65_536, len(self.data)):
+        size = 256
+        while True:
             found = bytes(self.data[self.at : self.at + size])
             if (length := found.find(b"\n") + 1) or self.at + size >= len(self.data):
                 return self.read(length or len(found))
-        return b""
+            size *= 4
 
     def tell(self) -> int:
         return self.at
@@ -172,11 +179,12 @@ class _Storages:
         if reference[0] != "storage" or len(reference) not in (5, 6):
             raise Refused("its pickle refers to something that is no storage")
         _, kind, key, _, numel, *view = reference
-        if not ((isinstance(key, int) or is_word(key)) and type(numel) is int and numel >= 0):
+        plain = (isinstance(key, int) and abs(key) < 2**60) or is_word(key)
+        if not (plain and type(numel) is int and 0 <= numel < 2**60):
             raise Refused("its pickle refers to a storage that cannot be")
         dtype = STORAGES.get(kind.name) if isinstance(kind, Name) else None
         if dtype is None:
-            raise Refused(f"it holds numbers of a kind that is not known ({kind})")
+            return Inert("torch.Storage", refused=f"holds numbers of a kind that is not known ({shown(kind)})")
         storage = self.known.get(key)
         if storage is None:
             storage = self.known[key] = Storage(dtype, numel)
@@ -225,8 +233,10 @@ class _Records:
         self.members = {member.filename: member for member in members}
         if len(self.members) != len(members):
             raise Refused("the torch file is damaged: two members have the same name")
-        self.root = next(name for name in self.members if name.endswith("/data.pkl") and name.count("/") == 1)
-        self.root = self.root.removesuffix("data.pkl")
+        roots = [name for name in self.members if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(roots) != 1:
+            raise Refused("the torch file is damaged: it does not hold one data.pkl")
+        self.root = roots[0].removesuffix("data.pkl")
 
     def get(self, name: str, default: bytes) -> bytes:
         return bytes(self.find(name).data[:100]) if self.root + name in self.members else default

@@ -6,13 +6,13 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from medzoo import limits
 from medzoo.weights.pickles import allowed
 from medzoo.weights.pickles.allowed import Mode
-from medzoo.weights.pickles.inert import Inert, Name, Refused
+from medzoo.weights.pickles.inert import Aside, Inert, Items, Name, Refused, shown
 
-# A network of a thousand tensors takes some 50 thousand; each may leave a hundred bytes behind.
-LARGEST_PROGRAM = 1_000_000  # instructions, and elements copied by them
 _LARGEST_INTEGER = 1024  # bits
+_LARGEST_PLACE = 2**32  # of the memo; CPython counts no further
 
 
 class Stream(Protocol):
@@ -32,18 +32,23 @@ class Record:
         names: every Python object that it names, in order.
         refused: what would have been refused (mode LOOK).
         source: characters of Python source code that it carries.
+        only_numbers: whether all that it names so far belongs to numbers and plain values.
     """
 
     def __init__(self, mode: Mode, size: int) -> None:
         self.mode, self.names, self.refused = mode, dict[str, None](), dict[str, None]()
-        self.source = 0
-        self._steps, self._bytes = LARGEST_PROGRAM, size
+        self.source, self.only_numbers = 0, True
+        # Each step may leave a hundred bytes behind.
+        self._most = limits.most("pickle_steps")
+        self._steps, self._bytes = self._most, size
 
     def spend(self, steps: int) -> None:
         """Count what the program does. Raises Refused once it is more than any network needs."""
         self._steps -= steps
         if self._steps < 0:
-            raise Refused(f"its pickle takes more than {LARGEST_PROGRAM} steps")
+            raise Refused(
+                f"its pickle takes more than {self._most:,} steps; if you trust it, set MEDZOO_LIMIT_PICKLE_STEPS"
+            )
 
     def spend_bytes(self, count: int) -> None:
         """Count the bytes made from text; a file that holds them once gives no more of them."""
@@ -53,16 +58,20 @@ class Record:
 
     def named(self, name: Name) -> None:
         """Note a name. Raises Refused if the mode does not let the file have it."""
+        if str(name) in self.names:  # judged before
+            return
         self.names[str(name)] = None
+        if allowed.is_plain(name):
+            return
+        self.only_numbers = False
         if self.mode is Mode.NUMBERS:
-            if not allowed.is_plain(name):
-                raise Refused(_no_numbers(name))
-        elif name.module.startswith("dnnlib.tflib"):
+            raise Refused(_no_numbers(name))
+        if name.module.startswith("dnnlib.tflib"):
             self.refuse(
                 f"is a network of TensorFlow ({name}), of which the numbers cannot be told without running it; "
                 "convert it to the PyTorch form with its authors' legacy.py"
             )
-        elif allowed.is_of_python(name) and not allowed.is_plain(name):
+        elif allowed.is_of_python(name):
             self.refuse(f"names {name}, a part of Python that no network needs; nothing of the file was run")
 
     def refuse(self, reason: str) -> None:
@@ -120,7 +129,10 @@ class _Machine:
             # Without a copy, but a view of a few bytes takes more room than they do.
             self.push(self.stream.window(len(argument)) if len(argument) > 256 else bytes(argument))
         elif name in _PUTS:
-            self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
+            place = len(self.memo) if argument is None else argument
+            if not 0 <= place < _LARGEST_PLACE:  # two that are far apart may have one hash
+                raise Refused("its pickle numbers its values in a way that no checkpoint does")
+            self.memo[place] = self.stack[-1]
         elif name in _GETS:
             self.push(self.memo[argument])
         elif name in _METHODS:
@@ -178,7 +190,7 @@ class _Machine:
 
     def dict_(self) -> None:
         items = self.above_mark()
-        self.push({})
+        self.push(Items())
         self.fill(items)
 
     def append(self) -> None:
@@ -203,11 +215,11 @@ class _Machine:
 
     def new(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
-        self.push(allowed.instance(kind, _tuple(arguments)))
+        self.push(self.instance(kind, _tuple(arguments)))
 
     def new_with_keywords(self) -> None:
         _, arguments, kind = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.push(allowed.instance(kind, _tuple(arguments)))
+        self.push(self.instance(kind, _tuple(arguments)))
 
     def object_(self) -> None:
         kind, *arguments = self.above_mark()
@@ -250,15 +262,26 @@ class _Machine:
                 self.record.spend_bytes(len(argument))
         try:
             made = allowed.call(function, arguments, self.record.mode, self.embedded or _nothing_inside)
+        except Aside as reason:
+            return Inert(str(function), arguments, refused=str(reason))
         except Refused as reason:
             self.record.refuse(str(reason))
             return Inert(str(function), arguments)
-        except TypeError as error:
-            raise Refused(f"its pickle calls {function} with other arguments than a checkpoint does") from error
-        if function.name == "_reconstruct_persistent_obj" and isinstance(arguments[0], dict):
+        except TypeError:
+            reason = f"is made by {function} of other arguments than a checkpoint has"
+            return Inert(str(function), arguments, refused=reason)
+        if function.name == "_reconstruct_persistent_obj" and arguments and isinstance(arguments[0], dict):
             source = arguments[0].get("module_src")
             self.record.source = max(self.record.source, len(source) if isinstance(source, str) else 0)
         return made
+
+    def instance(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return allowed.instance(kind, arguments)
+        except Aside as reason:
+            return Inert(shown(kind), arguments, refused=str(reason))
+        except TypeError:
+            return Inert(shown(kind), arguments, refused=f"is a {shown(kind)} of arguments that no checkpoint has")
 
     def outside(self, reference: Any) -> Any:
         if self.persistent is None:
@@ -278,12 +301,12 @@ class _Machine:
     def fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, Inert):
-            target.items = target.items if target.items is not None else {}
+            target.items = target.items if target.items is not None else Items()
             target = target.items
-        if not isinstance(target, dict) or len(items) % 2:
+        if not isinstance(target, Items) or len(items) % 2:
             raise Refused(f"its pickle puts items into a {type(target).__name__}")
         for i in range(0, len(items), 2):
-            target[allowed.checked_key(items[i])] = items[i + 1]
+            target.put(items[i], items[i + 1])
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -313,7 +336,7 @@ _ARGUMENTS = frozenset(
 _BYTES = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"))
 # A set is kept as a list: nothing is looked up in it, and its elements need no hash.
 _CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": dict,
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": Items,
     "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
 }  # fmt: skip
 _PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
