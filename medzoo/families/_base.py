@@ -396,10 +396,16 @@ class Generator:
             return f"{key} is {list(found[key].shape)}, the network needs {list(wanted[key].shape)}"
 
         wrong = [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape]
+        kinds = [
+            f"{key} is {found[key].dtype}, the network needs {wanted[key].dtype}"
+            for key in wanted
+            if key in found and wanted[key].is_floating_point() and not found[key].is_floating_point()
+        ]
         problems = {
             "missing": strict(key for key in wanted if key not in found),
             "unexpected": strict(key for key in found if key not in wanted),
             "of another shape": wrong,
+            "of another kind": kinds,
         }
         if any(problems.values()):
             told = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems.items() if keys)

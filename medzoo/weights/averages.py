@@ -105,13 +105,17 @@ def laid_over(state: Mapping[str, Any], full: Mapping[str, str], averaged: Mappi
 
     Raises Refused: they do not fit.
     """
-    numbered = list(averaged) == [str(i) for i in range(len(averaged))]
-    found = _in_order(state, list(averaged.values())) if numbered else _by_name(state, full, averaged)
+    listed = next((named for named in _unwrapped(averaged) if _is_numbered(named)), None)
+    found = _by_name(state, full, averaged) if listed is None else _in_order(state, list(listed.values()))
     for name, value in found.items():
         shape = tuple(getattr(state[name], "shape", ()))
         if tuple(value.shape) != shape:
             raise Refused(f"has shape {tuple(value.shape)} where the parameter '{name}' has {shape}")
     return {**state, **found}
+
+
+def _is_numbered(named: Mapping[str, Any]) -> bool:
+    return list(named) == [str(i) for i in range(len(named))]
 
 
 def _direct(value: Any) -> dict[str, Array] | None:
@@ -145,6 +149,8 @@ def _orders(state: Mapping[str, Any]) -> Iterator[list[str]]:
 def _by_name(state: Mapping[str, Any], full: Mapping[str, str], averaged: Mapping[str, Array]) -> dict[str, Array]:
     """Under the same names, with more or fewer of the names in front of them, and with anything for the dots."""
     best: dict[str, Array] = {}
+    if 2 * len(averaged) < sum(1 for name in state if not BUFFER.search(name)):
+        raise Refused(f"holds {len(averaged)} tensors, but the network has {len(state)}")
     depth = min(_DEEPEST, max((full[name].count(".") for name in state), default=0))
     for named in _unwrapped(averaged):
         for outer in range(depth + 1):

@@ -6,11 +6,11 @@ is, its own files say.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from medzoo.errors import CheckpointError
+from medzoo.files import reading
 
 INDEX = "model_index.json"
 # Folder -> part, and the classes that it may hold.
@@ -58,8 +58,8 @@ def look(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
 def _index(folder: Path) -> dict[str, str | None]:
     """Part -> name of its class, None where the pipeline goes without."""
     try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = reading.read_json(folder / INDEX)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / INDEX}: cannot be read ({error})") from None
     content = content if isinstance(content, dict) else {}
     pairs = {name: value for name, value in content.items() if isinstance(value, list) and len(value) == 2}
@@ -74,10 +74,50 @@ def _files(folder: Path, part: str) -> dict[str | None, Path]:
         if not found:
             raise CheckpointError(f"{folder}: expected {', '.join(WORDS[part])} in it, found none of them")
         return {f"{part}/{path.stem}": path for path in found}
+    config, numbers = folder / "config.json", _numbers(folder)
+    if not config.is_file():
+        raise CheckpointError(
+            f"{folder}: expected config.json and numbers in it, such as {NUMBERS[0]}.safetensors; config.json is not "
+            f"among {_listed(folder)}"
+        )
+    if numbers is None:
+        raise CheckpointError(f"{folder}: {_without_numbers(folder)}")
+    return {part: numbers, f"{part}/config": config}
+
+
+def _numbers(folder: Path) -> Path | None:
+    """The file of numbers, or the index of several, in full precision if there are any; None where there is neither."""
     for kind in ("", ".fp16"):
         for name in NUMBERS:
             for suffix in (".safetensors", ".bin"):
-                path = folder / f"{name}{kind}{suffix}"
-                if path.is_file() and (folder / "config.json").is_file():
-                    return {part: path, f"{part}/config": folder / "config.json"}
-    raise CheckpointError(f"{folder}: expected config.json and numbers in it, such as {NUMBERS[0]}.safetensors")
+                # diffusers and transformers have each put the kind in several places.
+                for file in (
+                    f"{name}{kind}{suffix}",
+                    f"{name}{suffix}.index{kind}.json",
+                    f"{name}{kind}{suffix}.index.json",
+                    f"{name}.index{kind}{suffix}.json",
+                ):
+                    if (folder / file).is_file():
+                        return folder / file
+    return None
+
+
+def _without_numbers(folder: Path) -> str:
+    wanted = f"{NUMBERS[0]}.safetensors"
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if before := [name for name in names if ".non_ema." in name]:
+        return (
+            f"holds only the weights before averaging ({', '.join(before[:3])}), which are for further training; "
+            f"fetch {wanted} or its shards, too, or rename the file to run it as it is"
+        )
+    if shards := [name for name in names if "-of-" in name]:
+        return (
+            f"holds shards ({', '.join(shards[:3])}), but not the index that says what is in each; "
+            f"fetch {wanted}.index.json, too"
+        )
+    return f"expected numbers beside config.json, such as {wanted}, found {_listed(folder)}"
+
+
+def _listed(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "nothing"

@@ -136,18 +136,24 @@ def arguments(content: Any, key: str) -> dict[str, Any]:
 
 def _index(path: Path) -> Contents:
     """Of several files as one."""
-    found = [look(file) for file in shards.read(path)]
-    parts = tuple(part for one in found for part in one.parts)
+    files = list(shards.read(path))
+    found = [look(file) for file in files]
+    content: dict[str, Any] = {}
+    for file, one in zip(files, found, strict=True):
+        own = tensorfile.read(file)[0] if one.container == "safetensors" else pickles.read(file, Mode.LOOK).content
+        content |= pickles.children(own) or {}
     refused = tuple(reason for one in found for reason in one.refused)
+    container = found[0].container or "torch"
+    described = _described(content, path, container)
     return Contents(
         path=str(path),
         size=sum(one.size for one in found),
         kind=f"an index of {len(found)} files, each {found[0].kind}",
-        container=None if refused else found[0].container,
+        container=None if refused else container,
         names=tuple(dict.fromkeys(name for one in found for name in one.names)),
         source=sum(one.source for one in found),
         refused=refused,
-        parts=parts[:_MOST],
+        **(described | {"state_dicts": ()} if refused else described),
     )
 
 

@@ -16,7 +16,7 @@ from medzoo.weights.pickles import Array, Refused
 
 _DEEPEST = 6  # keys that lead to a state dict
 _LONGEST_LIST = 1000  # things of a list that are looked into
-_MOST_NAMES = 3_000_000  # that are looked at for prefixes, each once at every dot
+_MOST_NAMES = 1_000_000  # that are looked at for prefixes, each once at every dot
 _GENERATOR = frozenset(("g", "netg", "gen", "generator", "gs"))
 _LIKELY = _GENERATOR | {"decoder", "unet", "model", "net", "network"}
 
@@ -48,16 +48,26 @@ class Candidate:
 
     Attributes:
         key, strip_prefix: fields of ``checkpoint`` that choose it.
-        state: its tensors under the names that are left, and whatever else lies among them.
-        full: the name of each in the file.
+        names: its names in the file.
+        values: what the file has under them.
         averaged: whether its names say that it is averaged.
     """
 
     key: str | None
     strip_prefix: str | None
-    state: dict[str, Any]
-    full: dict[str, str]
+    names: Sequence[str]
+    values: Mapping[str, Any]
     averaged: bool
+
+    @property
+    def full(self) -> dict[str, str]:
+        """The names that are left of it -> those in the file. Raises Refused: two become one."""
+        return layout.stripped(self.names, self.strip_prefix)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Its tensors under the names that are left, and whatever else lies among them."""
+        return {new: self.values[old] for new, old in self.full.items()}
 
     @property
     def name(self) -> str:
@@ -133,7 +143,7 @@ def candidates(found: Sequence[Place]) -> list[Candidate]:
     What contains another goes before it.
     """
     every = [candidate for place in found if not place.is_list for candidate in _prefixes(place)]
-    every.sort(key=lambda candidate: (not candidate.averaged, -len(candidate.state)))
+    every.sort(key=lambda candidate: (not candidate.averaged, -len(candidate.names)))
     return every[: limits.most("places")]
 
 
@@ -150,7 +160,7 @@ def averaged(found: Sequence[Place]) -> list[Average]:
             if prefix and averages.is_averaged(parts[-1:]):
                 inner = {n[len(prefix) :]: value for n in names if isinstance(value := place.names[n], Array)}
                 every += [Average(".".join(parts), place.key, prefix, parts, inner)] if inner else []
-    return [one for one in every if averages.is_of_generator(one.parts)]
+    return [one for one in every if averages.is_of_generator(one.parts) and not _is_of_another(one.tensors)]
 
 
 def fitting(average: Average, raw: Sequence[Candidate]) -> list[Candidate]:
@@ -167,11 +177,18 @@ def fitting(average: Average, raw: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _lies_over(average: Average, candidate: Candidate) -> bool:
+    if 4 * len(average.tensors) < len(candidate.names):  # far too few, whatever they are
+        return False
     try:
         averages.laid_over(candidate.state, candidate.full, average.tensors)
     except Refused:
         return False
     return True
+
+
+def _is_of_another(tensors: Mapping[str, Array]) -> bool:
+    """Whether every name is one of a discriminator, a loss or the like."""
+    return not any(averages.is_of_generator(name.split(".")[:_DEEPEST]) for name in tensors)
 
 
 def _inner(value: Any) -> dict[str, Any] | None:
@@ -221,17 +238,12 @@ def _is_optimizer(inner: Mapping[str, Any]) -> bool:
 
 
 def _prefixes(place: Place) -> Iterator[Candidate]:
-    """The whole state dict first, then what lies under each prefix of its names: the likeliest and largest first."""
+    """The whole state dict first, then what lies under each prefix of its names."""
+    networks = set(pickles.networks_among(place.names))
     for prefix, names in _nodes(place.names):
-        try:
-            full = layout.stripped(names, prefix or None)
-        except Refused:
-            continue
-        state = {new: place.names[old] for new, old in full.items()}
-        if not any(isinstance(value, Array) for value in state.values()) or pickles.networks_among(state):
-            continue
-        parts = (*place.path, *prefix.rstrip(".").split("."))
-        yield Candidate(place.key, prefix or None, state, full, averages.is_averaged(parts))
+        if networks.isdisjoint(names) and any(isinstance(place.names[name], Array) for name in names):
+            averaged = averages.is_averaged((*place.path, *prefix.rstrip(".").split(".")))
+            yield Candidate(place.key, prefix or None, names, place.names, averaged)
 
 
 def _nodes(names: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

@@ -47,4 +47,4 @@ def read(path: Path) -> dict[Path, tuple[str, ...]]:
 
 def _is_plain(name: str) -> bool:
     plain = name not in ("", ".", "..") and not set(name) & set("/\\:\0")
-    return plain and name.isprintable() and len(name) <= 255
+    return plain and name.isprintable() and len(name) <= 255 and not is_index(Path(name))

@@ -51,7 +51,9 @@ class Maker:
 
 @dataclass(frozen=True)
 class _Fit:
-    candidate: Candidate
+    """A state dict whose shapes tell a network; the candidate is None where the caller stated all of it."""
+
+    candidate: Candidate | None
     checkpoint: Checkpoint
     tensors: dict[str, Tensor]
     entry: Entry
@@ -85,6 +87,8 @@ class Search:
         if chosen := {name: value for name, value in stated.items() if name != "container"}:
             return self._stated(chosen, stated.get("container"))
         every = places.candidates(self.places)
+        if not every:  # which says what is wrong with it
+            return self._stated({}, stated.get("container"))
         made = self._only(self._fits(candidate for candidate in every if candidate.averaged))
         if made is not None:
             return made
@@ -101,8 +105,7 @@ class Search:
         fits: list[_Fit] = []
         try:
             state = layout.state(self.file.content, checkpoint, self.file.path.name)
-            candidate = Candidate(checkpoint.key, checkpoint.strip_prefix, state, {}, False)
-            fits = [self._described(candidate, checkpoint)]
+            fits = [self._described(checkpoint, state, None)]
         except OverrideError:
             raise
         except _FAULTS as error:
@@ -119,25 +122,25 @@ class Search:
         for candidate in every:
             checkpoint = self._checkpoint(candidate.key, candidate.strip_prefix, ema, container)
             try:
+                state = candidate.state
                 if ema is not None:
                     state = layout.state(self.file.content, checkpoint, self.file.path.name)
-                    candidate = Candidate(candidate.key, candidate.strip_prefix, state, {}, candidate.averaged)
-                described.append(self._described(candidate, checkpoint))
+                described.append(self._described(checkpoint, state, candidate))
             except OverrideError:
                 raise
             except _FAULTS as error:
                 self._note(checkpoint, error)
         found: list[_Fit] = []
         for fit in described:
-            if any(other.candidate.contains(fit.candidate) or _same(other, fit) for other in found):
+            if any(_contains(other, fit) or _same(other, fit) for other in found):
                 continue
             # One alone is made once, by the caller.
             if len(described) == 1 or any(_alike(other, fit) for other in found) or self._is_network(fit):
                 found.append(fit)
         return found
 
-    def _described(self, candidate: Candidate, checkpoint: Checkpoint) -> _Fit:
-        tensors = self.file.tensors(candidate.state)
+    def _described(self, checkpoint: Checkpoint, state: Mapping[str, Any], candidate: Candidate | None) -> _Fit:
+        tensors = self.file.tensors(state)
         entry, whole = self.maker.describe(checkpoint, tensors)
         return _Fit(candidate, checkpoint, tensors, entry, whole)
 
@@ -157,12 +160,11 @@ class Search:
         """Averaged weights that are no state dict of their own, over those before averaging."""
         found: list[_Fit] = []
         for average in averaged:
-            for candidate in places.fitting(average, [fit.candidate for fit in raw]):
+            for candidate in places.fitting(average, [fit.candidate for fit in raw if fit.candidate is not None]):
                 checkpoint = self._checkpoint(candidate.key, candidate.strip_prefix, average.name)
                 try:
                     state = layout.state(self.file.content, checkpoint, self.file.path.name)
-                    other = Candidate(candidate.key, candidate.strip_prefix, state, candidate.full, True)
-                    fit = self._described(other, checkpoint)
+                    fit = self._described(checkpoint, state, candidate)
                 except _FAULTS as error:
                     self._note(checkpoint, error)
                     continue
@@ -194,10 +196,10 @@ class Search:
 
         Others that are called averaged are pointed out in the log.
         """
-        shapes = _shapes(raw.candidate.state)
+        shapes = _shapes(raw.tensors)
         for average in averaged:
-            inside = (average.prefix or "").startswith(raw.candidate.strip_prefix or "")
-            if average.key == raw.candidate.key and average.prefix is not None and inside:
+            inside = (average.prefix or "").startswith(raw.checkpoint.strip_prefix or "")
+            if average.key == raw.checkpoint.key and average.prefix is not None and inside:
                 continue  # the family was given it, and took it
             name = self.file.path.name
             instead = f"the weights before averaging are override={_to_type(raw.checkpoint)}"
@@ -217,6 +219,7 @@ class Search:
                 )  # fmt: skip
 
     def _reason(self, average: Average, raw: _Fit) -> str:
+        assert raw.candidate is not None
         try:
             averages.laid_over(raw.candidate.state, raw.candidate.full, average.tensors)
         except Refused as reason:
@@ -256,6 +259,10 @@ def _to_type(checkpoint: Checkpoint) -> str:
 def _agrees(candidate: Candidate, stated: Mapping[str, Any]) -> bool:
     found = {"key": candidate.key, "strip_prefix": candidate.strip_prefix}
     return all(found[name] == stated[name] for name in found if name in stated)
+
+
+def _contains(one: _Fit, other: _Fit) -> bool:
+    return one.candidate is not None and other.candidate is not None and one.candidate.contains(other.candidate)
 
 
 def _alike(one: _Fit, other: _Fit) -> bool:

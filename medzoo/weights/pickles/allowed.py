@@ -115,6 +115,12 @@ def instance(kind: Any, arguments: tuple[Any, ...]) -> Any:
     return Inert(str(kind), arguments)
 
 
+def is_method(stub: Inert) -> bool:
+    """Whether a value stands in for the method of a class, which is how dates with a time zone are written."""
+    owner = stub.arguments[0] if stub.name == "builtins.getattr" and len(stub.arguments) == 2 else None
+    return isinstance(owner, Name) and owner.module.partition(".")[0] not in _OWN
+
+
 def _is_class(name: Name) -> bool:
     """Whether a name is spelled as that of a class: members of an enumeration are written as its call."""
     last = name.name.rpartition(".")[2].lstrip("_")

@@ -21,7 +21,8 @@ _VALUES = (
     r"collections\.(deque|OrderedDict|defaultdict|Counter|ChainMap|UserDict|UserList|UserString)",
     r"builtins\.(int|float|bool|str|complex|bytes|bytearray|list|tuple|dict|set|frozenset|object|type|range|slice)",
     r"builtins\.(long|unicode|xrange|basestring|NoneType|Ellipsis|NotImplemented|None|True|False)",  # Python 2, too
-    r"builtins\.(abs|all|any|divmod|len|max|min|pow|round|sorted|sum|zip|enumerate|reversed|repr|ascii|hash)",
+    r"builtins\.(abs|all|any|divmod|iter|len|max|min|pow|round|sorted|sum|zip|enumerate|reversed|repr|ascii|hash)",
+    r"(_?functools|builtins)\.reduce",  # unions of types, and flags
     r"builtins\.[A-Z]\w*(Error|Exception|Warning|Interrupt|Iteration|Exit)",
     r"(uuid\.(UUID|SafeUUID)|_?decimal\.[A-Z]\w*|_pydecimal\.[A-Z]\w*|fractions\.Fraction|ipaddress\.[A-Z]\w*)",
     r"(re|_sre|re\._constants)\.(_compile|compile|Pattern|RegexFlag|[A-Z])",
@@ -43,7 +44,7 @@ _VALUES = (
     r"numpy\.(core|_core|ma|lib|matrixlib)(\.\w+)*\._(ufunc_|ma)?reconstruct\w*",
     r"numpy(\.\w+)*\.(matrix|memmap|recarray|record|chararray|ndarray|generic|dtype|bool|str|bytes|void|object)_?",
     r"numpy(\.\w+)*\.(u?int\w*|float\w*|complex\w*|longdouble|clongdouble|datetime64|timedelta64|MaskedArray)",
-    r"numpy\.dtypes\.[A-Z]\w*",
+    r"numpy\.dtypes\.[A-Z]\w*|numpy\._core\._internal\._convert_to_stringdtype_kwargs",
     # How torch writes tensors that no generator is made of: quantised, sparse, nested, of other devices.
     r"torch\.(_utils|_tensor|storage|nested\._internal\.\w+)\._re(build|construct)_\w+",
     r"torch\.(strided|sparse_\w+|jagged|per_(tensor|channel)_\w+|contiguous_format|channels_last(_3d)?|preserve_format)",
@@ -55,6 +56,8 @@ _OBJECTS = (
     r"types\.SimpleNamespace",
     r"_?functools\.(partial|partialmethod|cmp_to_key)",
     r"logging\.getLogger",
+    # Methods and functions of C, whose owner is named as well: what may not be named is refused there.
+    r"builtins\.getattr",
 )
 _VALUE, _OBJECT = (re.compile("|".join(f"(?:{one})" for one in group)) for group in (_VALUES, _OBJECTS))
 

@@ -149,8 +149,8 @@ class _Machine:
             raise Refused(f"its pickle uses {name}, which no checkpoint needs")
 
     def push(self, value: Any) -> None:
-        if isinstance(value, int) and value.bit_length() > _LARGEST_INTEGER:
-            raise Refused("its pickle holds a number of more than a thousand bits")
+        if isinstance(value, int) and value.bit_length() > _LARGEST_INTEGER:  # whose digits would take long to make
+            value = Inert("builtins.int", refused="is a whole number of more than 64 bits")
         self.stack.append(value)
 
     def above_mark(self) -> list[Any]:
@@ -249,6 +249,8 @@ class _Machine:
         self.push(name)
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        if isinstance(function, Inert) and allowed.is_method(function):
+            return Inert(function.name, arguments, refused="calls something that is no function")
         if not isinstance(function, Name):
             raise Refused("its pickle calls something that is no function")
         for argument in arguments:  # listed calls take time and memory in proportion to them
