@@ -368,6 +368,33 @@ def endless_values() -> dict[str, bytes]:
     }  # fmt: skip
 
 
+def shared_values(count: int) -> dict[str, bytes]:
+    """One large value under many keys: a walk that opens it at each of them never ends."""
+    numbers = EMPTY_LIST + MARK + b"K\x01" * count + b"e" + put(500) + POP
+    tensors = b"}" + MARK + b"".join(word(f"w{i}") + get(502) for i in range(count)) + word("x") + NONE + b"u"
+    nearly = GOOD + put(502) + POP + tensors + put(501) + POP
+    parts = (word(f"k{i}") for i in range(count))
+    names = EMPTY_LIST + MARK + b"".join(word(f"n{i}") for i in range(count)) + b"e" + put(503) + POP
+    buffers = b"}" + MARK + b"".join(word(f"b{i}") + NONE for i in range(count)) + b"u" + put(504) + POP
+    fields = word("_parameters") + b"}" + word("_buffers") + get(504) + word("_modules") + b"}"
+    module = name("a", "B") + b")" + NEW + b"}" + MARK + fields + word("_non_persistent_buffers_set") + get(503)
+    return {
+        "list under many keys": numbers + b"}" + MARK + b"".join(part + get(500) for part in parts) + b"u",
+        "nearly a state dict under many keys": nearly + b"}" + MARK + b"".join(
+            word(f"k{i}") + get(501) for i in range(count)
+        ) + b"u",
+        "nearly a state dict in a list": nearly + EMPTY_LIST + MARK + get(501) * count + b"e",
+        "many averaged lists": nearly + b"}" + MARK + b"".join(
+            word(f"ema{i}") + EMPTY_LIST + get(502) + APPEND for i in range(count // 10)
+        ) + b"u",
+        "buffers that are not kept": names + buffers + module + b"u" + BUILD,
+        "modules in modules": b"".join(
+            (name("a", "B") + b")" + NEW + b"}" + MARK + word("_parameters") + b"}" + word("_buffers") + b"}"
+             + word("_modules") + b"}" + word("a")) for _ in range(90)
+        ) + GOOD + (b"su" + BUILD) * 90,
+    }  # fmt: skip
+
+
 EQUAL = 2**61 - 1  # what Python's hash of whole numbers is taken modulo
 
 
@@ -417,6 +444,37 @@ def _second(first: int, wanted: int = 12345) -> int:
             return lane
         wanted = (wanted + 2**61) & mask
     return first
+
+
+def odd_shapes() -> dict[str, bytes]:
+    """Tensors that no torch can make, ``{"w": ...}`` in a torch file or pickle each."""
+    numbers = storage(FLOATS)
+    shapes: dict[str, tuple[bytes, bytes, bytes | None]] = {
+        "(0, 2^40, 2^40)": (sides(0, 2**40, 2**40), sides(1, 1, 1), None),
+        "(0, 10^30)": (sides(0, 10**30), sides(1, 1), None),
+        "a stride of 2^70": (sides(1), sides(2**70), None),
+        "a stride of 2^63": (sides(1, 1), sides(2**63, 1), None),
+        "an offset of 2^63": (sides(1), sides(1), whole(2**63)),
+        "an offset of 2^61": (sides(1), sides(1), whole(2**61)),
+        "an offset below zero": (sides(1), sides(1), whole(-1)),
+        "a stride below zero": (sides(2), sides(-1), None),
+        "a side below zero": (sides(-2), sides(1), None),
+        "truth": (b"\x88\x85", sides(1), None),
+        "words": (word("4") + b"\x85", sides(1), None),
+        "32 long sides": (sides(*[2**60] * 32), sides(*[1] * 32), None),
+        "33 sides": (sides(*[1] * 33), sides(*[1] * 33), None),
+        "more sides than strides": (sides(1, 1), sides(1), None),
+        "no sides, an offset": (sides(), sides(), whole(4)),
+    }
+    made = {
+        what: in_zip(b"}" + word("w") + rebuilt(numbers, shape, strides, offset=offset) + b"s")
+        for what, (shape, strides, offset) in shapes.items()
+    }
+    array = call("numpy._core.multiarray", "_reconstruct", name("numpy", "ndarray"), sides(0), b"C\x01b")
+    long = sides(*[2**900] * 31, 0)
+    kind = call("numpy", "dtype", word("f4"))
+    built = array + MARK + whole(1) + long + kind + b"\x89" + b"C\x04abcd" + TUPLE + BUILD
+    return made | {"an array of NumPy": program(b"}" + word("w") + built + b"s")}
 
 
 def many_names(count: int) -> dict[str, bytes]:
