@@ -99,7 +99,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a page for a shard": (lambda unet: shard(unet, 1).write_text("<html>"), "is a web page"),
     "a cut shard": (lambda unet: shard(unet, 1).write_bytes(shard(unet, 1).read_bytes()[:-1]), "cut short or damaged"),
     "no configuration": (lambda unet: (unet / "config.json").unlink(), "expected config.json and numbers"),
-    "no numbers": (lambda unet: [path.unlink() for path in unet.glob("diffusion*")], "expected numbers beside"),
+    "no numbers": (lambda unet: list(map(Path.unlink, unet.glob("diffusion*"))), "expected numbers beside"),
 }
 
 

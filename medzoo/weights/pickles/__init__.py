@@ -24,14 +24,8 @@ from __future__ import annotations
 
 from medzoo.weights.pickles.allowed import Mode
 from medzoo.weights.pickles.files import Pickled, read
-from medzoo.weights.pickles.inert import (
-    BITS,
-    Array,
-    Aside,
-    Inert,
-    Name,
-    Refused,
-    Storage,
+from medzoo.weights.pickles.inert import BITS, Array, Aside, Inert, Name, Refused, Storage, shown
+from medzoo.weights.pickles.walk import (
     children,
     inside,
     is_network,
@@ -41,7 +35,6 @@ from medzoo.weights.pickles.inert import (
     module_class,
     networks_among,
     settled,
-    shown,
     width,
 )
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from medzoo.weights.pickles import harmless
 from medzoo.weights.pickles.harmless import is_value
-from medzoo.weights.pickles.inert import BITS, ITEM_SIZES, Array, Aside, Inert, Items, Name, Refused, Storage, shown
+from medzoo.weights.pickles.inert import BITS, ITEM_SIZES, Array, Aside, Inert, Name, Refused, Storage, shown
+from medzoo.weights.pickles.items import Items
 
 
 class Mode(enum.Enum):

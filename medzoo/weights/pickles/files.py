@@ -16,7 +16,7 @@ from medzoo.files import kind as filekind
 from medzoo.weights.pickles import machine
 from medzoo.weights.pickles.allowed import STORAGES, Mode
 from medzoo.weights.pickles.inert import Inert, Name, Refused, Storage, is_word, shown
-from medzoo.weights.pickles.machine import Record
+from medzoo.weights.pickles.record import Record
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a torch stream
 _PROTOCOL = 1001  # the second
