@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,18 @@ class Opened:
     content: Any
     container: str
     size: int
+    # The numbers of storages, by the identity of those: tensors of one share its memory.
+    _storages: dict[int, Tensor] = field(default_factory=dict)
 
     def state(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """The state dict that ``checkpoint`` describes, all numbers finite. Raises CheckpointError."""
-        tensors = self.tensors(layout.state(self.content, checkpoint, self.path.name))
-        self.check_finite(tensors)
+        tensors = self.found(checkpoint)
+        check_finite(tensors, self.path.name)
         return tensors
+
+    def found(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The same with whatever numbers it has. Raises CheckpointError."""
+        return self.tensors(layout.state(self.content, checkpoint, self.path.name))
 
     def tensors(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Ordinary tensors on the CPU, together hardly larger than the file.
@@ -70,21 +76,16 @@ class Opened:
         Raises CheckpointError: one is no tensor, or is damaged.
         """
         room = _LARGEST_GROWTH * self.size + _ALWAYS_ALLOWED
-        storages: dict[int, Tensor] = {}
         tensors = {}
         for key, value in state.items():
             try:
-                tensors[key] = _tensor(value, storages)
+                tensors[key] = _tensor(value, self._storages)
             except Refused as reason:
                 raise CheckpointError(f"{self.path.name}: '{key}' {reason}") from None
             room -= value.nbytes if isinstance(value, Array) else 0
             if room < 0:
                 raise CheckpointError(f"{self.path.name}: its tensors claim far more numbers than the file stores")
         return tensors
-
-    def check_finite(self, state: Mapping[str, Tensor]) -> None:
-        """Raises CheckpointError: a number is NaN or infinite."""
-        _check_finite(state, self.path.name)
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
@@ -161,8 +162,18 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     if not file.content:
         raise CheckpointError(f"{path}: holds no tensors")
     tensors = file.tensors(file.content)
-    file.check_finite(tensors)
+    check_finite(tensors, path.name)
     return tensors
+
+
+def check_finite(state: Mapping[str, Tensor], name: str) -> None:
+    """Raises CheckpointError, which begins with ``name``: a number is NaN or infinite."""
+    for key, value in state.items():
+        # One NaN or infinity makes the sum one, too, and a sum takes a tenth of the time of a look at each number.
+        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
+            continue
+        if count := int((~torch.isfinite(value)).sum()):
+            raise CheckpointError(f"{name}: '{key}' holds {count} numbers that are NaN or infinite")
 
 
 def _joined(path: Path, container: str) -> Opened:
@@ -209,15 +220,6 @@ def _run_of_numbers(storage: pickles.Storage) -> Tensor:
     numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
     aligned = numbers.data_ptr() % dtype.itemsize == 0  # old files put numbers wherever the bytes before them end
     return (numbers if aligned else numbers.clone()).view(dtype)
-
-
-def _check_finite(state: Mapping[str, Tensor], name: str) -> None:
-    for key, value in state.items():
-        # One NaN or infinity makes the sum one, too, and a sum takes a tenth of the time of a look at each number.
-        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
-            continue
-        if count := int((~torch.isfinite(value)).sum()):
-            raise CheckpointError(f"{name}: '{key}' holds {count} numbers that are NaN or infinite")
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

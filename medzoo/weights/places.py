@@ -16,7 +16,7 @@ from medzoo.weights.pickles import Array, Refused
 
 _DEEPEST = 6  # keys that lead to a state dict
 _LONGEST_LIST = 1000  # things of a list that are looked into
-_MOST_NAMES = 1_000_000  # that are looked at for prefixes, each once at every dot
+_MOST_NAMES = 300_000  # that are looked at for prefixes, each once at every dot
 _GENERATOR = frozenset(("g", "netg", "gen", "generator", "gs"))
 _LIKELY = _GENERATOR | {"decoder", "unet", "model", "net", "network"}
 
@@ -119,7 +119,7 @@ def places(content: Any) -> list[Place]:
     found: list[Place] = []
     ahead: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
     seen = {id(content)}
-    left = limits.most("values")
+    left, dotted = limits.most("values"), False
     while ahead and left > 0 and len(found) < limits.most("places"):
         path, value = ahead.popleft()
         left -= 1 + pickles.width(value)
@@ -130,11 +130,14 @@ def places(content: Any) -> list[Place]:
             found.append(place)
         if len(path) >= _DEEPEST or pickles.module_class(value) is not None or _is_optimizer(inner):
             continue
-        for name, item in inner.items():
-            if isinstance(item, dict | list | tuple | pickles.Inert) and id(item) not in seen:
+        further = {n: item for n, item in inner.items() if isinstance(item, dict | list | tuple | pickles.Inert)}
+        dotted = dotted or (bool(further) and any("." in name for name in inner))
+        for name, item in further.items():
+            if id(item) not in seen:
                 seen.add(id(item))
                 ahead.append(((*path, name), item))
-    return [place for place in found if place.key is None or layout.is_there(content, place.key, place.whole)]
+    # A key with dots may hide the path to another place.
+    return [one for one in found if not dotted or one.key is None or layout.is_there(content, one.key, one.whole)]
 
 
 def candidates(found: Sequence[Place]) -> list[Candidate]:

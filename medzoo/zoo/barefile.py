@@ -23,7 +23,6 @@ from medzoo.zoo.choosing import Maker, OverrideError, Search
 
 MODEL_ID = "00000_LOCAL"
 
-
 # Of ``Entry.sampling``: what some families leave to the user.
 CHOICES = ("truncation", "noise", "steps", "sampler", "guidance", "strength")
 
@@ -64,7 +63,7 @@ def load(
     first = next(iter(opened))
 
     def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[Entry, Mapping[str, Tensor]]:
-        others = {part: file.state(checkpoint) for part, file in opened.items() if part != first}
+        others = {part: file.found(checkpoint) for part, file in opened.items() if part != first}
         state = joined({part: {first: tensors, **others, **texts}[part] for part in files})
         known = {"config": _arguments(cls, files, opened[first].content, checkpoint)}
         fields = _merged(_merged(known, override), {"checkpoint": checkpoint.model_dump()})

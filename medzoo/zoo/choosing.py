@@ -21,12 +21,13 @@ from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError
 from medzoo.families._base import Generator
 from medzoo.weights import averages, layout, places
-from medzoo.weights.checkpoints import Opened
+from medzoo.weights.checkpoints import Opened, check_finite
 from medzoo.weights.pickles import Refused
 from medzoo.weights.places import Average, Candidate
 
 _log = logging.getLogger(__name__)
-_MOST_NETWORKS = 32  # that are made to see whether weights fit; those whose shapes tell that they do not count not
+_MOST_NETWORKS = 32  # that are made and do not fit; where shapes alone tell so, none is made
+_MOST_OF_SEVERAL = 16  # places that are tried where each has to be there in several files
 _SIMILAR = 0.5  # of the shapes of a network, from which on averaged weights are taken for its own
 # What goes wrong while a family reads the weights of some other network.
 _FAULTS = (CheckpointError, EntryError, RuntimeError, ArithmeticError, LookupError, TypeError, ValueError)
@@ -86,7 +87,7 @@ class Search:
         """
         if chosen := {name: value for name, value in stated.items() if name != "container"}:
             return self._stated(chosen, stated.get("container"))
-        every = places.candidates(self.places)
+        every = places.candidates(self.places)[: _MOST_OF_SEVERAL if self.several else None]
         if not every:  # which says what is wrong with it
             return self._stated({}, stated.get("container"))
         made = self._only(self._fits(candidate for candidate in every if candidate.averaged))
@@ -95,9 +96,9 @@ class Search:
         raw = self._fits(candidate for candidate in every if not candidate.averaged)
         averaged = places.averaged(self.places) if raw else []
         made = self._only(self._laid_over(raw, averaged))
-        if made is None and len(raw) == 1:
+        if made is None and (made := self._only(raw)) is not None:
             self._check_unused(raw[0], averaged)
-        return self._only(raw) if made is None else made
+        return made
 
     def _stated(self, stated: Mapping[str, Any], container: str | None) -> Generator | None:
         """What is stated, taken literally; else what is stated with a prefix that is not."""
@@ -184,7 +185,7 @@ class Search:
                 f"well; state which one is meant:{lines}"
             )
         fit = fits[0]
-        self.file.check_finite(fit.tensors)
+        check_finite(fit.whole, self.file.path.name)
         try:
             return self.maker.build(fit.entry, fit.whole)
         except _FAULTS as error:
