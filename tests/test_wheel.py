@@ -17,6 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EMBEDDED = "10001_FASTGAN_POLYP_W_MASKS"
 
+pytestmark = pytest.mark.packaging
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
