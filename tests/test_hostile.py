@@ -39,7 +39,9 @@ from tests.servers import ZenodoServer
 
 ROOT = Path(__file__).parents[1]
 MODEL = "99001_TINY"
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture

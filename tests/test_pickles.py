@@ -28,7 +28,9 @@ from medzoo.errors import CheckpointError
 from medzoo.pickles import Mode
 from tests import hostile
 
-quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def layout(key: str | None = None, container: Any = "pickle", **more: Any) -> Checkpoint:
