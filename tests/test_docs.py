@@ -39,6 +39,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "html"
 
 
+@pytest.mark.packaging
 def test_every_model_has_its_page(html: Path) -> None:
     pages = {path.stem for path in (html / "models").glob("*.html")}
     assert pages == MODELS | {"index"}
@@ -46,6 +47,7 @@ def test_every_model_has_its_page(html: Path) -> None:
         assert "not for clinical use" in (html / "models" / f"{name}.html").read_text(encoding="utf-8"), name
 
 
+@pytest.mark.packaging
 def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
     page = plain((html / "models" / "00010_FASTGAN_POLYP_PATCHES_W_MASKS.html").read_text(encoding="utf-8"))
     facts = ("images with masks, 256 x 256 pixels", "weights: GNU GENERAL PUBLIC LICENSE", "data: CC-BY-4.0")
@@ -54,6 +56,7 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
     assert "not built yet" not in page
 
 
+@pytest.mark.packaging
 def test_every_command_is_described(html: Path) -> None:
     page = plain((html / "cli.html").read_text(encoding="utf-8"))
     for path, command in commands(main, "medzoo"):
@@ -62,6 +65,7 @@ def test_every_command_is_described(html: Path) -> None:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
 
+@pytest.mark.packaging
 def test_every_public_name_is_described(html: Path) -> None:
     page = (html / "api.html").read_text(encoding="utf-8")
     for name in medzoo.__all__:

@@ -277,8 +277,8 @@ def test_what_a_scheduler_file_tells() -> None:
         older = {key: fields[key] for key in ("_class_name", "beta_schedule", "num_train_timesteps")}
         bare = Schedule.model_validate(stated(older, "s.json"))
         assert bare.times(7) == schedule.times(7) and bare.clip_sample == fields.get("clip_sample", False)
-        torch.testing.assert_close(torch.tensor(schedule.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
-        torch.testing.assert_close(torch.tensor(bare.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
+        for kept in (schedule.kept, bare.kept):  # products of a thousand float32 numbers
+            torch.testing.assert_close(torch.tensor(kept), scheduler.alphas_cumprod, atol=0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("method", "calls"), [("ddpm", 4), ("heun", 7)])

@@ -71,8 +71,8 @@ def test_neither_order_nor_blocks_matter() -> None:
     images = textures(0, 7, 32)
     found = radial_spectra(images)
     for block in (1, 2500):
-        np.testing.assert_array_equal(radial_spectra(images, block=block), found)
-    np.testing.assert_array_equal(radial_spectra(images[::-1]), found[::-1])
+        np.testing.assert_allclose(radial_spectra(images, block=block), found, rtol=1e-12)
+    np.testing.assert_allclose(radial_spectra(images[::-1]), found[::-1], rtol=1e-12)
     other = textures(1, 9, 32)
     assert spectrum_gap(images, other) == pytest.approx(spectrum_gap(images[::-1], other[::-1]), rel=1e-12)
 

@@ -35,7 +35,18 @@ _NUMPY_CODES = {
 }  # fmt: skip
 _LARGEST_RANK = 32
 _LONGEST_NAME = 300  # characters
-_OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg", "numpy.core": "numpy._core"}  # Python 2, NumPy 1
+# Modules that had another name: in Python 2, in NumPy 1, in Python 3.13 alone.
+_OTHER_NAMES = {
+    "__builtin__": "builtins", "copy_reg": "copyreg", "numpy.core": "numpy._core", "pathlib._local": "pathlib",
+}  # fmt: skip
+_OTHER_TYPES = {"long": "int", "unicode": "str"}  # what protocol 2, which torch.save takes, calls two of today's types
+# Python's own library. What a file may name must not hang on the Python that reads it: modules that later versions
+# gave up count, and one that came later, whose name is that of many a project, does not.
+_OF_PYTHON = (sys.stdlib_module_names - {"compression"}) | frozenset(
+    ("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp")
+    + ("lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau")
+    + ("telnetlib", "uu", "xdrlib")
+)
 
 Read = Callable[[Any], Any]
 """Reads the bytes of a torch file that lies inside another: what ``torch.storage._load_from_bytes`` is for."""
@@ -43,9 +54,11 @@ Read = Callable[[Any], Any]
 
 def normal(module: str, name: str) -> Name:
     """A name in today's spelling. Raises Refused if it is none."""
-    for old, new in _OLD_MODULES.items():
+    for old, new in _OTHER_NAMES.items():
         if module == old or module.startswith(f"{old}."):
             module = new + module[len(old) :]
+    if module == "builtins":
+        name = _OTHER_TYPES.get(name, name)
     whole = f"{module}.{name}"
     if len(whole) > _LONGEST_NAME or not all(part.isidentifier() for part in whole.split(".")):
         raise Refused("it names something that is no name of a Python object")
@@ -62,7 +75,7 @@ def is_plain(name: Name) -> bool:
 
 def is_of_python(name: Name) -> bool:
     """Whether a name belongs to Python's own library, which no network is a class of."""
-    return name.module.partition(".")[0] in sys.stdlib_module_names and str(name) not in _INERT
+    return name.module.partition(".")[0] in _OF_PYTHON and str(name) not in _INERT
 
 
 def call(name: Name, arguments: tuple[Any, ...], mode: Mode, read: Read) -> Any:
