@@ -27,6 +27,12 @@ def _inside(path: str) -> str:
     return path
 
 
+def _without_credentials(url: str) -> str:
+    if "@" in url.split("/")[2]:
+        raise ValueError("url must not hold a user name or a password: entries are shown and shared")
+    return url
+
+
 # A file or a branch of a repository: joined to folders of this machine, so it must not lead out of them.
 InsideRepo = Annotated[str, AfterValidator(_inside)]
 
@@ -217,7 +223,7 @@ class HttpSource(Source):
     """
 
     kind: Literal["http"]
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_credentials)]
     member: str | None = None
     md5: Md5 | None = None
     archive_sha256: Sha256 | None = None

@@ -27,13 +27,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medzoo.text import printable
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 
 class MedzooError(Exception):
-    """Base of every error that medzoo raises on purpose."""
+    """Base of every error that medzoo raises on purpose; what it quotes of strangers is made printable."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class RegistryError(MedzooError):

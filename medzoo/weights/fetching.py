@@ -67,6 +67,7 @@ def fetch(
     offline: bool | None = None,
     progress: Progress | None = None,
     part: str | None = None,
+    public_only: bool = False,
 ) -> Weights:
     """The weights of an entry: from this disk if they are there, else from the first source that gives them.
 
@@ -79,6 +80,7 @@ def fetch(
         yaml_path: file of the entry, whose folder ``path`` of a local source is relative to; ``base`` if None.
         offline: never use the network. None: as ``HF_HUB_OFFLINE`` says.
         progress: called with (bytes, total) during downloads; None for a bar on a terminal.
+        public_only: the entry is a stranger's (``hf://``): its URLs may not lead to this machine or its own network.
 
     Raises:
         DownloadError: no source could be reached, or the disk refuses.
@@ -102,7 +104,7 @@ def fetch(
         if not isinstance(source, HubSource | HttpSource):
             continue
         try:
-            found = _download(source, entry, convert, offline, progress)
+            found = _download(source, entry, convert, offline, progress, public_only=public_only)
             _warn(entry, failures)
             return found
         except WeightsError as error:
@@ -191,7 +193,13 @@ def _intact(entry: Entry, source_sha256: str) -> cache.Stored | None:
 
 
 def _download(
-    source: HubSource | HttpSource, entry: Entry, convert: Convert, offline: bool, progress: Progress | None
+    source: HubSource | HttpSource,
+    entry: Entry,
+    convert: Convert,
+    offline: bool,
+    progress: Progress | None,
+    *,
+    public_only: bool,
 ) -> Weights:
     name = _name(source)
     with cache.locked(entry.model_id) as folder:
@@ -202,7 +210,7 @@ def _download(
         if isinstance(source, HubSource):
             original = _from_hub(source, expected, offline, progress)
         else:
-            original = _from_http(source, folder, offline, progress)
+            original = _from_http(source, folder, offline, progress, public_only)
         try:
             sha256 = _verify(original, source)
             if expected is not None and sha256 != expected:
@@ -254,14 +262,15 @@ def _from_hub(source: HubSource, expected: str | None, offline: bool, progress: 
     return found.path
 
 
-def _from_http(source: HttpSource, folder: Path, offline: bool, progress: Progress | None) -> Path:
+def _from_http(source: HttpSource, folder: Path, offline: bool, progress: Progress | None, public_only: bool) -> Path:
     from medzoo.weights.sources import archive, http
 
     if offline:
         raise DownloadError("the network is switched off; unset HF_HUB_OFFLINE")
     whole = folder / f"{_key(source)}.download"
     if not whole.exists():
-        http.download(source.url, whole, progress=progress)
+        size = source.size if source.member is None else None
+        http.download(source.url, whole, size=size, public_only=public_only, progress=progress)
     if source.member is None:
         return whole
     member = folder / f"{_key(source)}.member"

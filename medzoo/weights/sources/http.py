@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo.errors import DownloadError
+from medzoo import limits
+from medzoo.errors import DownloadError, IntegrityError
 from medzoo.files import cache, whole
 from medzoo.weights.sources import Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
@@ -34,6 +35,7 @@ class _Partial:
     url: str
     validator: str | None = None
     total: int | None = None
+    size_stated: int | None = None  # bytes that the whole has to have, if known
 
     @property
     def size(self) -> int:
@@ -59,24 +61,37 @@ class _Partial:
         self.record.unlink(missing_ok=True)
 
     def save(self) -> None:
-        whole.write_json(self.record, {key: value for key, value in asdict(self).items() if key != "path"})
+        whole.write_json(self.record, {"url": self.url, "validator": self.validator, "total": self.total})
 
 
-def download(url: str, target: Path, *, progress: Progress | None = None) -> None:
+def download(
+    url: str,
+    target: Path,
+    *,
+    size: int | None = None,
+    public_only: bool = False,
+    progress: Progress | None = None,
+) -> None:
     """Fetch ``url`` to ``target``, which appears whole or not at all.
 
-    An interrupted download stays beside it as ``*.part`` and is continued where the server allows it.
+    An interrupted download stays beside it as ``*.part`` and is continued where the server allows it. Nothing of
+    ``~/.netrc`` is sent.
+
+    Args:
+        size: bytes that the file has to have, if known; else ``limits.most("download_bytes")`` is the most.
+        public_only: refuse addresses of this machine and of its own network, also after a redirect.
+        progress: called with (bytes, total); None for a bar on a terminal.
 
     Raises:
-        DownloadError: network, server or disk got in the way.
+        DownloadError: network, server or disk got in the way, or the answer goes beyond the limit.
+        IntegrityError: the answer is larger than ``size``.
     """
-    import requests
+    from medzoo.weights.sources.session import open_session
 
-    partial = _Partial(target.with_suffix(".part"), url)
+    partial = _Partial(target.with_suffix(".part"), url, size_stated=size)
     with cache.disk_errors(target.parent):
         partial.resume()
-    with requests.Session() as session, _shown(progress, target.name) as show:
-        session.headers.update({"User-Agent": "medzoo", "Accept-Encoding": "identity"})
+    with open_session(public_only=public_only) as session, _shown(progress, target.name) as show:
         try:
             with_retries(lambda: _continue(session, partial, show))
         except DownloadError as error:
@@ -121,7 +136,10 @@ def _continue(session: requests.Session, partial: _Partial, show: Progress) -> N
         unreachable = any(name in repr(error) for name in ("NewConnectionError", "NameResolution", "ConnectTimeout"))
         what = f"cannot reach {_host(partial.url)}" if unreachable else "the connection broke"
         raise Transient(f"{what} ({reason_of(error)})", advanced=gained, unreachable=unreachable) from error
-    except requests.exceptions.RequestException as error:
+    except requests.exceptions.InvalidSchema as error:
+        advice = "; type: pip install 'requests[socks]'" if "SOCKS" in str(error) else "; check the proxies and the URL"
+        raise DownloadError(f"{_host(partial.url)}: {reason_of(error)}{advice}") from error
+    except (requests.exceptions.RequestException, ValueError) as error:  # also what the libraries below call a mistake
         raise DownloadError(f"{partial.url}: {reason_of(error)}") from error
 
 
@@ -166,6 +184,7 @@ def _prepare(response: requests.Response, partial: _Partial) -> None:
     partial.total = length
     partial.save()
     if length:
+        _bound(partial, length)
         whole.need_space(partial.path.parent, length)
 
 
@@ -177,9 +196,10 @@ def _receive(response: requests.Response, partial: _Partial, show: Progress) -> 
         done = partial.size
         show(done, partial.total)
         for chunk in response.iter_content(_CHUNK):
+            done += len(chunk)
+            _bound(partial, done)
             with cache.disk_errors(partial.path.parent):
                 _write(file, chunk)
-            done += len(chunk)
             show(done, partial.total)
         with cache.disk_errors(partial.path.parent):
             os.fsync(file.fileno())
@@ -188,6 +208,18 @@ def _receive(response: requests.Response, partial: _Partial, show: Progress) -> 
     if partial.total is not None and done > partial.total:
         partial.restart()
         raise Transient("the server sent more than it announced")
+
+
+def _bound(partial: _Partial, size: int) -> None:
+    """Refuse an answer that is, or has become, larger than the file may be."""
+    try:
+        if partial.size_stated is None:
+            limits.check("download_bytes", size, partial.url, DownloadError)
+        elif size > partial.size_stated:
+            raise IntegrityError(f"the file has {size} bytes, expected {partial.size_stated}")
+    except (DownloadError, IntegrityError):
+        partial.restart()
+        raise
 
 
 def _write(file: io.FileIO, chunk: bytes) -> None:
@@ -216,4 +248,4 @@ def _shown(progress: Progress | None, name: str) -> Iterator[Progress]:
 
 
 def _host(url: str) -> str:
-    return url.split("/")[2]
+    return url.split("/")[2].rpartition("@")[2]

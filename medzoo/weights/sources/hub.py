@@ -210,10 +210,17 @@ def _guarded(action: Callable[[], _T], address: Address) -> _T:
     except errors.HfHubHTTPError as error:
         raise _refusal(error.response, address) from error
     except transport as error:
+        if type(error).__name__ in ("LocalProtocolError", "UnsupportedProtocol"):  # another attempt would be the same
+            raise DownloadError(
+                f"the Hub client cannot ask for {address} ({reason_of(error)}); check HF_TOKEN and HF_ENDPOINT"
+            ) from error
         raise Transient(
             f"cannot reach the Hub at {_page(address)} ({reason_of(error)})",
             unreachable=type(error).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError"),
         ) from error
+    except ImportError as error:  # a proxy that the client needs a package for
+        advice = "type: pip install 'httpx[socks]'" if "socks" in str(error).casefold() else "install it"
+        raise DownloadError(f"the Hub client needs a package for this proxy ({reason_of(error)}); {advice}") from error
     except errors.HFValidationError as error:
         raise DownloadError(f"{address} is no name that the Hub knows ({reason_of(error)})") from error
     except OSError as error:
@@ -221,6 +228,10 @@ def _guarded(action: Callable[[], _T], address: Address) -> _T:
             raise Transient(f"{address}: {reason_of(error)}") from error
         with _disk_errors():
             raise
+    except ValueError as error:  # a scheme of a proxy that is not known, a token that is no ASCII text
+        raise DownloadError(
+            f"the Hub client cannot ask for {address} ({reason_of(error)}); check HF_TOKEN, HF_ENDPOINT and the proxies"
+        ) from error
 
 
 def _refusal(response: Any, address: Address) -> Exception:
