@@ -41,6 +41,10 @@ class Noise:
         seed: 0 to 2^64 - 1.
         indices: index of each sample, 0 to 2^63 - 1.
         device, dtype: where the tensors go and as what; numbers are always drawn as float32 on the CPU.
+
+    >>> batch, alone = Noise(0, range(4)), Noise(0, [2])
+    >>> batch.latent((3,))[2].equal(alone.latent((3,))[0])
+    True
     """
 
     def __init__(
