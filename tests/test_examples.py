@@ -1,7 +1,7 @@
 """Examples run: the Python blocks of the documentation, and the ``>>>`` lines of docstrings.
 
-The blocks of a page run in order, in one namespace and in a folder of their own. A block under ``<!-- needs: REASON -->``
-does not run, but its imports do, and its calls are compared with the signatures.
+The blocks of a page run in order, in one namespace and in a folder of their own. A block under
+``<!-- needs: REASON -->`` does not run, but its imports do, and its calls are compared with the signatures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import medzoo
 from tests.tools.pages import PAGES, Block, blocks
 from tests.tools.paths import ROOT
 
-TO_MARK = {"benchmarks", "conditions", "datasets", "diffusion", "families", "formats"}  # pages whose blocks say no needs yet
+# Pages whose blocks are not marked yet; all of them are taken for marked. To be emptied.
+TO_MARK = {"benchmarks", "conditions", "datasets", "diffusion", "families", "formats"}
 WITH_BLOCKS = [page for page in PAGES if blocks(page, "python")]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "medzoo").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
 
