@@ -2,7 +2,7 @@
 
 The k-th draw of sample i is the output of Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
 3", SC 2011) under key (seed, stream), counting up from (0, k, i, 0). Stream 0 holds latents, stream 1 everything
-that a network injects, stream 2 the class of a sample that is told none, later streams later uses, so that a latent
+that a network injects, stream 2 the class of a sample without a given one, later streams later uses, so that a latent
 does not depend on how much noise follows it.
 Only the raw 64-bit words of NumPy's Philox are used, whose values are part of the algorithm; NumPy does not promise
 that its distributions stay the same. The two transforms are ours, and ``tests/test_randomness.py`` holds their
