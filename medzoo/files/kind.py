@@ -1,7 +1,7 @@
 """The kind of a file, recognised by its content and never by its suffix.
 
 A failed download often has the right name: an HTML page instead of a model, the pointer of a large-file store, an
-archive cut short. The downloader, the checkpoint reader and the reader of images all ask here, so that they say the same.
+archive cut short. The downloader, the checkpoint reader and the reader of images all ask here, and so say the same.
 Needs the standard library only, and reads a few hundred bytes.
 """
 
