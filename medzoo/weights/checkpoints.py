@@ -1,7 +1,7 @@
 """Original checkpoint containers -> a plain state dict, without running anything that is inside.
 
 The kind of a file is recognised by its content. ``medzoo.weights.pickles`` interprets torch files and pickles, and
-imports and calls nothing; here their numbers become tensors. Numbers keep the precision they were published in.
+imports and calls nothing; ``medzoo.weights.tensors`` turns their numbers into tensors, in their published precision.
 
 ``container: torch`` stands for tensors and plain containers alone; a file that holds objects of other classes (SinGAN's
 ``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which reads them as bags of numbers.
@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,16 +25,11 @@ from medzoo.files import cache
 from medzoo.files import kind as filekind
 from medzoo.weights import pickles
 from medzoo.weights.pickles import Array, Mode, Refused
+from medzoo.weights.tensors import as_tensors, check_finite, separate
 
 # Entries of a state dict that are not parameters, by the names that torch gives them: statistics of batch
 # norm, and the vectors of spectral norm's power iteration.
 _BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w+_u|\w+_v)$")
-_DTYPES = frozenset(
-    ("float64", "float32", "float16", "bfloat16") + ("int64", "int32", "int16", "int8", "uint8", "bool")
-)
-# Tensors may share numbers, but nothing makes a file whose tensors are many times as large as itself.
-_LARGEST_GROWTH = 4
-_ALWAYS_ALLOWED = 2**24  # bytes
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
@@ -52,7 +46,7 @@ def convert(original: Path, entry: Entry, target: Path) -> None:
         "source_container": filekind.guess(original),
     }
     try:
-        save_file(_separate(tensors), target, metadata=facts)
+        save_file(separate(tensors), target, metadata=facts)
     except SafetensorError as error:
         full = "os error 28" in str(error) or "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
@@ -77,8 +71,8 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     state = _strip({str(key): value for key, value in found.items()}, checkpoint.strip_prefix)
     if checkpoint.ema is not None:
         state = _averaged(state, _at(content, checkpoint.ema, path, flat_counts=False), checkpoint.ema, path)
-    tensors = _tensors(state, path)
-    _check_finite(tensors, path)
+    tensors = as_tensors(state, path)
+    check_finite(tensors, path)
     return tensors
 
 
@@ -104,7 +98,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     tensors = _open_safetensors(path)
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors")
-    _check_finite(tensors, path)
+    check_finite(tensors, path)
     return tensors
 
 
@@ -189,45 +183,6 @@ def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, checkpoint
     )
 
 
-def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Ordinary tensors on the CPU, together not much larger than the file."""
-    room = _LARGEST_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED
-    room -= sum(value.nbytes for value in state.values() if isinstance(value, Array | Tensor))
-    storages: dict[int, Tensor] = {}
-    tensors = {}
-    for key, value in state.items():
-        try:
-            tensors[key] = value if isinstance(value, Tensor) else _tensor(value, storages)
-        except Refused as reason:
-            raise CheckpointError(f"{path.name}: '{key}' {reason}") from None
-    if room < 0:
-        raise CheckpointError(f"{path.name}: its tensors claim far more numbers than the file stores")
-    return tensors
-
-
-def _tensor(value: Array | float, storages: dict[int, Tensor]) -> Tensor:
-    """A tensor that is a view of the file where it can be; tensors of one storage share it."""
-    if not isinstance(value, Array):
-        if isinstance(value, int) and value.bit_length() > 63:
-            raise Refused("is a whole number of more than 64 bits")
-        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
-    if value.dtype not in _DTYPES:
-        raise Refused(f"has dtype torch.{value.dtype}; expected plain numbers")
-    value.check()
-    if value.numel == 0:
-        return torch.empty(value.shape, dtype=getattr(torch, value.dtype))
-    if id(value.storage) not in storages:
-        storages[id(value.storage)] = _run_of_numbers(value.storage)
-    return storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
-
-
-def _run_of_numbers(storage: pickles.Storage) -> Tensor:
-    data, dtype = storage.read(), getattr(torch, storage.dtype)
-    numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
-    aligned = numbers.data_ptr() % dtype.itemsize == 0  # in old files, numbers begin where the bytes before them end
-    return (numbers if aligned else numbers.clone()).view(dtype)
-
-
 def _strip(state: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     """Remove a prefix; if any key has it, keys without it belong to something else and are dropped.
 
@@ -258,27 +213,6 @@ def _averaged(state: dict[str, Any], ema: Any, key: str, path: Path) -> dict[str
                 f"{path.name}: '{key}' has shape {tuple(value.shape)} where the parameter '{name}' has {shape}"
             )
     return state | dict(zip(names, ema, strict=True))
-
-
-def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    for key, value in state.items():
-        # One NaN or infinity makes the sum one, too, and a sum is ten times as fast as testing each number.
-        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
-            continue
-        if count := int((~torch.isfinite(value)).sum()):
-            raise CheckpointError(f"{path.name}: '{key}' holds {count} numbers that are NaN or infinite")
-
-
-def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors that share no memory, as safetensors needs them."""
-    seen: set[int] = set()
-    separate = {}
-    for key, value in state.items():
-        storage = value.untyped_storage()
-        alone = storage.data_ptr() not in seen and storage.nbytes() == value.numel() * value.element_size()
-        seen.add(storage.data_ptr())
-        separate[key] = value.contiguous() if alone else value.clone(memory_format=torch.contiguous_format)
-    return separate
 
 
 def _is_state_dict(value: Any) -> bool:
