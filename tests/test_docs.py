@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -99,6 +100,17 @@ class TestText:
             if not target.startswith("http"):
                 path = (text.parent / target).resolve()
                 assert path.exists() or path.relative_to(ROOT).as_posix() in generated, target
+
+
+def test_commands_in_messages_exist() -> None:
+    """What errors and docstrings ask people to type; values that are filled in become X."""
+    for node in (node for path in (ROOT / "medzoo").rglob("*.py") for node in ast.walk(ast.parse(path.read_bytes()))):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        else:
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        for code in re.findall(r"`+medzoo ([^`|]+?)`+", text):
+            parse(main, shlex.split(code), "medzoo", complete=False)
 
 
 def parse(command: click.Command, words: list[str], name: str, *, complete: bool = True) -> None:
