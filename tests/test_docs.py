@@ -106,7 +106,7 @@ def test_commands_in_messages_exist() -> None:
     """What errors and docstrings ask people to type; values that are filled in become X."""
     for node in (node for path in (ROOT / "medzoo").rglob("*.py") for node in ast.walk(ast.parse(path.read_bytes()))):
         if isinstance(node, ast.JoinedStr):
-            text = "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
         else:
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         for code in re.findall(r"`+medzoo ([^`|]+?)`+", text):
