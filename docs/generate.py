@@ -1,4 +1,4 @@
-"""Write the pages that are made from the program: cli.md, scores.md for the metrics, models/*.md for the registry
+"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, models/*.md for the registry
 entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]

@@ -101,7 +101,7 @@ def test_examples_in_docstrings(path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "medzoo.randomness.Noise", "medzoo.samples.Samples", "medzoo.diffusion.schedule.Schedule.times",
+        "medzoo.randomness.Noise", "medzoo.samples.Samples", "medzoo.diffusion.schedule.Schedule.timesteps",
         "medzoo.entry.Entry.blank",
     ],
 )  # fmt: skip

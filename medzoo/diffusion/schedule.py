@@ -138,11 +138,7 @@ class Schedule(Record):
         return sigmas
 
     def times(self, steps: int) -> list[int]:
-        """The time steps that DDPM and DDIM visit, falling.
-
-        >>> Schedule(num_train_timesteps=1000, timestep_spacing="trailing").times(4)
-        [999, 749, 499, 249]
-        """
+        """The time steps that DDPM and DDIM visit, falling."""
         count, spacing = self.num_train_timesteps, self.timestep_spacing
         if spacing == "linspace":
             times = np.linspace(0, count - 1, steps).round()[::-1]
