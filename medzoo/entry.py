@@ -345,7 +345,12 @@ class Entry(Record):
 
     @staticmethod
     def blank(model_id: str, family: str, **known: Any) -> dict[str, Any]:
-        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``."""
+        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``.
+
+        >>> fields = Entry.blank("90001_DCGAN_EXAMPLE", "dcgan", organ="lung")
+        >>> fields["organ"], fields["contact"], Entry.model_validate(fields).number
+        ('lung', None, '90001')
+        """
         fields: dict[str, Any] = {
             "model_id": model_id, "title": model_id, "family": family, "modality": "unknown", "organ": None, "tags": [],
             "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None},

@@ -1,4 +1,4 @@
-"""From an entry to its weights on this disk: obtained, verified, converted once, never run."""
+"""From an entry to its weights on this disk: downloaded, verified, converted once, never run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from medzoo.weights.parts import as_text as as_text
     from medzoo.weights.parts import joined as joined
     from medzoo.weights.parts import joint_sha256 as joint_sha256
+    from medzoo.weights.sources import Patience as Patience
 
 _FETCHING = ("HubText", "Weights", "fetch", "fetch_text", "is_available_offline", "network_is_off")
 _PARTS = ("as_text", "joined", "joint_sha256")
 __getattr__, __dir__ = exports(
-    __name__, dict.fromkeys(_FETCHING, f"{__name__}.fetching") | dict.fromkeys(_PARTS, f"{__name__}.parts")
+    __name__,
+    dict.fromkeys(_FETCHING, f"{__name__}.fetching")
+    | dict.fromkeys(_PARTS, f"{__name__}.parts")
+    | {"Patience": f"{__name__}.sources"},
 )

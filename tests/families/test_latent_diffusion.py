@@ -224,7 +224,7 @@ def entry_of_hub(folder: Path, server: HubServer, registry: Path) -> dict[str, A
     from medzoo.weights import diffusers_folder
 
     sources = []
-    for part, path in diffusers_folder.look(folder)[0].items():
+    for part, path in diffusers_folder.read(folder)[0].items():
         name = str(path.relative_to(folder))
         sha256 = server.add("org/tiny", name, path.read_bytes())
         sources.append(

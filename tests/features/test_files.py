@@ -24,7 +24,6 @@ from medzoo.features import _files, dinov2, inception_fid
 from medzoo.features import radimagenet_resnet50 as radimagenet
 from medzoo.files import cache
 from medzoo.weights import lockfile
-from medzoo.weights.sources import http, retry
 from tests.tools.servers import COMMIT, Fault, HubServer, ZenodoServer
 
 REPO = "somebody/tiny"
@@ -34,7 +33,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 3, 28, 28), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Own caches, no proxy, no token, no Hub but the one of the test, and short waits."""
+    """Own caches, no proxy, no token, and no Hub but the one of the test."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("HF_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -42,8 +41,6 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(http, "_CHUNK", 10_000)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ BITING = {
     "unknown function", "old style", "old style, marked", "stacked name", "dotted name", "partial, called",
     "state of an object", "function of numpy",
 }  # fmt: skip
-CALLED = r"wants to call|names [\w.]+, a part of Python|calls something that is no function|uses EXT1"
+CALLED = r"wants to call|names [\w.]+, a part of Python|calls something that is not a function|uses EXT1"
 
 
 @pytest.mark.parametrize("form", ["bare", "zip", "stream"])
@@ -127,10 +127,10 @@ def test_looking_runs_nothing_either(way: str, canary: Canary, tmp_path: Path) -
     """``medzoo info FILE`` says why a file is refused; by Python's own account only reading happens."""
     path = written(tmp_path, "model.pkl", hostile.beside_weights(hostile.running(canary)[way]))
     honest = written(tmp_path, "honest.pkl", pickle.dumps({"w": [1.0]}))
-    assert inspection.look(honest).refused == ()  # everything is imported now
+    assert inspection.inspect(honest).refused == ()  # everything is imported now
     with hostile.listening() as heard:
         try:
-            found = inspection.look(path)
+            found = inspection.inspect(path)
         except CheckpointError:
             found = None
         with pytest.raises(CheckpointError):
@@ -191,7 +191,7 @@ for name in sys.argv[1:]:
     for container in ("torch", "pickle", None):
         try:
             if container is None:
-                found = inspection.look(Path(name))
+                found = inspection.inspect(Path(name))
                 told.append(f"{found.refused}")
             else:
                 checkpoints.read(Path(name), Checkpoint(container=container, key=None, strip_prefix=None))
@@ -451,7 +451,7 @@ def test_torch_files_with_bytes_at_random(
     path = written(tmp_path, "random.pth", bytes(content))
     for attempt in (
         lambda: checkpoints.read(path, Checkpoint(container=container, key="g", strip_prefix=None)),
-        lambda: inspection.look(path),
+        lambda: inspection.inspect(path),
     ):
         try:
             attempt()
@@ -478,7 +478,7 @@ HEADERS = some.dictionaries(some.text(max_size=6), TENSOR | JSON, max_size=4) | 
 @given(header=HEADERS | some.binary(max_size=40), length=some.none() | some.integers(0, 2**64 - 1))
 def test_safetensors_headers_at_random(header: Any, length: int | None, tmp_path: Path) -> None:
     path = written(tmp_path, "random.safetensors", hostile.safetensors(header, bytes(64), length=length))
-    for attempt in (lambda: checkpoints.load_safetensors(path), lambda: inspection.look(path)):
+    for attempt in (lambda: checkpoints.load_safetensors(path), lambda: inspection.inspect(path)):
         try:
             attempt()
         except CheckpointError as error:
