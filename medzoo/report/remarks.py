@@ -33,24 +33,6 @@ DISAGREE = (
     "Looking like real images and being useful are different things: in the literature the two disagree (a model "
     "with an FID of 81.7 gave the best accuracy), so both are shown."
 )
-TITLES = {
-    "fidelity": "Fidelity",
-    "coverage": "Coverage",
-    "memorisation": "Memorisation",
-    "frequency": "Frequencies",
-    "masks": "Masks",
-    "usefulness": "Usefulness",
-    "cost": "Cost",
-}
-QUESTIONS = {
-    "fidelity": "Do the images look like real ones?",
-    "coverage": "Is the variety of real images there?",
-    "memorisation": "Are training images given away?",
-    "frequency": "Are fine structures as in real images?",
-    "masks": "Do masks look like real ones, and lie on what they name?",
-    "usefulness": "What does a network learn from the images that is tested on real ones?",
-    "cost": "What does it take to make them?",
-}
 
 
 def warnings(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
+from medzoo.metrics import group_of
 from medzoo.report.board import Board, Cell, Column, Row
 from medzoo.report.numbers import shown, span
-from medzoo.report.remarks import TITLES
 from medzoo.report.svg import marker
 
 _MARKS = {"best": ("★", "best"), "level": ("☆", "interval meets that of the best")}
@@ -64,7 +64,7 @@ def _head(board: Board, columns: Sequence[Column], grouped: bool) -> str:
     runs = [(group, len(list(those))) for group, those in groupby(columns, key=lambda column: column.group)]
     groups = "".join(
         f'<th scope="colgroup" colspan="{count}" class="first">'
-        f'<a href="#{escape(group)}">{escape(TITLES.get(group, group.capitalize()))}</a></th>'
+        f'<a href="#{escape(group)}">{escape(group_of(group).title)}</a></th>'
         for group, count in runs
     )
     return f'<tr class="groups">{corner}{groups}</tr><tr>{titles}</tr>'

@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 
 from medzoo import metrics, results
-from medzoo.bench import benchmark, contenders, cost, reals
+from medzoo.bench import benchmark, contenders, reals
 from medzoo.bench import load as load_benchmark
+from medzoo.bench.cost import Cost
 from medzoo.bench.reals import Reals
 from medzoo.bench.references import blur, noisy, references
 from medzoo.cli import main
 from medzoo.errors import BenchmarkError, DatasetError, EntryError, MedzooError
 from medzoo.files import cache
 from medzoo.files.png import encode_png
-from medzoo.metrics._base import Case, Score
+from medzoo.metrics import Case, Score
 from tests.conftest import masked
 from tests.tools.paths import SHARED
 
@@ -240,15 +241,13 @@ def test_generated_images_survive_a_kill(add_model: Callable[..., str], tmp_path
     assert store.filled(rest, lambda done, total: None)[0].ravel().tolist() == list(range(10))
 
 
-def test_cost_is_measured_in_a_process_of_its_own(
-    add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cost, "SECONDS", 0.2)
-    found = cost.measure(add_model(), device="cpu")
+def test_cost_is_measured_in_a_process_of_its_own(add_model: Callable[..., str]) -> None:
+    brief = Cost(seconds=0.2)
+    found = brief.measure_model(add_model(), device="cpu")
     assert found["first_image_s"].value > 0.2 and found["images_per_s"].value > 10
     assert 50 < found["peak_memory_mb"].value < 2000 and 0 < found["weights_mb"].value < 0.1
     with pytest.raises(BenchmarkError, match="77777_NOBODY: its cost cannot be measured: .*no model"):
-        cost.measure("77777_NOBODY", device="cpu")
+        brief.measure_model("77777_NOBODY", device="cpu")
 
 
 def test_reference_points_are_what_they_say() -> None:
@@ -542,11 +541,11 @@ def test_cost_is_measured_again_on_another_machine_and_what_made_the_rest_is_kep
     speeds = iter([1.0, 2.0, 3.0])
     scores = ("first_image_s", "images_per_s", "peak_memory_mb", "weights_mb")
 
-    def measured(model: str, *, machine: Any, **options: Any) -> Mapping[str, Score]:
+    def measured(self: Cost, model: str, *, machine: Any, **options: Any) -> Mapping[str, Score]:
         speed = next(speeds)
         return {name: Score(speed, detail=machine) for name in scores}
 
-    monkeypatch.setattr(cost, "measure", measured)
+    monkeypatch.setattr(Cost, "measure_model", measured)
     options: dict[str, Any] = {"models": [add_model(**masked())], "n": 8}
 
     def result(*only: str) -> results.Result:
