@@ -151,7 +151,7 @@ def halves(images: Images) -> tuple[Images, Images]:
 
 def safe(name: str) -> str:
     """A folder's name as the name of its results."""
-    safe = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "_" for one in name).lstrip("._-")
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name).lstrip("._-")
     return safe or "folder"
 
 

@@ -176,7 +176,7 @@ class _Run:
     def tasks(self) -> list[_Task]:
         chosen = [measure for measure in map(measures.load, self.session.chosen) if self.applies(measure)]
         extractors = self.session.setting.features
-        return [_Task(one, name) for one in chosen for name in (extractors if _in_features(one) else (None,))]
+        return [_Task(it, name) for it in chosen for name in (extractors if _in_features(it) else (None,))]
 
     def applies(self, measure: Measure) -> bool:
         """Whether it can be measured of such a contender, and is to be with this seed."""

@@ -70,7 +70,7 @@ def has_score(
     return any(
         score.metric == measure.name
         and score.features == features
-        and any(one.seed == seed for one in score.seeds)
+        and any(other.seed == seed for other in score.seeds)
         and (machine is None or score.detail == machine)
         for score in result.scores
     )

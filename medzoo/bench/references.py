@@ -30,7 +30,7 @@ def references(size: int) -> dict[str, tuple[str, Degrade]]:
 
 
 def blur(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """Gaussian blur of images uint8 [n, C, H, W], 0..255, by ``sigma`` pixels (cut at 3 sigma, mirrored at the borders).
+    """Gaussian blur of images uint8 [n, C, H, W], 0..255, by ``sigma`` pixels: cut at 3 sigma, mirrored at the borders.
 
     >>> blur(np.array([[[[0, 0, 255, 0, 0]]]], np.uint8), 0.5)
     array([[[[  0,  27, 201,  27,   0]]]], dtype=uint8)

@@ -66,7 +66,7 @@ def bench(models: tuple[str, ...], as_json: bool, **options: Any) -> None:
     options |= {name: tuple(re.findall(r"[^\s,]+", options[name] or "")) for name in ("only", "features")}
     with _progress(quiet or as_json) as tell:
         outcome = benchmark(models=models, tell=tell, **options)
-    plain = [results.as_json(one) for one in outcome.results]
+    plain = [results.as_json(result) for result in outcome.results]
     if files["report"] is not None:
         pictures = report.gather(outcome, real=not published)
         files["report"].write_text(report.html_page(plain, pictures, outcome.failed), encoding="utf-8")

@@ -45,7 +45,7 @@ def load(name: str, **options: Any) -> Extractor:
             ``resize``).
 
     Raises:
-        MedzooError: no extractor has that name, its weights cannot be had, or an option does not fit.
+        MedzooError: no extractor has that name, its weights are not available, or an option does not fit.
     """
     if ":" in name:
         from medzoo.features._own import load_own

@@ -7,7 +7,7 @@ Lab-Rasool/RadImageNet carries them (licence there, and of the authors' code: MI
 ``probabilities``. Images are scaled to 2 x - 1 and resized bilinearly to 224 x 224, as the authors' PyTorch examples
 do (they read grey images; the card of the Hub repository says ImageNet's mean and deviation instead).
 
-**Unverified**: the file was not to be had here. Its layout is taken from public code that loads it (the layers of
+**Unverified**: the file was not available here. Its layout is taken from public code that loads it (the layers of
 torchvision's network in a row, ``backbone.0`` for ``conv1`` and so on; torchvision's own names are taken too), and no
 hash is known: that of the first download is recorded. Numbers are **not comparable** with other RadImageNet distances,
 which were measured with the authors' Keras networks (Inception v3 among them) or with a port of their Keras ResNet-50
@@ -45,7 +45,7 @@ def create(**options: Any) -> RadImageNetResNet50:
     """The extractor with the published weights, batch norm folded.
 
     Raises:
-        WeightsError: the weights cannot be had, or are not those that were meant.
+        WeightsError: the weights are not available, or are not those that were meant.
     """
     state, sha256 = obtain(RadImageNetResNet50.name, FILE)
     return build(state, sha256, **options)

@@ -1,8 +1,8 @@
 """The contract of a metric: what it is given, what it gives, and how its numbers are read.
 
-``medzoo.metrics`` exports what an author needs. A file of this folder is a metric when it has a ``METRIC``. Its ``measure`` is a pure function of arrays: no files, no
-models, the same case gives the same scores. ``medzoo.bench`` calls it once for each seed, and, where it needs
-features, once for each extractor.
+``medzoo.metrics`` exports what an author needs. A file of this folder is a metric when it has a ``METRIC``. Its
+``measure`` is a pure function of arrays: no files, no models, the same case gives the same scores. ``medzoo.bench``
+calls it once for each seed, and, where it needs features, once for each extractor.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Case:
         training: the real images that models may have been trained on, or None.
         repeats: bootstrap resamplings of an interval, where it is resampled.
         seed: of everything random.
-        say: told what is under way by a metric that takes long ("seed 2 of 3, real + synthetic").
+        say: called with what is under way, by a metric that takes long ("seed 2 of 3, real + synthetic").
     """
 
     fake: View

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.imagefiles.areas import area_weights
 from medzoo.metrics._base import Case, Metric, Scale, Score
-from medzoo.metrics._nearness import Floats, Nearest, closest_pairs, share_interval, share_nearer
+from medzoo.metrics._nearness import Nearest, closest_pairs, share_interval, share_nearer
 from medzoo.metrics._search import nearest
 
 SIDE = 32
@@ -69,12 +70,15 @@ def small_pixels(images: NDArray[Any], side: int = SIDE) -> NDArray[np.float32]:
 
     Where a pixel lies on the border of two averages it counts in both by its parts. Smaller images stay as they are.
 
+    >>> small_pixels(np.array([[[[0, 255], [255, 255]]]], np.uint8), 1)
+    array([[[[0.75]]]], dtype=float32)
+
     Raises:
         ValueError: not four axes, or none of one.
     """
     if images.ndim != 4 or not images.size:
         raise ValueError(f"images must be [n, C, H, W] and not empty, found {list(images.shape)}")
-    rows, columns = (_averages(length, min(side, length)) for length in images.shape[2:])
+    rows, columns = (area_weights(length, min(side, length)) for length in images.shape[2:])
     if images.dtype == np.uint8:
         rows = rows / 255
     out = np.empty((*images.shape[:2], len(rows), len(columns)), np.float32)
@@ -107,15 +111,6 @@ def _copies(case: Case, fake: Nearest, heldout: Nearest) -> Score:
     value = float(near.mean())
     bounds = share_interval(value, near.sum(keepdims=True), len(near), np.random.default_rng(case.seed))
     return Score(value, *bounds, note="; ".join(notes) or None, detail=detail)
-
-
-def _averages(length: int, parts: int) -> Floats:
-    """Matrix [parts, length] that averages a line of pixels over equal parts of it."""
-    edges = np.arange(parts + 1) * (length / parts)
-    pixels = np.arange(length)
-    overlap = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
-    averages: Floats = np.clip(overlap, 0, None) * (parts / length)
-    return averages
 
 
 METRIC = Metric(

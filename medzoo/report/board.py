@@ -132,12 +132,12 @@ def build(results: Sequence[Result]) -> Board:
     """The table of results of one benchmark."""
     contenders = [result for result in results if result["contender"]["kind"] != "reference"]
     references = _references(results)
-    found: dict[Key, Mapping[str, Any]] = {}
+    first: dict[Key, Mapping[str, Any]] = {}
     for result in results:
         for score in result["scores"]:
-            found.setdefault(_key(score), score)
+            first.setdefault(_key(score), score)
     values = {_identity(result): {_key(score): score for score in result["scores"]} for result in contenders}
-    columns = _columns(found, [*values.values()] or [*references.values()], references.get("real", {}))
+    columns = _columns(first, [*values.values()] or [*references.values()], references.get("real", {}))
     order = _best_first(contenders, values, columns)
     names = _labels(order)
     marks = {column.key: _marks(column, {who: values[who] for who in map(_identity, order)}) for column in columns}
@@ -170,19 +170,19 @@ def _cell(score: Mapping[str, Any], mark: str = "") -> Cell:
 
 def _references(results: Sequence[Result]) -> dict[str, dict[Key, Mapping[str, Any]]]:
     """Scores of each reference point: of its own result, else of those that name it; the floor first."""
-    found: dict[str, dict[Key, Mapping[str, Any]]] = {}
+    by_point: dict[str, dict[Key, Mapping[str, Any]]] = {}
     points = [result for result in results if result["contender"]["kind"] == "reference"]
     own = {str(result["contender"]["id"]): result["scores"] for result in points}
     for name, scores in [*own.items(), *((n, s) for result in results for n, s in result["references"].items())]:
         for score in scores:
-            found.setdefault(name, {}).setdefault(_key(score), score)
+            by_point.setdefault(name, {}).setdefault(_key(score), score)
 
     def order(name: str) -> tuple[int, float, str]:
         kind = next((i for i, start in enumerate(_REFERENCES) if name.startswith(start)), len(_REFERENCES))
         strength = re.search(r"\d+(\.\d+)?", name)
         return kind, float(strength[0]) if strength else 0.0, name
 
-    return {name: found[name] for name in sorted(found, key=order)}
+    return {name: by_point[name] for name in sorted(by_point, key=order)}
 
 
 def _reference_row(name: str, scores: Mapping[Key, Mapping[str, Any]], results: Sequence[Result]) -> Row:
@@ -207,12 +207,12 @@ def _role(reference: str) -> str:
 
 
 def _columns(
-    found: Mapping[Key, Mapping[str, Any]],
+    scores: Mapping[Key, Mapping[str, Any]],
     rows: Sequence[Mapping[Key, Mapping[str, Any]]],
     real: Mapping[Key, Mapping[str, Any]],
 ) -> list[Column]:
     columns = []
-    for key, score in found.items():
+    for key, score in scores.items():
         percent = bool(score.get("percent"))
         places = decimals((number(row[key].get("value")) for row in rows if key in row), percent)
         title, group, better, about = (str(score.get(name) or "") for name in ("title", "group", "better", "about"))

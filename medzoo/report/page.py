@@ -152,10 +152,12 @@ def _meanings(board: Board, columns: Sequence[Column]) -> str:
         if any(earlier.key[0] == column.key[0] for earlier in columns[:i]):
             continue  # the same score in another extractor
         points = ""
-        for one in columns:
-            if one.key[0] == column.key[0]:
-                extractor = f"{one.key[1]}: " if board.several and one.key[1] else ""
-                points += f'<span class="points">{escape(extractor + tables.minus(remarks.reading(board, one)))}</span>'
+        for other in columns:
+            if other.key[0] == column.key[0]:
+                extractor = f"{other.key[1]}: " if board.several and other.key[1] else ""
+                points += (
+                    f'<span class="points">{escape(extractor + tables.minus(remarks.reading(board, other)))}</span>'
+                )
         name = f"{column.title} {column.arrow}".strip()
         rows.append(f"<div><dt>{escape(name)}</dt><dd>{escape(column.about)} {points}</dd></div>")
     return f'<dl class="meanings">{"".join(rows)}</dl>'
@@ -177,19 +179,19 @@ def _neighbours(board: Board, pictures: Pictures | None) -> str:
 def _histograms(row: Row) -> list[str]:
     if row.result is None or row.place < 0:
         return []
-    found = []
+    drawn = []
     for i, score in enumerate(row.result["scores"]):
         detail = score.get("detail")
         if score["group"] == "memorisation" and isinstance(detail, Mapping):
             space = detail.get("space")
             unit = f"{score['features']} features" if space != "pixels" and score.get("features") else "pixels"
             if chart := charts.distances(row, detail, f"distances-{row.place}-{i}", unit):
-                found.append(chart)
-    return found
+                drawn.append(chart)
+    return drawn
 
 
 def _list(words: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in words)}</ul>" if words else ""
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in words)}</ul>" if words else ""
 
 
 def _download(results: Sequence[Result]) -> str:
@@ -205,9 +207,9 @@ def _download(results: Sequence[Result]) -> str:
 def _plain(value: Any) -> Any:
     """JSON has no nan: null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

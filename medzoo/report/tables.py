@@ -100,11 +100,11 @@ def _cell(column: Column, cell: Cell, first: bool, brief: bool) -> str:
         return f'{opening}<span class="v">–</span>{note}</td>'
     sign, words = _MARKS.get(cell.mark, ("", ""))
     star = f'<span class="star" aria-hidden="true">{sign}</span>' if sign else ""
-    told = f'<span class="unseen"> ({words})</span>' if words else ""
+    marked = f'<span class="unseen"> ({words})</span>' if words else ""
     around = span(cell.low, cell.high, column.places, column.percent)
     interval = f'<span class="sub">{minus(around)}</span>' if around else ""
     value = minus(shown(cell.value, column.places, column.percent))
-    return f'{opening}{star}<span class="v">{value}</span>{told}{interval}</td>'
+    return f'{opening}{star}<span class="v">{value}</span>{marked}{interval}</td>'
 
 
 def _unseen(words: str) -> str:

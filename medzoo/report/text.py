@@ -23,8 +23,8 @@ def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None)
         lines += [plain(str(first["notes"])), ""]
     if board.columns:
         lines += ["## Leaderboard", "", *_table(board, board.headline()), "", remarks.MARKS, ""]
-    if told := remarks.warnings(board, results, failed):
-        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in told), ""]
+    if limits := remarks.warnings(board, results, failed):
+        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in limits), ""]
     lines += ["## How to read this", "", remarks.GROUND, "", remarks.ARROWS, "", remarks.DISAGREE, ""]
     if verdict := remarks.agreement(board):
         lines += [plain(verdict), ""]
