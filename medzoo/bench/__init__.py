@@ -76,7 +76,7 @@ def benchmark(
         out: folder of the results.
         n: another number of images than the benchmark states, which makes it another benchmark (``NAME-n50``).
         size: of the images of ``real``, which are squeezed to ``size`` x ``size`` pixels.
-        only: some of the benchmark's metrics; empty for all.
+        only: some of the benchmark's metrics; empty for all. With ``real`` also metrics of installed packages.
         features: other extractors than the benchmark states, or more; ``package.module:attribute`` is the person's own.
         condition: of the models.
         device: for networks and features; None for a CUDA device if there is one.
@@ -90,7 +90,7 @@ def benchmark(
         raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")
     if fake_masks is not None and len(fake) != 1:
         raise BenchmarkError(f"--fake-masks goes with one --fake, found {len(fake)}; measure one folder at a time")
-    setting, known = _setting(name, real, training, data, size)
+    setting, known = _setting(name, real, training, data, size, only)
     setting = _changed(setting, n, features)
     session = Session(setting, known, _chosen(setting, only), Path(out), device, condition)
     if tell is not None:
@@ -145,7 +145,12 @@ def _chosen(setting: Benchmark, only: Sequence[str]) -> tuple[str, ...]:
 
 
 def _setting(
-    name: str | None, real: Path | str | None, training: Path | str | None, data: Path | str | None, size: int
+    name: str | None,
+    real: Path | str | None,
+    training: Path | str | None,
+    data: Path | str | None,
+    size: int,
+    only: Sequence[str],
 ) -> tuple[Benchmark, Reals]:
     """What is measured and against which images: a benchmark of the registry, or one that folders make."""
     if (name is None) == (real is None):
@@ -153,7 +158,7 @@ def _setting(
     if name is None:
         form = Protocol(size=size, channels="RGB")
         known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
-        return _of_folders(Path(str(real)), form, known), known
+        return _of_folders(Path(str(real)), form, known, only), known
     if training is not None:
         raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
     setting = load(name)
@@ -165,10 +170,12 @@ def _several(given: Any) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str | int | Path) else tuple(given)
 
 
-def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
-    """The benchmark that a person's folders make: every metric that they allow."""
+def _of_folders(real: Path, form: Protocol, known: Reals, only: Sequence[str]) -> Benchmark:
+    """The benchmark that a person's folders make: every metric that they allow, and those named of other packages."""
     given = {"training": known.training, "masks": known.held.masks, "labels": known.held.labels}
     lacking = {what for what, images in given.items() if images is None}
+    others = [metric for metric in only if metric in measures.names() and metric not in measures.builtin()]
+    allowed = [metric for metric in measures.builtin() if not lacking & set(measures.load(metric).needs)]
     return Benchmark(
         name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}-{form.size}",
         title=f"against the images of {real}",
@@ -179,7 +186,7 @@ def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
         seeds=(0,),
         image=form,
         features=("efficientnet_lite0",),
-        metrics=tuple(metric for metric in measures.names() if not lacking & set(measures.load(metric).needs)),
+        metrics=tuple(dict.fromkeys([*allowed, *others])),
         bootstrap=100,
         notes=None,
     )

@@ -56,6 +56,11 @@ def names() -> list[str]:
     return [*metrics.names(), *OF_MODELS]
 
 
+def builtin() -> list[str]:
+    """Those that need no other package."""
+    return [*metrics.builtin(), *OF_MODELS]
+
+
 def load(name: str) -> Measure:
     """The metric of that name, or what is measured of models under it.
 

@@ -40,6 +40,10 @@ class RadImageNetResNet50(Extractor):
     range = "2 x - 1"
     license = "MIT"
 
+    def __init__(self, network: Network, **options: Any) -> None:
+        self.dim = network.dim
+        super().__init__(network, **options)
+
 
 def create(**options: Any) -> RadImageNetResNet50:
     """The extractor with the published weights, batch norm folded.
@@ -51,9 +55,11 @@ def create(**options: Any) -> RadImageNetResNet50:
     return build(state, sha256, **options)
 
 
-def build(state: dict[str, Tensor], sha256: str | None, **options: Any) -> RadImageNetResNet50:
-    """The extractor with weights under their published names, or under torchvision's."""
-    network = Network()
+def build(
+    state: dict[str, Tensor], sha256: str | None, stages: tuple[int, ...] = STAGES, **options: Any
+) -> RadImageNetResNet50:
+    """The extractor with weights under their published names, or under torchvision's; ``stages``: blocks of each."""
+    network = Network(stages)
     fill(network, as_torchvision(state), RadImageNetResNet50.name)
     fold_norms(network.eval(), [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")])
     return RadImageNetResNet50(network, weights_sha256=sha256, **options)
@@ -71,23 +77,25 @@ def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 class Network(nn.Module):
     """float [n, 3, 224, 224] in [0, 1] -> [n, 2048]. Parameters are named as in torchvision."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: tuple[int, ...] = STAGES) -> None:
         super().__init__()
+        self.stages = len(stages)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         inp = 64
-        for number, blocks in enumerate(STAGES):
+        for number, blocks in enumerate(stages):
             inner = 64 * 2**number
             row = [
                 Bottleneck(inp if i == 0 else 4 * inner, inner, 2 if number and i == 0 else 1) for i in range(blocks)
             ]
             self.add_module(f"layer{number + 1}", nn.Sequential(*row))
             inp = 4 * inner
+        self.dim = inp
 
     def forward(self, x: Tensor) -> Tensor:
         x = (2 * x - 1).to(self.conv1.weight.dtype)
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        for number in range(len(STAGES)):
+        for number in range(self.stages):
             x = self.get_submodule(f"layer{number + 1}")(x)
         return torch.mean(x, (2, 3))
 

@@ -36,6 +36,7 @@ __all__ = [
     "Score",
     "View",
     "around",
+    "builtin",
     "effects_error",
     "effects_interval",
     "group_of",
@@ -50,6 +51,11 @@ _FOLDER = Folder[Metric](__name__, "metric", lambda module: module.METRIC, lambd
 def names() -> list[str]:
     """Names that ``load`` takes: the files of this folder, and what installed packages add."""
     return _FOLDER.names()
+
+
+def builtin() -> list[str]:
+    """Names of the metrics that come along."""
+    return _FOLDER.builtin()
 
 
 def load(name: str) -> Metric:

@@ -229,6 +229,9 @@ def gain(arm: Outcome, real: Outcome, images: int) -> dict[str, Any]:
 def student_t(freedom: float, level: float = 0.95) -> float:
     """Two-sided quantile of Student's t: x such that a share ``level`` lies within -x..x.
 
+    >>> round(student_t(5), 3)
+    2.571
+
     With x = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), which is summed up here.
     """
     angles = np.linspace(0, math.pi / 2, 20001)

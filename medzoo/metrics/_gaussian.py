@@ -47,6 +47,9 @@ class _Side(NamedTuple):
 def frechet_distance(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """Distance between the Gaussians of ``real`` [n, d] and ``fake`` [m, d], covariances with n - 1 and m - 1.
 
+    >>> round(frechet_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]])), 6)
+    1.0
+
     The unit is that of the features, squared. Symmetric, 0 for equal sets, at least 0.
 
     Raises:
@@ -58,6 +61,9 @@ def frechet_distance(real: NDArray[Any], fake: NDArray[Any]) -> float:
 
 def frechet_from_statistics(mu1: NDArray[Any], sigma1: NDArray[Any], mu2: NDArray[Any], sigma2: NDArray[Any]) -> float:
     """The same from means [d] and covariances [d, d] (symmetric, positive semi-definite, of any rank).
+
+    >>> frechet_from_statistics(np.zeros(1), np.eye(1), np.ones(1), 4 * np.eye(1))  # 1 + (1 - 2)^2
+    2.0
 
     Raises:
         ValueError: shapes that do not fit, or a covariance with a clearly negative eigenvalue.

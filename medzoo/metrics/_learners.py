@@ -160,7 +160,11 @@ def predict(network: nn.Module, images: NDArray[np.uint8], side: int) -> NDArray
 
 
 def overlap(found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
-    """Dice [n, K] of masks [n, K, H, W]: 1 where both are empty, 0 where one is."""
+    """Dice [n, K] of masks [n, K, H, W]: 1 where both are empty, 0 where one is.
+
+    >>> overlap(np.ones((1, 1, 2, 2)), np.eye(2)[None, None]).round(4)
+    array([[0.6667]])
+    """
     found, wanted = found != 0, wanted != 0
     total = (found.sum((2, 3)) + wanted.sum((2, 3))).astype(np.float64)
     both = (found & wanted).sum((2, 3)).astype(np.float64)

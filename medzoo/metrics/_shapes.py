@@ -16,7 +16,11 @@ Numbers = NDArray[np.float64]
 
 
 def count_components(masks: NDArray[Any], *, block: int = BLOCK) -> NDArray[np.int64]:
-    """Number [n] of 4-connected pieces (pixels that touch at a corner alone are apart) of ``masks`` [n, H, W]."""
+    """Number [n] of 4-connected pieces (pixels that touch at a corner alone are apart) of ``masks`` [n, H, W].
+
+    >>> count_components(np.eye(2)[None])
+    array([2])
+    """
     n, height, width = masks.shape
     step = max(1, block // max(height * width, 1))
     return np.concatenate([_pieces(masks[i : i + step] != 0) for i in range(0, n, step)] or [np.zeros(0, np.int64)])
@@ -38,6 +42,9 @@ def perimeters(masks: NDArray[Any]) -> Numbers:
 def hull_areas(masks: NDArray[Any]) -> Numbers:
     """Area [n] of the convex hull of all foreground pixels of ``masks`` [n, H, W]; 0 for empty ones.
 
+    >>> hull_areas(np.eye(2)[None])
+    array([3.])
+
     Of the whole squares, not of their centres: the hull of a rectangle is itself.
     """
     on = masks != 0
@@ -49,7 +56,11 @@ def hull_areas(masks: NDArray[Any]) -> Numbers:
 
 
 def touches_border(masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether a pixel of the first or last row or column of ``masks`` [n, H, W] is foreground, [n]."""
+    """Whether a pixel of the first or last row or column of ``masks`` [n, H, W] is foreground, [n].
+
+    >>> touches_border(np.eye(2)[None])
+    array([ True])
+    """
     on = masks != 0
     found: NDArray[np.bool_] = on[:, [0, -1]].any((1, 2)) | on[..., [0, -1]].any((1, 2))
     return found

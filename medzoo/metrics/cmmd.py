@@ -39,6 +39,9 @@ def measure(case: Case) -> dict[str, Score]:
 def cmmd(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """CMMD of features [n, d] and [m, d], at least 0; rows are scaled to length 1 (rows of zeros stay).
 
+    >>> round(cmmd(np.array([[1.0, 0.0]] * 2), np.array([[0.0, 1.0]] * 2)), 2)  # 2000 (1 - exp(-0.01))
+    19.9
+
     Raises:
         ValueError: fewer than two rows, different widths, or values that are not finite.
     """

@@ -58,7 +58,11 @@ def measure(case: Case) -> dict[str, Score]:
 
 
 def few(real: int, fake: int, d: int) -> str | None:
-    """Words for a number of images that leaves a covariance of ``d`` features singular; None for enough."""
+    """Words for a number of images that leaves a covariance of ``d`` features singular; None for enough.
+
+    >>> few(100, 2000, 1280)
+    'n of 100 real images is not above the 1280 features'
+    """
     sides = [f"{n} {whose}" for n, whose in ((real, "real"), (fake, "generated")) if n <= d]
     return f"n of {' and '.join(sides)} images is not above the {d} features" if sides else None
 

@@ -36,21 +36,21 @@ class KernelDistance(NamedTuple):
     spread: float
 
 
-def measure(case: Case) -> dict[str, Score]:
+def measure(case: Case, subset_size: int = SUBSET_SIZE) -> dict[str, Score]:
     """``kid`` of the features of generated and held-out real images.
 
-    As published, the mean of 100 pairs of subsets of 1000 rows, where both sets have them; of fewer images one estimate
-    of all rows of both sets, which is then exact, and whose error is that due to the choice of the images.
+    As published, the mean of 100 pairs of subsets of ``subset_size`` rows, where both sets have them; of fewer images
+    one estimate of all rows of both sets, which is then exact, and whose error is that due to the choice of the images.
     """
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
-    if min(len(real), len(fake)) < SUBSET_SIZE:
+    if min(len(real), len(fake)) < subset_size:
         found = discrepancy(*_prepared(real, fake), _cubic)
         error = effects_error(found.x, found.y)
         low, high = effects_interval(found.unbiased, found.x, found.y)
-        note = f"one estimate of all {len(real)} real and {len(fake)} generated images, no subsets of {SUBSET_SIZE}"
+        note = f"one estimate of all {len(real)} real and {len(fake)} generated images, no subsets of {subset_size}"
         return {"kid": Score(found.unbiased, low, high, error, note)}
-    value, error, spread = kernel_distance(real, fake, seed=case.seed)
+    value, error, spread = kernel_distance(real, fake, subset_size=subset_size, seed=case.seed)
     return {"kid": Score(value, value - 1.96 * spread, value + 1.96 * spread, None if math.isnan(error) else error)}
 
 
@@ -63,6 +63,9 @@ def kernel_distance(
     seed: int = 0,
 ) -> KernelDistance:
     """KID of ``real`` [n, d] and ``fake`` [m, d], averaged over random subsets.
+
+    >>> kernel_distance(np.zeros((2, 1)), np.ones((2, 1))).value
+    7.0
 
     Args:
         real: features [n, d].
@@ -96,7 +99,11 @@ def kernel_distance(
 
 
 def polynomial_mmd(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Unbiased estimate for k(a, b) = (a.b / d + 1)^3, from ``x`` [n, d] and ``y`` [m, d]."""
+    """Unbiased estimate for k(a, b) = (a.b / d + 1)^3, from ``x`` [n, d] and ``y`` [m, d].
+
+    >>> polynomial_mmd(np.zeros((2, 1)), np.ones((2, 1)))  # 1 + (1 + 1)^3 - 2
+    7.0
+    """
     return discrepancy(*_prepared(x, y), _cubic).unbiased
 
 

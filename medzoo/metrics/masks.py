@@ -54,6 +54,10 @@ def measure(case: Case) -> Mapping[str, Score]:
 def mask_statistics(masks: NDArray[Any]) -> dict[str, Numbers]:
     """One number a mask, [n, K] by name, of ``masks`` [n, K, H, W] (0 is background).
 
+    >>> found = mask_statistics(np.eye(2)[None, None])
+    >>> {name: found[name].item() for name in ("area", "components", "solidity")}
+    {'area': 0.5, 'components': 2.0, 'solidity': 0.6666666666666666}
+
     ``area``: share of the image that is foreground. ``empty``: 1 without foreground, else 0.
     Of masks that are not empty, nan otherwise: ``components``: number of 4-connected pieces. ``single``: 1 with one
     piece, else 0. ``solidity``: area divided by that of its convex hull; 1 for convex masks without holes, less for
@@ -74,6 +78,10 @@ def mask_statistics(masks: NDArray[Any]) -> dict[str, Numbers]:
 def mask_gap(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """How far the statistics of ``fake`` masks [m, K, H, W] are from those of ``real`` ones [n, K, H, W].
 
+    >>> masks = np.ones((3, 1, 8, 8), np.uint8)
+    >>> mask_gap(masks, masks)
+    0.0
+
     For each statistic the 1-Wasserstein distance between its distributions (how far its values would have to be
     moved), in standard deviations of the real values; then the mean over statistics and channels. 0 for equal sets. A
     statistic that one of the sets does not have (all masks empty) is left out.
@@ -87,7 +95,11 @@ def mask_gap(real: NDArray[Any], fake: NDArray[Any]) -> float:
 
 
 def wasserstein(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """1-Wasserstein distance between two sets of numbers [n], [m]: the area between their distribution functions."""
+    """1-Wasserstein distance between two sets of numbers [n], [m]: the area between their distribution functions.
+
+    >>> wasserstein(np.array([0.0, 0.0]), np.array([1.0, 3.0]))
+    2.0
+    """
     values = np.sort(np.concatenate([one, other]))
     below = [np.searchsorted(np.sort(a), values[:-1], side="right") / len(a) for a in (one, other)]
     return float(np.sum(np.abs(below[0] - below[1]) * np.diff(values)))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.metrics._base import Case, Metric, Scale, Score
-from medzoo.metrics._search import checked, count_inside, nearest_others
+from medzoo.metrics._search import BLOCK, checked, count_inside, nearest_others
 
 PAIRS = 10**6  # of images, above which an interval takes fewer halves
 FEW = 1000  # images below which the balls are so wide that the scores depend on their number
@@ -42,13 +42,21 @@ class Coverage(NamedTuple):
     coverage: NDArray[np.float64]
 
 
-def coverage(real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_density: int = 5) -> Coverage:
+def coverage(
+    real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_density: int = 5, block: int = BLOCK
+) -> Coverage:
     """The four scores of features ``real`` [n, d] and ``fake`` [m, d], image by image.
+
+    >>> real, fake = np.array([[0.0], [1.0], [10.0], [11.0]]), np.array([[0.5], [0.6]])
+    >>> found = coverage(real, fake, k_precision=1, k_density=1)
+    >>> {name: float(values.mean()) for name, values in found._asdict().items()}
+    {'precision': 1.0, 'recall': 0.0, 'density': 2.0, 'coverage': 0.5}
 
     Args:
         real: [n, d], any unit.
         fake: [m, d] of the same extractor.
         k_precision: neighbours of precision and recall, ``k_density``: of density and coverage.
+        block: rows searched at once.
 
     Raises:
         ValueError: an empty set, different widths, values that are not finite, or no more images than neighbours.
@@ -58,10 +66,10 @@ def coverage(real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_
     for name, found, k in (("real", len(real), most), ("fake", len(fake), k_precision)):
         if not 1 <= min(k_precision, k_density) <= k < found:
             raise ValueError(f"{k} nearest neighbours need at least {k + 1} {name} images, found {found}")
-    radii = nearest_others(real, most).distances
-    fake_radii = nearest_others(fake, k_precision).distances[:, -1]
+    radii = nearest_others(real, most, block=block).distances
+    fake_radii = nearest_others(fake, k_precision, block=block).distances[:, -1]
     precise, dense, recalled = count_inside(
-        real, fake, around_a=[radii[:, k_precision - 1], radii[:, k_density - 1]], around_b=[fake_radii]
+        real, fake, around_a=[radii[:, k_precision - 1], radii[:, k_density - 1]], around_b=[fake_radii], block=block
     )
     return Coverage(
         precision=(precise.b > 0).astype(np.float64),
@@ -71,11 +79,11 @@ def coverage(real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_
     )
 
 
-def measure(case: Case) -> Mapping[str, Score]:
-    """Scores of a case with features."""
+def measure(case: Case, block: int = BLOCK) -> Mapping[str, Score]:
+    """Scores of a case with features; ``block``: rows searched at once."""
     if case.real.features is None or case.fake.features is None:
         raise ValueError("precision, recall, density and coverage need features")
-    found = coverage(case.real.features, case.fake.features)
+    found = coverage(case.real.features, case.fake.features, block=block)
     spread = spreads(case.real.features, case.fake.features, case.repeats, case.seed)
     note = _note(len(case.real), len(case.fake))
     scores = {}

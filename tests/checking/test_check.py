@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from medzoo import catalog, checking, zoo
 from medzoo.checking import NAMES, Report, check, goldens, numbers, status_of
 from medzoo.checking.finding import Finding, failed, passed, skipped
 from medzoo.cli import main
+from medzoo.entry import HubSource
+from medzoo.errors import DownloadError, MissingFile
 from medzoo.families.monai_gan import MonaiGan
 from tests.conftest import entry_fields, masked, random_state
 
@@ -251,6 +254,26 @@ def test_goldens_are_written_and_compared(add_model: Callable[..., str]) -> None
 
     rewrite(model, license={"weights": "", "data": ""})
     assert "no golden samples were written (licence)" in medzoo_check(model, "--write-goldens").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(MissingFile("gone"), "there are none"), (DownloadError("has no file like a network"), "has no file like a")],
+)
+def test_a_repository_without_goldens_is_no_failed_download(
+    add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch, error: DownloadError, words: str
+) -> None:
+    model = add_model(**STATED)
+    source = {"kind": "hub", "repo": "org/name", "revision": None, "file": "model.safetensors", "sha256": None}
+    located = zoo.find(model)
+    entry = located.entry.model_copy(update={"weights": (HubSource.model_validate(source),)})
+
+    def obtain(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("medzoo.weights.sources.hub.obtain", obtain)
+    finding = goldens.finding(replace(located, entry=entry), {})
+    assert finding.status == "skipped" and words in finding.reason
 
 
 @pytest.mark.parametrize(
