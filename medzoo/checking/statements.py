@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from medzoo import weights as weights_module
@@ -24,6 +25,9 @@ def network(*, off: bool) -> Iterator[None]:
     """Switches the network off for the block, by the variable that everything reads."""
     before = os.environ.get(_OFFLINE)
     if off:
+        # The client of the Hub reads the variable once, when it is imported: inside of the block, and it would stay
+        # without a network for the rest of the process.
+        import_module("huggingface_hub.constants")
         os.environ[_OFFLINE] = "1"
     try:
         yield

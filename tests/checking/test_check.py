@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +179,14 @@ def test_sources_that_were_not_looked_at(add_model: Callable[..., str], monkeypa
     report = check(model, offline=True)
     assert report.passed and set(list(statuses(report).values())[5:]) == {"skipped"}
     assert reason(report, "seed rule") == "there are no weights to run it with"
+
+
+def test_the_network_comes_back_after_an_offline_check() -> None:
+    code = "from medzoo.checking import statements\n"
+    code += "with statements.network(off=True):\n    import huggingface_hub.constants as hub\n"
+    code += "assert not hub.HF_HUB_OFFLINE"
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_family_that_mixes_samples_is_found(add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
