@@ -55,9 +55,9 @@ def features_of(
     show = progress or (lambda done, total: None)
     folder = cache.root() / "features"
     if extractor.cheap or not len(images):
-        features = extractor(images)
+        made = extractor(images)
         show(len(images), len(images))
-        return features
+        return made
     path = folder / f"{_key(images, extractor)}.npy"
     features = _read(path, (len(images), extractor.dim))
     if features is None:
