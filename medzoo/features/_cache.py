@@ -123,8 +123,8 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     try:
         data = path.read_bytes()
         stated = json.loads(record.read_text(encoding="utf-8"))["sha256"]
-        if hashlib.sha256(data).hexdigest() == stated and (found := _array(data, shape)) is not None:
-            return found
+        if hashlib.sha256(data).hexdigest() == stated and (features := _array(data, shape)) is not None:
+            return features
     except (OSError, ValueError, KeyError, TypeError):
         pass
     _log.warning("%s: is damaged; the features are extracted again", path)
@@ -149,11 +149,11 @@ def _saved(path: Path, features: NDArray[np.float32], extractor: Extractor) -> b
 
 def _array(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     try:
-        found = np.load(io.BytesIO(data), allow_pickle=False)
+        array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError):
         return None
-    fits = found.shape == shape and found.dtype == np.float32 and bool(np.isfinite(found).all())
-    return found if fits else None
+    fits = array.shape == shape and array.dtype == np.float32 and bool(np.isfinite(array).all())
+    return array if fits else None
 
 
 def _bytes(features: NDArray[np.float32]) -> bytes:

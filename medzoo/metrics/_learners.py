@@ -109,8 +109,8 @@ def segmenter(
     x, y = _pixels(images, schedule.side), torch.from_numpy(small_masks(masks, schedule.side)).to(torch.float32)
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        found = logits.sigmoid()
-        dice = (2 * (found * wanted).sum() + 1) / (found.sum() + wanted.sum() + 1)
+        shares = logits.sigmoid()
+        dice = (2 * (shares * wanted).sum() + 1) / (shares.sum() + wanted.sum() + 1)
         return F.binary_cross_entropy_with_logits(logits, wanted) + 1 - dice
 
     def train() -> Segmenter:
@@ -159,15 +159,15 @@ def predict(network: nn.Module, images: NDArray[np.uint8], side: int) -> NDArray
     return np.concatenate(parts)
 
 
-def overlap(found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
-    """Dice [n, K] of masks [n, K, H, W]: 1 where both are empty, 0 where one is.
+def overlap(masks: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
+    """Dice [n, K] of masks [n, K, H, W] and ``wanted`` ones: 1 where both are empty, 0 where one is.
 
     >>> overlap(np.ones((1, 1, 2, 2)), np.eye(2)[None, None]).round(4)
     array([[0.6667]])
     """
-    found, wanted = found != 0, wanted != 0
-    total = (found.sum((2, 3)) + wanted.sum((2, 3))).astype(np.float64)
-    both = (found & wanted).sum((2, 3)).astype(np.float64)
+    masks, wanted = masks != 0, wanted != 0
+    total = (masks.sum((2, 3)) + wanted.sum((2, 3))).astype(np.float64)
+    both = (masks & wanted).sum((2, 3)).astype(np.float64)
     dice: NDArray[np.float64] = np.divide(2 * both, total, out=np.ones_like(total), where=total > 0)
     return dice
 

@@ -62,8 +62,8 @@ def touches_border(masks: NDArray[Any]) -> NDArray[np.bool_]:
     array([ True])
     """
     on = masks != 0
-    found: NDArray[np.bool_] = on[:, [0, -1]].any((1, 2)) | on[..., [0, -1]].any((1, 2))
-    return found
+    touching: NDArray[np.bool_] = on[:, [0, -1]].any((1, 2)) | on[..., [0, -1]].any((1, 2))
+    return touching
 
 
 def contrasts(images: NDArray[Any], masks: NDArray[Any], partners: list[NDArray[Any]]) -> Numbers:
@@ -106,8 +106,8 @@ def _outline(on: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels whose two neighbours along a row or along a column differ (themselves in place of one beyond a border)."""
     tall = np.pad(on, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
     wide = np.pad(on, ((0, 0), (0, 0), (0, 0), (1, 1)), mode="edge")
-    found: NDArray[np.bool_] = (tall[:, :, 2:] != tall[:, :, :-2]) | (wide[..., 2:] != wide[..., :-2])
-    return found
+    outline: NDArray[np.bool_] = (tall[:, :, 2:] != tall[:, :, :-2]) | (wide[..., 2:] != wide[..., :-2])
+    return outline
 
 
 def _changes(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Numbers:

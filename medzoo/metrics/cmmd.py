@@ -27,9 +27,9 @@ def measure(case: Case) -> dict[str, Score]:
     """``cmmd`` of the features of generated and held-out real images."""
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
-    found = _discrepancy(real, fake)
-    value, unbiased = max(FACTOR * found.biased, 0.0), FACTOR * found.unbiased  # rounding can take it below 0
-    low, high = effects_interval(value, FACTOR * found.x, FACTOR * found.y)
+    distance = _discrepancy(real, fake)
+    value, unbiased = max(FACTOR * distance.biased, 0.0), FACTOR * distance.unbiased  # rounding can take it below 0
+    low, high = effects_interval(value, FACTOR * distance.x, FACTOR * distance.y)
     note = None
     if value - unbiased > BIASED * value:
         note = f"{value - unbiased:.2g} of {value:.2g} is bias of few images: compare only with rows of equal n"

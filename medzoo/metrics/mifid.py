@@ -33,17 +33,17 @@ def measure(case: Case) -> dict[str, Score]:
     assert case.training is not None
     real, fake, training = case.real.features, case.fake.features, case.training.features
     assert real is not None and fake is not None and training is not None
-    found = frechet_effects(real, fake)
+    effects = frechet_effects(real, fake)
     distances = cosine_distances(fake, training)
     mean, heldout = float(distances.mean()), float(cosine_distances(real, training).mean())
-    value, divisor = _divided(found.value, mean)
-    pulls = found.fake / divisor
+    value, divisor = _divided(effects.value, mean)
+    pulls = effects.fake / divisor
     if mean < THRESHOLD:
         pulls = pulls - value / divisor * (distances - mean)
-    low, high = effects_interval(value, found.real / divisor, pulls)
+    low, high = effects_interval(value, effects.real / divisor, pulls)
     verb = "below" if mean < THRESHOLD else "not below"
     note = f"cosine distance to training images {mean:.3g}, {verb} {THRESHOLD}; of held-out images {heldout:.3g}"
-    detail = {"fd": found.value, "cosine_distance": mean, "cosine_distance_heldout": heldout}
+    detail = {"fd": effects.value, "cosine_distance": mean, "cosine_distance_heldout": heldout}
     return {"mifid": Score(value, max(low, 0.0), high, note=note, detail=detail)}
 
 

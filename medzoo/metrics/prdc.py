@@ -63,9 +63,9 @@ def coverage(
     """
     real, fake = checked(real, "real features"), checked(fake, "fake features")
     most = max(k_precision, k_density)
-    for name, found, k in (("real", len(real), most), ("fake", len(fake), k_precision)):
-        if not 1 <= min(k_precision, k_density) <= k < found:
-            raise ValueError(f"{k} nearest neighbours need at least {k + 1} {name} images, found {found}")
+    for name, n, k in (("real", len(real), most), ("fake", len(fake), k_precision)):
+        if not 1 <= min(k_precision, k_density) <= k < n:
+            raise ValueError(f"{k} nearest neighbours need at least {k + 1} {name} images, found {n}")
     radii = nearest_others(real, most, block=block).distances
     fake_radii = nearest_others(fake, k_precision, block=block).distances[:, -1]
     precise, dense, recalled = count_inside(
@@ -83,11 +83,11 @@ def measure(case: Case, block: int = BLOCK) -> Mapping[str, Score]:
     """Scores of a case with features; ``block``: rows searched at once."""
     if case.real.features is None or case.fake.features is None:
         raise ValueError("precision, recall, density and coverage need features")
-    found = coverage(case.real.features, case.fake.features, block=block)
+    by_image = coverage(case.real.features, case.fake.features, block=block)
     spread = spreads(case.real.features, case.fake.features, case.repeats, case.seed)
     note = _note(len(case.real), len(case.fake))
     scores = {}
-    for name, values in found._asdict().items():
+    for name, values in by_image._asdict().items():
         value, top = float(values.mean()), np.inf if name == "density" else 1.0
         if spread is None:
             scores[name] = Score(value, note=note)
@@ -111,8 +111,8 @@ def spreads(real: NDArray[Any], fake: NDArray[Any], repeats: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(halves):
-        one, two = (rows[rng.permutation(len(rows))[: len(rows) // 2]] for rows in (real, fake))
-        draws.append([float(values.mean()) for values in coverage(one, two)])
+        half_of_real, half_of_fake = (rows[rng.permutation(len(rows))[: len(rows) // 2]] for rows in (real, fake))
+        draws.append([float(values.mean()) for values in coverage(half_of_real, half_of_fake)])
     return dict(zip(Coverage._fields, np.std(draws, axis=0, ddof=1).tolist(), strict=True))
 
 

@@ -64,7 +64,7 @@ def spectrum_gap(real: NDArray[Any], fake: NDArray[Any]) -> tuple[float, float]:
     Raises:
         ValueError: no image, another shape, different or very small height or width, numbers that are not finite.
     """
-    powers = (one.mean(0) for one in _both(real, fake))
+    powers = (spectra.mean(0) for spectra in _both(real, fake))
     gap = _gap(*powers)
     return float(gap.mean()), float(_upper(gap).mean())
 
@@ -155,14 +155,14 @@ def _both(real: NDArray[Any], fake: NDArray[Any]) -> tuple[Bands, Bands]:
 
 
 def _log(power: Bands) -> Bands:
-    found: Bands = np.log10(np.maximum(power, FLOOR))
-    return found
+    decades: Bands = np.log10(np.maximum(power, FLOOR))
+    return decades
 
 
 def _gap(real: Bands, fake: Bands) -> Bands:
     """Absolute difference in decades of two mean powers [..., bands]."""
-    found: Bands = np.abs(_log(fake) - _log(real))
-    return found
+    decades: Bands = np.abs(_log(fake) - _log(real))
+    return decades
 
 
 def _upper(gap: Bands) -> Bands:
