@@ -14,17 +14,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from medzoo import catalog, metrics
-from medzoo.bench import cost
+from medzoo.bench import measures
 from medzoo.cli import main
 from medzoo.cli.page import sections
 from medzoo.entry import Entry
 from medzoo.families import builtin_families, get_family, known_families
-from medzoo.metrics._base import Group
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
@@ -78,15 +76,22 @@ def _commands(command: click.Command, name: str, parent: click.Context | None) -
 
 def scores_page() -> str:
     """Every score of every metric, by group."""
-    found = [metrics.load(name) for name in metrics.names()] + [cost.METRIC]
+    found = [measures.load(name) for name in measures.names()]
     lines = [
         "# Scores",
         "",
         "What `medzoo bench` measures ([how](benchmarks.md)). The name is that of JSON and of `medzoo rank`.",
     ]
-    for group in get_args(Group):
-        rows = [(metric, scale) for metric in found if metric.group == group for scale in metric.scales]
-        lines += ["", f"## {group.capitalize()}", "", "| name | better | metric | what it is |", "|---|---|---|---|"]
+    for group in metrics.GROUPS:
+        rows = [(metric, scale) for metric in found if metric.group == group.name for scale in metric.scales]
+        lines += [
+            "",
+            f"## {group.title}",
+            "",
+            *([group.question, ""] if group.question else []),
+            "| name | better | metric | what it is |",
+            "|---|---|---|---|",
+        ]
         for metric, scale in rows:
             lines.append(
                 f"| `{scale.name}` | {scale.better} | `{metric.name}` | {scale.about.replace('|', chr(92) + '|')} |"

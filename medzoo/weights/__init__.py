@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medzoo.weights.fetching import HubText as HubText
     from medzoo.weights.fetching import Weights as Weights
     from medzoo.weights.fetching import fetch as fetch
+    from medzoo.weights.fetching import fetch_source as fetch_source
     from medzoo.weights.fetching import fetch_text as fetch_text
     from medzoo.weights.fetching import is_available_offline as is_available_offline
     from medzoo.weights.fetching import network_is_off as network_is_off
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from medzoo.weights.parts import joint_sha256 as joint_sha256
     from medzoo.weights.sources import Patience as Patience
 
-_FETCHING = ("HubText", "Weights", "fetch", "fetch_text", "is_available_offline", "network_is_off")
+_FETCHING = ("HubText", "Weights", "fetch", "fetch_source", "fetch_text", "is_available_offline", "network_is_off")
 _PARTS = ("as_text", "joined", "joint_sha256")
 __getattr__, __dir__ = exports(
     __name__,

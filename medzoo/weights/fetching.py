@@ -13,11 +13,11 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medzoo.entry import Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
+from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
 from medzoo.errors import CheckpointError, DownloadError, IntegrityError, WeightsError
 from medzoo.files import cache, whole
 from medzoo.weights import lockfile
@@ -115,6 +115,32 @@ def fetch(
     raise _failure(
         entry, failures, offline, "try again" if of_the_hub else f"type `medzoo cache warm {entry.model_id}`"
     )
+
+
+def fetch_source(
+    source: Source | Sequence[Source],
+    name: str,
+    *,
+    container: str,
+    convert: Convert,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Weights:
+    """Weights that belong to no entry, such as those of a feature extractor.
+
+    Args:
+        source: where they are; of several, which hold the same file, the first that gives it.
+        name: of their folder in the cache, and in the lock file and errors.
+        container: what the file is, as ``checkpoint.container`` of an entry.
+        convert, offline, progress: as in ``fetch``.
+
+    Raises WeightsError, as ``fetch`` does.
+    """
+    sources = tuple(source) if isinstance(source, Sequence) else (source,)
+    checkpoint = Checkpoint.model_validate({"container": container, "key": None, "strip_prefix": None})
+    # The rest of an entry describes a generator, and none of it decides how a file is fetched.
+    entry = Entry.model_construct(model_id=name, weights=sources, checkpoint=checkpoint)
+    return fetch(entry, base=None, convert=convert, offline=offline, progress=progress)
 
 
 def is_available_offline(entry: Entry, base: Path | None, yaml_path: Path | None = None) -> bool:

@@ -1,3 +1,5 @@
+"""What all extractors share, and EfficientNet-Lite0 and pixels, which need no download."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -13,8 +15,8 @@ import torch
 
 from medzoo import features
 from medzoo.errors import DeviceError, IntegrityError, MedzooError
+from medzoo.features import Extractor
 from medzoo.features import efficientnet_lite0 as lite0
-from medzoo.features._base import Extractor
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec(lite0.PACKAGE) is None, reason="the extra medzoo[metrics] is not installed"

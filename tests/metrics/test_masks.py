@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medzoo.datasets import load_dataset
-from medzoo.metrics._base import Case, View
+from medzoo.metrics import Case, View
 from medzoo.metrics._shapes import contrasts, count_components, hull_areas, perimeters, touches_border
 from medzoo.metrics.masks import METRIC, mask_gap, mask_statistics, measure, wasserstein
 from tests.tools.paths import SHARED

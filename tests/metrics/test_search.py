@@ -1,3 +1,5 @@
+"""Nearest neighbours in blocks: against distances computed one by one."""
+
 from __future__ import annotations
 
 import tracemalloc

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medzoo.datasets import load_dataset
-from medzoo.metrics._base import Case, View
+from medzoo.metrics import Case, View
 from medzoo.metrics.spectrum import METRIC, frequencies, measure, radial_spectra, spectrum_gap
 from tests.tools.paths import SHARED
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from medzoo import catalog
 from medzoo import families as families_module
-from medzoo.check import check, statements
+from medzoo.checking import check, statements
 from medzoo.cli import main
 from medzoo.errors import RegistryError
 from medzoo.publish.drafts import new_family, new_model

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import medzoo
 from medzoo import catalog, zoo
-from medzoo.check import check
+from medzoo.checking import check
 from medzoo.cli import main
 from medzoo.entry import Entry
 from medzoo.errors import PublishError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from medzoo.errors import DownloadError, IntegrityError
+from medzoo.errors import DownloadError, IntegrityError, MissingFile
 from medzoo.files import whole
 from medzoo.files.cache import DiskError
 from medzoo.weights.sources import PATIENCE, Patience, Progress
@@ -204,7 +204,7 @@ def _guarded(action: Callable[[], _T], address: Address) -> _T:
         raise DownloadError(f"{address.repo} has no revision {address.revision}; see {_page(address)}") from error
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.HfHubHTTPError):
-            raise DownloadError(f"{address.repo} has no file {address.file} in that revision") from error
+            raise MissingFile(f"{address.repo} has no file {address.file} in that revision") from error
         raise Transient(f"cannot reach the Hub ({reason_of(error)})") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("the network is switched off; unset HF_HUB_OFFLINE") from error
