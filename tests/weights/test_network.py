@@ -101,7 +101,7 @@ def test_the_next_source_is_asked_behind_an_odd_proxy(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org:9")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.2:9")
     first = {"kind": "hub", "repo": "org/name", "revision": COMMIT, "file": "m.bin", "sha256": None}
     second = {"kind": "http", "url": server.add("model.pt", CONTENT), "sha256": None}
 
