@@ -108,7 +108,7 @@ def sample(
     parts = []
     for start in range(0, n, batch):
         noise = Noise(seed, range(start, min(n, start + batch)), device)
-        parts.append(recipe.images(network, recipe.sampled(noise))[0].float().cpu())
+        parts.append(recipe.images(network, recipe.zoo_inputs(noise))[0].float().cpu())
     raw = torch.cat(parts).add(1).mul(127.5).clamp(0, 255)
     if raw.dim() == 5:
         raw = slices(raw)

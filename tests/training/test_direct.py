@@ -74,11 +74,11 @@ class Toy(Direct[Settings]):
             off = (network.prior(torch.randn(codes.shape, generator=rng).to(codes)) - codes.detach()).square().mean()
         return Loss(self.settings.config.factor * off, {"off": off})
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         assert isinstance(network, Network)
         network.centre.lerp_(self.last.float().mean(0), 0.1)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.width,)))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
@@ -126,7 +126,7 @@ def start(folder: Path, *kids: float, **changes: Any) -> Trainer:
 
 
 def weights(run: Trainer) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in run.players.generator.state_dict().items()}
+    return {name: value.clone() for name, value in run.learner.generator.state_dict().items()}
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -149,19 +149,19 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path, names
 
 def test_classical_augmentation_changes_the_images(tmp_path: Path) -> None:
     plain, changed = start(tmp_path), start(tmp_path, techniques=[{"name": "classical"}])
-    assert plain.players.one_step(0)["loss"] != changed.players.one_step(0)["loss"]
+    assert plain.learner.train_step(0)["loss"] != changed.learner.train_step(0)["loss"]
 
 
 def test_stages_statistics_and_the_average(tmp_path: Path) -> None:
     """Each stage leaves the parameters of the other alone; the average follows by the decay of its warm-up."""
     run = start(tmp_path)
     before = [weights(run)]
-    average = {name: value.clone() for name, value in run.players.average.state_dict().items()}
+    average = {name: value.clone() for name, value in run.learner.average.state_dict().items()}
     for step in range(SECOND + 1):
-        run.players.one_step(step)
+        run.learner.train_step(step)
         before.append(weights(run))
         decay = (1 + step) / (10 + step)
-        for name, value in run.players.average.state_dict().items():
+        for name, value in run.learner.average.state_dict().items():
             average[name] = torch.lerp(average[name], before[-1][name], 1 - decay)
             torch.testing.assert_close(value, average[name])
     changed = [{name for name in old if not torch.equal(old[name], new[name])} for old, new in pairwise(before)]
@@ -210,11 +210,11 @@ def test_what_a_configuration_may_not_state(tmp_path: Path) -> None:
 
 def test_statistics_that_are_not_used_for_images_are_kept(tmp_path: Path) -> None:
     """The encoder's batch norm belongs to the model, and no sample goes through it."""
-    assert export.norms_of(start(tmp_path / "plain").players.generator) == []
+    assert export.norms_of(start(tmp_path / "plain").learner.generator) == []
     run = start(tmp_path / "norm", config={"norm": True})
-    run.players.one_step(0)
-    found = export.recalibrated(run.players.recipe, run.players.average, torch.device("cpu"), 2, 3)
-    assert_same(dict(found.state_dict()), dict(run.players.average.state_dict()))
+    run.learner.train_step(0)
+    found = export.recalibrated(run.learner.recipe, run.learner.average, torch.device("cpu"), 2, 3)
+    assert_same(dict(found.state_dict()), dict(run.learner.average.state_dict()))
 
 
 # --- float16 ---------------------------------------------------------------------------------------------------------
@@ -234,14 +234,14 @@ def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("anywhere")
 def test_an_overflow_leaves_a_step_out_and_no_trace(tmp_path: Path) -> None:
     run = start(tmp_path, precision="float16", config={"factor": 1e3, "norm": True})
-    players, before = run.players, {name: one for name, one in weights(run).items() if one.is_floating_point()}
-    scale = players.scaler.get_scale()
-    found = players.one_step(0)
-    assert players.overflown and players.scaler.get_scale() == scale / 2 and np.isfinite(found["loss"])
-    for network in (players.generator, players.average):
+    learner, before = run.learner, {name: one for name, one in weights(run).items() if one.is_floating_point()}
+    scale = learner.scaler.get_scale()
+    found = learner.train_step(0)
+    assert learner.overflowed and learner.scaler.get_scale() == scale / 2 and np.isfinite(found["loss"])
+    for network in (learner.generator, learner.average):
         assert_same({name: value for name, value in network.state_dict().items() if value.is_floating_point()}, before)
-    while players.overflown:
-        players.one_step(0)
+    while learner.overflowed:
+        learner.train_step(0)
     assert not torch.equal(weights(run)["decoder.weight"], before["decoder.weight"])
     assert {value.dtype for value in weights(run).values()} == {torch.float32, torch.int64}
 
@@ -291,9 +291,9 @@ def test_adversaries_and_penalties_in_float16(tmp_path: Path, family: str) -> No
 def test_nan_logits_do_not_reach_a_controller(tmp_path: Path, anywhere: None) -> None:
     run = Trainer(adversarial("dcgan"), make_images(), tmp_path, None)
     with torch.no_grad():
-        run.players.discriminator.judge.bias.fill_(float("nan"))
-    found = run.players.one_step(0)
-    assert run.players.overflown and not np.isfinite(found["loss_g"])
+        run.learner.discriminator.logit.bias.fill_(float("nan"))
+    found = run.learner.train_step(0)
+    assert run.learner.overflowed and not np.isfinite(found["loss_g"])
     assert all(np.isfinite(found[name]) for name in ("ada_p", "ada_r", "apa_p", "apa_lambda_r"))
 
 

@@ -54,7 +54,7 @@ class Constant:
 
 def state(run: Trainer) -> dict[str, Any]:
     """Everything that decides the next steps, of one process."""
-    return run.players.state() | {"step": run.step}
+    return run.learner.state() | {"step": run.step}
 
 
 # --- what both processes do ------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def scenario(device: torch.device, folder: Path) -> None:
 
     broken = Trainer(make_config(), make_images(), folder / "broken", None, device)
     if here == 1:
-        torch.nn.init.constant_(next(broken.players.generator.parameters()), float("nan"))
+        torch.nn.init.constant_(next(broken.learner.generator.parameters()), float("nan"))
     with pytest.raises(TrainingError, match="step 1: a loss is not finite"):
         broken.run(quiet)
 
@@ -93,7 +93,7 @@ def scenario(device: torch.device, folder: Path) -> None:
         Trainer(make_config(batch=9), make_images(), folder / "odd", None, device)
 
     network, made = codebook(here)
-    assert torch.equal(parallel.shared(network.codebook.vectors), network.codebook.vectors)
+    assert torch.equal(parallel.broadcast(network.codebook.vectors), network.codebook.vectors)
     assert {tuple(row) for row in network.codebook.vectors.tolist()} <= {tuple(row) for row in made.tolist()}
 
     elsewhere = Trainer(make_config(), make_images(), folder / ("whole", "elsewhere")[here], None, device)
@@ -103,7 +103,7 @@ def scenario(device: torch.device, folder: Path) -> None:
     flat = [torch.full((3,), float(here)), torch.full((2, 2), here + 2.0), torch.full((), here, dtype=torch.float64)]
     parallel.average(flat)
     assert [one.unique().tolist() for one in flat] == [[0.5], [2.5], [0.5]]
-    assert parallel.gathered(torch.tensor([[here], [here + 10]])).flatten().tolist() == [0, 10, 1, 11]
+    assert parallel.gather(torch.tensor([[here], [here + 10]])).flatten().tolist() == [0, 10, 1, 11]
 
 
 def codebook(here: int) -> tuple[Any, torch.Tensor]:
@@ -113,8 +113,8 @@ def codebook(here: int) -> tuple[Any, torch.Tensor]:
     recipe: Any = recipes.recipe(parse(fields), recipes.Facts(colours=1, masks=0, classes=None))
     network, vectors = recipe.generator(), torch.arange(8.0).view(4, 2) + 100 * here
     recipe._batch = vectors, torch.zeros(4, dtype=torch.int64), vectors
-    recipe.refreshed(network)
-    return network, parallel.gathered(vectors)
+    recipe.after_update(network)
+    return network, parallel.gather(vectors)
 
 
 def worker(rank: int, port: int, folder: Path) -> None:
@@ -203,8 +203,8 @@ def test_one_folder_was_written_once(runs: Path) -> None:
 def test_alone_nothing_is_shared() -> None:
     tensors = [torch.ones(2)]
     parallel.average(tensors)
-    assert tensors[0].tolist() == [1, 1] and (parallel.rank(), parallel.world(), parallel.share(3)) == (0, 1, 3)
-    assert parallel.first(lambda: 5) == 5 and parallel.shared("a") == "a"
+    assert tensors[0].tolist() == [1, 1] and (parallel.rank(), parallel.world(), parallel.local_batch(3)) == (0, 1, 3)
+    assert parallel.on_rank0(lambda: 5) == 5 and parallel.broadcast("a") == "a"
 
 
 def test_a_process_that_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:

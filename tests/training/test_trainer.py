@@ -27,7 +27,7 @@ from medzoo.training.export import recalibrated, stored
 from medzoo.training.learner import update_average
 from medzoo.training.losses import hinge_fake, hinge_real
 from medzoo.training.recipes import Facts
-from medzoo.training.recipes._fastgan_critic import Discriminator, resize
+from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.paths import ROOT
@@ -367,7 +367,7 @@ def test_a_better_snapshot_replaces_the_best(tmp_path: Path) -> None:
     run.run(quiet)
     best = read_best(tmp_path / "best.safetensors")
     assert (best.step, best.scores["kid"]) == (4, 0.2)
-    assert_same(best.generator, dict(run.players.average.state_dict()))
+    assert_same(best.generator, dict(run.learner.average.state_dict()))
 
 
 def test_a_state_of_the_first_version_is_read(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 3:
             with torch.no_grad():
-                run.players.generator.to_big.weight_orig.fill_(float("nan"))
+                run.learner.generator.to_big.weight_orig.fill_(float("nan"))
 
     run = start(tmp_path)
     with pytest.raises(TrainingError, match=r"step 4: a loss is not finite \(.*loss_g nan.*latest\.pt holds the last"):
@@ -432,7 +432,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 4:
-            run.players.average.to_big.weight_orig.fill_(float("inf"))
+            run.learner.average.to_big.weight_orig.fill_(float("inf"))
 
     run = start(tmp_path, Scripted(0.5))
     with pytest.raises(TrainingError, match=r"step 4: average\.to_big\.weight_orig is not finite"):
@@ -508,28 +508,28 @@ def test_grey_images_without_masks_in_mixed_precision(tmp_path: Path) -> None:
     changes = {"masks": False, "precision": "bfloat16", "mirror": True, "techniques": [], "steps": 1}
     run = start(tmp_path, images=images, **changes)
     assert run.run(quiet)
-    assert {value.dtype for value in run.players.generator.state_dict().values()} == {torch.float32, torch.int64}
+    assert {value.dtype for value in run.learner.generator.state_dict().values()} == {torch.float32, torch.int64}
     pixels, masks = run.sample(3)
     assert pixels.shape == (3, 1, 128, 128) and masks is None
 
 
 def test_start_values_depend_on_the_seed_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    one = start(tmp_path).players.generator.state_dict()
+    one = start(tmp_path).learner.generator.state_dict()
     state = torch.random.get_rng_state()
-    other = start(tmp_path).players.generator.state_dict()
+    other = start(tmp_path).learner.generator.state_dict()
     assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers move
     assert_same(dict(one), dict(other))
-    third = start(tmp_path, seed=1).players.generator.state_dict()
+    third = start(tmp_path, seed=1).learner.generator.state_dict()
     assert not torch.equal(one["to_big.weight_orig"], third["to_big.weight_orig"])
 
 
 def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
     run = start(tmp_path, batch=4, mirror=True)
-    plain = run.players.data.float().div(127.5).sub(1)
+    plain = run.learner.data.float().div(127.5).sub(1)
     found = {"plain": 0, "mirrored": 0}
     for seed in range(4):
-        for one in run.players.reals(torch.Generator().manual_seed(seed))[0]:
+        for one in run.learner.draw_reals(torch.Generator().manual_seed(seed))[0]:
             found["plain"] += any(torch.equal(one, image) for image in plain)
             found["mirrored"] += any(torch.equal(one, image.flip(2)) for image in plain)
     assert found["plain"] > 0 and found["mirrored"] > 0 and sum(found.values()) == 16
@@ -537,15 +537,15 @@ def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
 
 def test_samples_are_the_zoos(tmp_path: Path) -> None:
     """The noise of indices 0, 1, ... of the seed, in batches of any size."""
-    players = start(tmp_path).players
-    network = players.average
-    images, masks = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"))
+    learner = start(tmp_path).learner
+    network = learner.average
+    images, masks = heldout.sample(learner.recipe, network, 3, 7, torch.device("cpu"))
     noise = Noise(7, [2])
     raw = network(noise.latent((8,)), [noise.normal(shape) for shape in noise_shapes(128)])[0]
     expected = ((raw + 1) / 2).clamp(0, 1)
     np.testing.assert_allclose(images[2] / 255, expected[:3].numpy(), atol=0.5 / 255 + 1e-5)
     assert np.array_equal(masks[2, 0], (expected[3] > 0.5).numpy())
-    other, _ = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"), batch=2)
+    other, _ = heldout.sample(learner.recipe, network, 3, 7, torch.device("cpu"), batch=2)
     assert np.abs(other.astype(int) - images).max() <= 1
 
 
@@ -560,10 +560,10 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
 def test_too_little_memory_is_said_in_words(tmp_path: Path) -> None:
     run = start(tmp_path)
 
-    def one_step(step: int) -> dict[str, float]:
+    def train_step(step: int) -> dict[str, float]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run.players.one_step = one_step  # type: ignore[method-assign]
+    run.learner.train_step = train_step  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match="a batch of 2 does not fit in memory; lower batch"):
         run.run(quiet)
 
@@ -581,5 +581,5 @@ def test_a_step_on_a_gpu(tmp_path: Path) -> None:
     config = make_config(precision="bfloat16", steps=2)
     run = Trainer(config, make_images(), tmp_path, Scripted(0.5), torch.device("cuda"))
     assert run.run(quiet)
-    assert run.players.data.device.type == "cuda"
+    assert run.learner.data.device.type == "cuda"
     assert Trainer(config, make_images(), tmp_path, None, torch.device("cpu")).run(quiet)  # and back

@@ -79,20 +79,20 @@ def test_images_are_taken_from_all_over() -> None:
 
 
 def test_asking_the_discriminator_changes_nothing(tmp_path: Path) -> None:
-    players = Trainer(make_config("dcgan"), make_images(), tmp_path, None).players
-    before = {name: value.clone() for name, value in players.discriminator.state_dict().items()}
-    found = players.logits(players.data)
-    assert found.shape == (12,) and players.discriminator.training
-    assert all(torch.equal(value, before[name]) for name, value in players.discriminator.state_dict().items())
-    torch.testing.assert_close(found[3:5], players.logits(players.data[3:5]))  # each image by itself
+    learner = Trainer(make_config("dcgan"), make_images(), tmp_path, None).learner
+    before = {name: value.clone() for name, value in learner.discriminator.state_dict().items()}
+    found = learner.logits(learner.data)
+    assert found.shape == (12,) and learner.discriminator.training
+    assert all(torch.equal(value, before[name]) for name, value in learner.discriminator.state_dict().items())
+    torch.testing.assert_close(found[3:5], learner.logits(learner.data[3:5]))  # each image by itself
 
 
 def test_pseudo_images_leave_the_generator_alone(tmp_path: Path) -> None:
-    players = Trainer(make_config("dcgan"), make_images(), tmp_path, None).players
-    before = {name: value.clone() for name, value in players.generator.state_dict().items()}
-    images = players.pseudo(torch.Generator().manual_seed(0), None)
+    learner = Trainer(make_config("dcgan"), make_images(), tmp_path, None).learner
+    before = {name: value.clone() for name, value in learner.generator.state_dict().items()}
+    images = learner.pseudo(torch.Generator().manual_seed(0), None)
     assert images.shape == (4, 1, 16, 16) and not images.requires_grad
-    assert all(torch.equal(value, before[name]) for name, value in players.generator.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.generator.state_dict().items())
 
 
 # --- the best snapshot, and the end ----------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_it_learns_and_the_zoo_shows_what_it_learned(
     config = make_config(steps=40, batch=16, lr=5e-3, ema=0.5, snapshot=40, guidance=guidance)
     run = Trainer(config, make_toy(16), tmp_path / "run", None)
     run.run(quiet)
-    assert error_of(config, run.players.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
+    assert error_of(config, run.learner.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
     model = exported(tmp_path, config, monkeypatch)
     samples, (sampled, _) = medzoo.generate(model, 4, device="cpu"), run.sample(4)
     assert abs(samples.images * 255 - sampled).max() <= 0.5 + 0.1

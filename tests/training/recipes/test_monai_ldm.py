@@ -220,7 +220,7 @@ def test_stages_and_a_kill_between_them(tmp_path: Path) -> None:
     seen = []
 
     def report(step: int, losses: dict[str, float]) -> None:
-        seen.append({name: value.clone() for name, value in whole.players.generator.state_dict().items()})
+        seen.append({name: value.clone() for name, value in whole.learner.generator.state_dict().items()})
 
     assert whole.run(report)
     changed = {name.partition(".")[0] for name in seen[0] if not torch.equal(seen[1][name], seen[3][name])}
@@ -253,7 +253,7 @@ def test_the_zoo_shows_what_was_learned(tmp_path: Path, monkeypatch: pytest.Monk
     assert "deformed copy" in (entry.notes or "")
     assert entry.config["schedule"]["clip_sample"] is False
     samples = medzoo.generate(model, 3, device="cpu")
-    recipe, average = run.players.recipe, run.players.average
+    recipe, average = run.learner.recipe, run.learner.average
     pixels, masks = sample(recipe, average, 3, 0, torch.device("cpu"))
     shown = volumes.slices(torch.from_numpy(samples.images * 255)).numpy()
     assert masks is None and pixels.shape == (9, 1, 12, 12) and abs(shown - pixels).max() <= 0.5 + 0.1

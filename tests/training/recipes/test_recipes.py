@@ -69,7 +69,7 @@ def test_every_size_that_a_family_states(family: str, size: int) -> None:
         labels = torch.zeros(2, dtype=torch.int64) if family == "dcgan" else None
         (images,) = recipe.images(generator, recipes.Inputs(torch.empty(2, 5), labels=labels))
         assert images.shape == (2, 4, size, size)
-        assert recipe.judge(discriminator, (images,)).shape == (2, 1)
+        assert recipe.discriminate(discriminator, (images,)).shape == (2, 1)
         assert discriminator(images)[1].shape == (2, 2 if family == "dcgan" else 0)
 
 
@@ -102,10 +102,10 @@ def test_acgan_losses_by_hand() -> None:
     log2 = np.log(2)
     assert seen.loss.item() == pytest.approx(0.3132617 + 2.1269280 + 3 * 2 * log2, abs=1e-5)
     assert not seen.loss.requires_grad  # the generator is not reached
-    reply = seen.again()
-    assert reply.loss.item() == pytest.approx(0.1269280 + 3 * log2, abs=1e-5)
-    assert (seen.parts["class_d"].item(), reply.parts["class_g"].item()) == pytest.approx((2 * log2, log2), abs=1e-5)
-    reply.loss.backward()
+    answer = seen.score_fakes()
+    assert answer.loss.item() == pytest.approx(0.1269280 + 3 * log2, abs=1e-5)
+    assert (seen.parts["class_d"].item(), answer.parts["class_g"].item()) == pytest.approx((2 * log2, log2), abs=1e-5)
+    answer.loss.backward()
     assert (
         fake.grad is not None and fake.grad[:, 0].max() < 0 and fake.grad[:, 2].max() < 0
     )  # more real, more of class 1
@@ -123,7 +123,7 @@ def test_gradient_penalty_by_hand() -> None:
     seen = recipe.compare(Linear(), (real,), (fake,), None, torch.Generator())
     assert seen.parts["penalty"].item() == 16  # (5 - 1)^2
     assert seen.loss.item() == 0 - 7 + 10 * 16
-    assert seen.again().loss.item() == 0
+    assert seen.score_fakes().loss.item() == 0
 
 
 def test_the_slope_can_be_differentiated() -> None:
@@ -134,10 +134,10 @@ def test_the_slope_can_be_differentiated() -> None:
         for one in network.parameters():
             one.copy_(torch.randn_like(one) / 4)
     assert steepness(lambda images: network(images)[0], x).requires_grad
-    weight = network.judge.weight
+    weight = network.logit.weight
 
     def length(changed: torch.Tensor) -> torch.Tensor:
-        logits = torch.func.functional_call(network, {"judge.weight": changed}, (x,))[0]
+        logits = torch.func.functional_call(network, {"logit.weight": changed}, (x,))[0]
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         return gradient.flatten(1).norm(dim=1).sum()
 
@@ -157,7 +157,7 @@ def test_classes_are_learned_equally_often(tmp_path: Path) -> None:
     counts = np.zeros(2)
     seen = set()
     for seed in range(100):
-        images, labels = run.players.reals(torch.Generator().manual_seed(seed))
+        images, labels = run.learner.draw_reals(torch.Generator().manual_seed(seed))
         assert torch.equal(images.amax((1, 2, 3)) > 0, labels == 1)  # the bright ones: each label is of its image
         counts += np.bincount(labels, minlength=2)
         seen |= set(images.sum((1, 2, 3)).tolist())
@@ -190,7 +190,7 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(
 def test_the_critic_learns_five_times_as_often(tmp_path: Path) -> None:
     run = Trainer(make_config("wgan_gp", steps=2), make_images(), tmp_path, None)
     run.run(quiet)
-    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.players.optimizers.values())
+    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.learner.optimizers.values())
     assert (generator, critic) == (2, 10)
 
 
@@ -204,8 +204,8 @@ def test_frozen_parameters_stay_frozen(tmp_path: Path, family: str, monkeypatch:
             next(iter(discriminator.parameters())).requires_grad_(False)
             discriminator.add_module("head", nn.Linear(1, 1))
 
-        def loss_d(self, look: Any) -> Any:
-            return look.discriminator.head(look.judge(look.real).mean(1, keepdim=True)).square().mean()
+        def loss_d(self, view: Any) -> Any:
+            return view.discriminator.head(view.discriminate(view.real).mean(1, keepdim=True)).square().mean()
 
     monkeypatch.setattr(diffaugment, "TECHNIQUE", Freezing)
     size = 128 if family == "fastgan" else 16
@@ -215,8 +215,8 @@ def test_frozen_parameters_stay_frozen(tmp_path: Path, family: str, monkeypatch:
     if family == "fastgan":
         images = Images(images.images.repeat(8, 2).repeat(8, 3), None, images.names)
     run = Trainer(make_config(family, **changes), images, tmp_path, None)
-    frozen = next(iter(run.players.discriminator.parameters()))
-    head = run.players.discriminator.get_submodule("head").weight
+    frozen = next(iter(run.learner.discriminator.parameters()))
+    head = run.learner.discriminator.get_submodule("head").weight
     before = frozen.detach().clone(), head.detach().clone()
     run.run(quiet)
     assert torch.equal(frozen, before[0]) and not frozen.requires_grad
@@ -251,9 +251,9 @@ def test_fine_tuning_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
     start = str(tmp_path / "first")
     second = Trainer(make_config("dcgan", start=start, seed=5, steps=1), make_images(), tmp_path / "second", None)
     for which in ("generator", "discriminator"):
-        before = {name: v.clone() for name, v in getattr(first.players, which).state_dict().items()}
-        assert_same(dict(getattr(second.players, which).state_dict()), before)
-    assert_same(dict(second.players.average.state_dict()), dict(first.players.generator.state_dict()))
+        before = {name: v.clone() for name, v in getattr(first.learner, which).state_dict().items()}
+        assert_same(dict(getattr(second.learner, which).state_dict()), before)
+    assert_same(dict(second.learner.average.state_dict()), dict(first.learner.generator.state_dict()))
     assert second.run(quiet) and Trainer(second.config, make_images(), tmp_path / "second", None).run(quiet)
     told = r"the generator of .*first does not fit .* main\.0\.weight is \[5, 8, 4, 4\]"
     with pytest.raises(TrainingError, match=told):
@@ -271,7 +271,7 @@ def test_fine_tuning_begins_with_a_model_of_the_zoo(tmp_path: Path) -> None:
     changes = {"size": size, "masks": True, "start": model, "batch": 2}
     run = Trainer(make_config("fastgan", **changes, config={}), images, tmp_path, None)
     found = zoo.load(model, fused=False, device="cpu").network.state_dict()
-    assert_same(dict(run.players.generator.state_dict()), dict(found))
+    assert_same(dict(run.learner.generator.state_dict()), dict(found))
     with pytest.raises(TrainingError, match="10001_FASTGAN_POLYP_W_MASKS is of family fastgan, this run of dcgan"):
         Trainer(make_config("dcgan", start=model), make_images(), tmp_path, None)
 

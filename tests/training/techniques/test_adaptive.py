@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from medzoo.errors import TrainingError
-from medzoo.training.techniques import Standing, Technique, create
+from medzoo.training.techniques import BeforeStep, Technique, create
 from medzoo.training.techniques import ada as ada_module
 from medzoo.training.techniques._heuristic import AdaptiveOptions, Heuristic
 from medzoo.training.techniques.ada import Ada
@@ -215,13 +215,13 @@ def test_r1_through_the_pipeline_has_gradients() -> None:
     torch.testing.assert_close(found, 2 * move(gradient.detach()))
 
 
-def standing(fakes: Tensor, calls: list[int] | None = None) -> Standing:
+def before(fakes: Tensor, calls: list[int] | None = None) -> BeforeStep:
     def generate(_: torch.Generator) -> Tensor:
         if calls is not None:
             calls.append(1)
         return fakes
 
-    return Standing(step=0, colours=1, labels=None, generate=generate)
+    return BeforeStep(step=0, colours=1, labels=None, generate=generate)
 
 
 def test_apa_replaces_whole_images_with_probability_p() -> None:
@@ -229,7 +229,7 @@ def test_apa_replaces_whole_images_with_probability_p() -> None:
     one = create("apa", 4000)
     assert isinstance(one, Apa)
     one.heuristic.p = 0.3
-    found = one.reals(real, standing(fake), rng())
+    found = one.reals(real, before(fake), rng())
     share = found.mean((1, 2, 3))
     assert set(share.tolist()) == {0.0, 1.0} and share.mean() == pytest.approx(0.3, abs=0.03)
     assert not found.requires_grad
@@ -237,4 +237,4 @@ def test_apa_replaces_whole_images_with_probability_p() -> None:
 
 def test_apa_at_probability_zero_neither_changes_nor_generates() -> None:
     real, calls = torch.zeros(8, 1, 2, 2), list[int]()
-    assert create("apa", 8).reals(real, standing(torch.ones(8, 1, 2, 2), calls), rng()) is real and not calls
+    assert create("apa", 8).reals(real, before(torch.ones(8, 1, 2, 2), calls), rng()) is real and not calls

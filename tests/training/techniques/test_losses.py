@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from medzoo.errors import TrainingError
 from medzoo.nets import SpectralConv2d
-from medzoo.training.recipes._fastgan_critic import Discriminator
-from medzoo.training.techniques import Look, create, gradient_penalty, r1
+from medzoo.training.recipes._fastgan_discriminator import Discriminator
+from medzoo.training.techniques import StepView, create, gradient_penalty, r1
 from medzoo.training.techniques._consistency import transformed
 from medzoo.training.techniques._penultimate import logit_layer
 from medzoo.training.techniques.rotation import Rotation, turned
@@ -56,7 +56,7 @@ def test_r1_takes_the_mean_of_several_logits() -> None:
 
 def test_r1_every_sixteenth_step_sixteen_times() -> None:
     w = torch.randn(1, 1, 8, 8)
-    seen = replace(look(Tiny(), Patches()), judge=linear(w))
+    seen = replace(look(Tiny(), Patches()), discriminate=linear(w))
     one = create("r1", 4)
     gamma = 0.0002 * 64 / 4  # StyleGAN2-ADA's rule at 8 px and batch 4
     assert number(one.loss_d(seen)) == pytest.approx(16 * gamma / 2 * number(w.square().sum()), rel=1e-5)
@@ -80,7 +80,7 @@ def test_usual_gamma_of_256_pixels() -> None:
 def test_gradient_penalty_of_a_linear_critic(length: float) -> None:
     w = torch.randn(1, 1, 8, 8)
     w = w / w.norm() * length
-    found = create("gradient_penalty", 4).loss_d(replace(look(Tiny(), Patches()), judge=linear(w)))
+    found = create("gradient_penalty", 4).loss_d(replace(look(Tiny(), Patches()), discriminate=linear(w)))
     assert number(found) == pytest.approx(10 * (length - 1) ** 2, abs=1e-5)
 
 
@@ -212,7 +212,7 @@ class Corner(nn.Module):
         return x[:, 0, :1, 0]
 
 
-def flat(critic: nn.Module, **changes: Any) -> Look:
+def flat(critic: nn.Module, **changes: Any) -> StepView:
     """Constant images."""
     seen = look(Tiny(), Patches())
     real, fake = (torch.arange(1.0, 5.0).reshape(4, 1, 1, 1).expand(4, 1, 8, 8) * sign for sign in (1, -1))
