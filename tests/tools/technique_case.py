@@ -40,7 +40,7 @@ class Patches(nn.Sequential):
         )
 
 
-def look(generator: nn.Module, discriminator: nn.Module, n: int = 4, **changes: Any) -> StepView:
+def make_view(generator: nn.Module, discriminator: nn.Module, n: int = 4, **changes: Any) -> StepView:
     """Of ``n`` random real images and as many generated ones, not augmented."""
     rng = torch.Generator().manual_seed(0)
     latents = torch.randn(n, 3, generator=rng)

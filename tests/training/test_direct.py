@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +15,13 @@ from medzoo.datasets import Images
 from medzoo.entry import Record
 from medzoo.errors import TrainingError
 from medzoo.randomness import Noise
-from medzoo.training import export, learner, recipes, techniques
+from medzoo.training import export, techniques
 from medzoo.training.config import TrainConfig, dump_config, parse, settings_of
-from medzoo.training.losses import Copies, Loss
-from medzoo.training.recipes import Direct, Inputs
+from medzoo.training.learner import Learner
+from medzoo.training.recipes import Copies, Direct, Inputs, Loss
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import Killed, assert_same, install_plugin, kill_at, load, quiet, small_trainer
 
 SECOND = 2  # step from which on the prior learns, and the autoencoder no more
 
@@ -89,13 +87,9 @@ class Toy(Direct[Settings]):
 
 
 @pytest.fixture(autouse=True)
-def _toy(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The toy among the families."""
-    module = ModuleType("toy")
-    module.__dict__["RECIPE"] = Toy
-    monkeypatch.setitem(sys.modules, "medzoo.training.recipes.toy", module)
-    known = recipes.names()
-    monkeypatch.setattr(recipes._FOLDER, "builtin", lambda: [*known, "toy"])
+def _toy(one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package adds the toy to the families."""
+    install_plugin(tmp_path / "site", monkeypatch, "medzoo.training.recipes", "toy", f"{__name__}:Toy")
 
 
 def make_config(**changes: Any) -> TrainConfig:
@@ -122,7 +116,7 @@ class Scripted:
 
 def start(folder: Path, *kids: float, **changes: Any) -> Trainer:
     held = {"every": 2, "samples": 2}
-    return Trainer(make_config(held=held, **changes), make_images(), folder, Scripted(*kids) if kids else None)  # type: ignore[arg-type]
+    return small_trainer(make_config(held=held, **changes), make_images(), folder, Scripted(*kids) if kids else None)  # type: ignore[arg-type]
 
 
 def weights(run: Trainer) -> dict[str, Tensor]:
@@ -213,7 +207,7 @@ def test_statistics_that_are_not_used_for_images_are_kept(tmp_path: Path) -> Non
     assert export.norms_of(start(tmp_path / "plain").learner.generator) == []
     run = start(tmp_path / "norm", config={"norm": True})
     run.learner.train_step(0)
-    found = export.recalibrated(run.learner.recipe, run.learner.average, torch.device("cpu"), 2, 3)
+    found = export.recalibrate(run.learner.recipe, run.learner.average, torch.device("cpu"), 2, 3)
     assert_same(dict(found.state_dict()), dict(run.learner.average.state_dict()))
 
 
@@ -228,7 +222,7 @@ def test_float16_needs_a_gpu(tmp_path: Path) -> None:
 @pytest.fixture
 def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arithmetic of float16 is the same on a CPU, only slow."""
-    monkeypatch.setattr(learner, "FLOAT16_ON", ("cpu", "cuda"))
+    monkeypatch.setattr(Learner, "float16_on", ("cpu", "cuda"))
 
 
 @pytest.mark.usefixtures("anywhere")
@@ -282,14 +276,14 @@ def adversarial(family: str, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize("family", ["dcgan", "wgan_gp"])
 def test_adversaries_and_penalties_in_float16(tmp_path: Path, family: str) -> None:
     """Penalties are slopes of the discriminator, which are taken in float32."""
-    run = Trainer(adversarial(family), make_images(), tmp_path, None)
+    run = small_trainer(adversarial(family), make_images(), tmp_path)
     assert run.run(quiet)
     rows = read_table(tmp_path / "log.csv")
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())
 
 
 def test_nan_logits_do_not_reach_a_controller(tmp_path: Path, anywhere: None) -> None:
-    run = Trainer(adversarial("dcgan"), make_images(), tmp_path, None)
+    run = small_trainer(adversarial("dcgan"), make_images(), tmp_path)
     with torch.no_grad():
         run.learner.discriminator.logit.bias.fill_(float("nan"))
     found = run.learner.train_step(0)
@@ -306,7 +300,7 @@ def test_precisions_on_a_gpu(tmp_path: Path, family: str, precision: str) -> Non
     config = make_config(precision=precision) if family == "toy" else adversarial(family, precision=precision)
     device = torch.device("cuda")
     with pytest.raises(Killed):
-        Trainer(config, make_images(), tmp_path, None, device).run(kill_at(3))
-    assert Trainer(config, make_images(), tmp_path, None, device).run(quiet)
+        small_trainer(config, make_images(), tmp_path, None, device).run(kill_at(3))
+    assert small_trainer(config, make_images(), tmp_path, None, device).run(quiet)
     rows = read_table(tmp_path / "log.csv")
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())

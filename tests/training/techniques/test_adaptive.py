@@ -15,7 +15,7 @@ from medzoo.training.techniques import ada as ada_module
 from medzoo.training.techniques._heuristic import AdaptiveOptions, Heuristic
 from medzoo.training.techniques.ada import Ada
 from medzoo.training.techniques.apa import Apa
-from tests.tools.technique_case import Patches, Tiny, look
+from tests.tools.technique_case import Patches, Tiny, make_view
 
 SURE, LOST = torch.ones(8, 1), -torch.ones(8, 1)
 
@@ -72,7 +72,7 @@ def test_at_the_target_nothing_moves() -> None:
 def test_state_goes_on_in_the_middle_of_an_interval(name: str) -> None:
     def run(one: Technique[Any], steps: int) -> None:
         for _ in range(steps):
-            one.after(replace(look(Tiny(), Patches()), logits_real=SURE))
+            one.after(replace(make_view(Tiny(), Patches()), logits_real=SURE))
 
     straight, first, second = (create(name, 8, kimg=1) for _ in range(3))
     run(straight, 10)
@@ -84,7 +84,7 @@ def test_state_goes_on_in_the_middle_of_an_interval(name: str) -> None:
 
 
 def test_numbers_for_the_table() -> None:
-    seen = replace(look(Tiny(), Patches()), logits_real=SURE)
+    seen = replace(make_view(Tiny(), Patches()), logits_real=SURE)
     assert dict(create("ada", 8).after(seen)) == {"ada_p": 0.0, "ada_r": 0.0}
     assert dict(create("apa", 1000, interval=1, kimg=10).after(seen)) == {"apa_p": 0.1, "apa_lambda_r": 1.0}
 
