@@ -25,6 +25,7 @@ from medzoo.training.trainer import Trainer
 
 def train(
     config: TrainConfig | Path | str | None = None,
+    /,
     data: Path | str | None = None,
     out: Path | str | None = None,
     *,
@@ -47,7 +48,7 @@ def train(
     Without a configuration masks are learned where there are any, and ``batch`` is at most what the images fill.
 
     Args:
-        config: a configuration, or the path of its YAML file.
+        config: a configuration, or the path of its YAML file; by position, since ``config=`` is a field: the network.
         data: with ``config``, or ``dataset``: folder that holds the data sets (default: ``$MEDZOO_DATA``). With
             ``family``: the images themselves.
         out: folder of the run.
@@ -151,6 +152,11 @@ def from_fields(settings: Mapping[str, Any], data: Path | None, steps: int | Non
         MedzooError: the images are not there.
     """
     fields = {name: value for name, value in settings.items() if value is not None}
+    if isinstance(fields.get("config"), TrainConfig | Path | str):
+        raise TrainingError(
+            "config: expected the fields of the network, found a configuration; give that one as the first argument, "
+            'without a name: train("config.yaml", ...)'
+        )
     of_registry = "dataset" in fields
     if {"family", "size"} - fields.keys() or (data is None and not of_registry):
         raise TrainingError("state config (a configuration, or its YAML file), or family, data (the images) and size")

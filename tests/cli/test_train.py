@@ -24,7 +24,11 @@ from medzoo.training.config import load_config
 from tests.tools.paths import ROOT
 from tests.tools.training import FASTGAN, assert_same, load, mean_features, medzoo_
 
-MODEL = "99001_FASTGAN_TINY"
+MODEL = "99001_DCGAN_TINY"
+# A family whose export takes a second; that of FastGAN is tested in tests/training/test_export.py.
+DCGAN: dict[str, Any] = {
+    "family": "dcgan", "size": 16, "config": {"ngf": 4, "nz": 5}, "critic": {"ndf": 4}, "techniques": [],
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +88,12 @@ def test_from_images_to_a_model_of_the_registry(
     tmp_path: Path, data: Path, config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, registry = tmp_path / "run", tmp_path / "registry"
-    done = medzoo_("train", config(steps=5), "--data", data, "--out", run, "--steps", 3)
+    done = medzoo_("train", config(**DCGAN, steps=5), "--data", data, "--out", run, "--steps", 3)
     assert done.exit_code == 0, done.output
     assert f"{run}: 3 steps, 3 made in" in done.stdout and "best: step" in done.stdout
     assert load_config(run / "config.yaml").steps == 3
 
-    done = medzoo_("train", config(steps=5), "--data", data, "--out", run, "--json")
+    done = medzoo_("train", config(**DCGAN, steps=5), "--data", data, "--out", run, "--json")
     summary = json.loads(done.stdout)
     assert (summary["step"], summary["made"]) == (5, 2) and summary["steps_per_second"] > 0
     rows = (run / "heldout.csv").read_text().splitlines()
@@ -115,11 +119,11 @@ def test_from_images_to_a_model_of_the_registry(
     assert load_config(record / "config.yaml").steps == 5
 
     entry = catalog.resolve(MODEL).entry
-    assert entry.output.size == (128, 128) and entry.output.masks == 1 and entry.training_data.images == 6
+    assert entry.output.size == (16, 16) and entry.output.masks == 1 and entry.training_data.images == 6
     assert (entry.license.weights, entry.license.data) == (None, "CC0-1.0") and entry.verified == ()
     samples = medzoo.generate(MODEL, 2, seed=0)
     # What was measured is what is generated: the same samples of the exported numbers, fused and read back.
-    assert samples.images.shape == (2, 3, 128, 128) and samples.masks.shape == (2, 1, 128, 128)
+    assert samples.images.shape == (2, 3, 16, 16) and samples.masks.shape == (2, 1, 16, 16)
     measured = heldout.HeldOut(held_out_images(data))(np.rint(samples.images * 255).astype(np.uint8))
     assert measured["kid"] == pytest.approx(exported["scores"][exported["chosen"]]["kid"], abs=1e-4)
 
@@ -133,7 +137,7 @@ def test_from_images_to_a_model_of_the_registry(
 def held_out_images(data: Path) -> Any:
     from medzoo.datasets import load_dataset
 
-    return load_dataset("tiny", root=data, split="val", size=128)
+    return load_dataset("tiny", root=data, split="val", size=16)
 
 
 def test_what_users_mistype(tmp_path: Path, data: Path, config: Callable[..., Path]) -> None:
