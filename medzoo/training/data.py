@@ -103,7 +103,7 @@ def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
     if path.is_dir() and (path / "images").is_dir() and (path / "masks").is_dir():
         _check_masks(path)
     if has_splits(path):
-        train, held = (load_path(path, form, split=one) for one in ("train", "val"))
+        train, held = (load_path(path, form, split=name) for name in ("train", "val"))
         if train.images.shape[1] != held.images.shape[1]:
             raise TrainingError(
                 f"{path}: the images to learn have {train.images.shape[1]} channel(s), those held out "

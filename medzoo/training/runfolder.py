@@ -96,8 +96,8 @@ class RunFolder:
         """What ``read`` gives, with every other file brought back to its step."""
         for partial in self.path.glob(PARTS):
             partial.unlink()  # of a killed process; the lock is held
-        found = self.read(device)
-        if found is None:
+        saved = self.read(device)
+        if saved is None:
             if self.best.exists():
                 raise TrainingError(
                     f"{self.path} holds {self.best.name} but no {self.latest.name} to go on from; take another --out"
@@ -105,12 +105,12 @@ class RunFolder:
             self.log.unlink(missing_ok=True)
             self.held.unlink(missing_ok=True)
             return None
-        state, best = found
+        state, best = saved
         with self.disk_errors():
             for table in (self.log, self.held):
                 _forget_after(table, int(state["step"]))
             self._write_best(best)
-        return found
+        return saved
 
     def read(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
         """The saved state and the best snapshot, None where nothing was saved yet."""

@@ -20,7 +20,7 @@ import medzoo
 from medzoo import catalog
 from medzoo.files.png import encode_png
 from medzoo.training import heldout, runfolder, selection
-from medzoo.training.config import load_config
+from medzoo.training.config import STEPS, load_config
 from tests.tools.paths import ROOT
 from tests.tools.training import FASTGAN, assert_same, load, mean_features, medzoo_
 
@@ -211,6 +211,10 @@ def test_kill_and_ctrl_c(tmp_path: Path, data: Path, config: Callable[..., Path]
         assert done.exit_code == 0, done.output
     assert_same(load(latest), load(tmp_path / "undisturbed" / "latest.pt"))
     assert (run / "log.csv").exists() == (reached >= 9)
+
+
+def test_help_states_the_default_number_of_steps() -> None:
+    assert f"[--family: {STEPS}]" in " ".join(medzoo_("train", "--help").stdout.split())
 
 
 def test_help_imports_no_torch() -> None:

@@ -50,7 +50,7 @@ class Inputs:
 
     def to(self, device: torch.device) -> Inputs:
         labels = None if self.labels is None else self.labels.to(device)
-        return Inputs(self.latents.to(device), tuple(one.to(device) for one in self.noise), labels)
+        return Inputs(self.latents.to(device), tuple(noise.to(device) for noise in self.noise), labels)
 
     def with_latents(self, latents: Tensor) -> Inputs:
         """For other latents, with everything else the same."""

@@ -92,7 +92,7 @@ class ProjectedDiscriminator(nn.Module):
             maps_real = self.features(real[0][:, :3])
         maps_fake = self.features(fake[0][:, :3])
         logits_real = self(maps_real, real[0]).float()
-        logits_fake = self([one.detach() for one in maps_fake], fake[0].detach()).float()
+        logits_fake = self([maps.detach() for maps in maps_fake], fake[0].detach()).float()
         return Comparison(
             loss=hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng),
             real=logits_real,

@@ -132,15 +132,15 @@ class DCGAN(TransposedConvolutions[Settings]):
         step: int,
         rng: torch.Generator,
     ) -> Comparison:
-        logits_real, named_real = (one.float() for one in discriminator(real[0]))
-        logits_fake, named_fake = (one.float() for one in discriminator(fake[0].detach()))
+        logits_real, named_real = (output.float() for output in discriminator(real[0]))
+        logits_fake, named_fake = (output.float() for output in discriminator(fake[0].detach()))
         loss, weight, parts = non_saturating(logits_real, logits_fake), self.settings.critic.class_weight, {}
         if labels is not None:
             parts = {"class_d": F.cross_entropy(named_real, labels[0]) + F.cross_entropy(named_fake, labels[1])}
             loss = loss + weight * parts["class_d"]
 
         def score_fakes() -> GeneratorLoss:
-            logits, named = (one.float() for one in discriminator(fake[0]))
+            logits, named = (output.float() for output in discriminator(fake[0]))
             loss_g = F.softplus(-logits).mean()
             if labels is None:
                 return GeneratorLoss(loss_g, logits)

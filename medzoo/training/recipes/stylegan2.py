@@ -251,11 +251,11 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 def reset(network: Network) -> None:
     """Published start values: weights N(0, 1) once they are scaled, styles 1, other biases and noise strengths 0."""
-    for name, one in network.named_parameters():
+    for name, parameter in network.named_parameters():
         if name.endswith(("weight", "const")):
-            nn.init.normal_(one)
+            nn.init.normal_(parameter)
         else:
-            nn.init.constant_(one, float(name.endswith("affine.bias")))
+            nn.init.constant_(parameter, float(name.endswith("affine.bias")))
     for module in network.modules():
         if isinstance(module, Linear):
             nn.init.normal_(module.weight, 0.0, 1 / module.bias_gain)
