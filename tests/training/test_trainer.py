@@ -497,6 +497,16 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
     assert run.run(quiet)
 
 
+def test_a_run_compiles_its_own_networks_and_no_others(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    compiled, plain = start(tmp_path / "one", compile=True), start(tmp_path / "other")
+    for run, expected in ((compiled, True), (plain, False)):
+        for network in run.learner.networks.values():
+            norms = [module for module in network.modules() if isinstance(module, GatedNorm)]
+            assert norms and all((norm.fused is not None) == expected for norm in norms)
+
+
 def test_too_little_memory_is_said_in_words(tmp_path: Path) -> None:
     run = start(tmp_path)
 
