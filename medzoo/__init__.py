@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
     from medzoo.samples import Samples
+    from medzoo.training import train
     from medzoo.zoo import generate, info, load, stream
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "search",
     "stream",
+    "train",
 ]
 
 # Where each public name lives. It is imported when it is first used: a listing must not wait for torch.
@@ -50,6 +52,7 @@ _HOMES = {
     "load": "medzoo.zoo",
     "search": "medzoo.catalog.lookup",
     "stream": "medzoo.zoo",
+    "train": "medzoo.training",
 }
 
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -40,14 +40,10 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def small_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training with pictures of two samples, a line of the log a step, and one thread."""
+def one_thread() -> Iterator[None]:
+    """Torch on one thread."""
     import torch
 
-    from medzoo.training import trainer
-
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

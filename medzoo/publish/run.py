@@ -48,17 +48,10 @@ def exported(run: Path, model_id: str | None, *, half: bool, data: Path | None, 
 
 
 def _export(run: Path, model_id: str, registry: Path, half: bool, data: Path | None, device: str | None) -> Path:
-    from medzoo.device import find
-    from medzoo.training import data as reading
-    from medzoo.training.config import load_config
-    from medzoo.training.export import export
-    from medzoo.training.heldout import HeldOut
+    from medzoo.training import export_run
 
-    settings, where = load_config(run / "config.yaml"), find(device)
-    images, held = reading.load(settings, data)
-    measure = HeldOut(held, str(where), images)
     registry.mkdir(exist_ok=True)
-    done = export(run, model_id, registry, measure, reading.about(settings, images), half=half, device=where)
+    done = export_run(run, model_id, registry, half=half, data=data, device=device)
     if not done.drafted:
         text = done.entry.read_text(encoding="utf-8")
         if done.sha256 not in text:

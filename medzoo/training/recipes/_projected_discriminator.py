@@ -3,9 +3,9 @@
 Images are judged in the features of a fixed, pretrained network (EfficientNet-Lite0, ImageNet), mixed across channels
 (a random 1x1 convolution, equation 3) and from coarse to fine scales (random 3x3 convolutions); neither is trained.
 One small discriminator for each of four scales learns. Here it also gets the mask channels, at the resolution of its
-scale, so that image and mask are judged together. A fifth one sees the pixels themselves, without which masks fray,
-since features of natural images say little about them; a sixth one the whole picture, averaged down to 16 x 16, without
-which colours of polyp and background lie on two curves (features care little about hue, patches do not see both).
+scale, so that image and mask are judged together. Two more see what those features miss: the pixels themselves, since
+features of natural images say little about masks, which fray without; and the whole picture, averaged down to 16 x 16,
+since features care little about hue and patches do not see object and background together.
 """
 
 from __future__ import annotations
@@ -87,26 +87,26 @@ class ProjectedDiscriminator(nn.Module):
         reset_weights(self)
 
     def compare(self, real: Copies, fake: Copies, rng: torch.Generator) -> Comparison:
-        """One look at a batch of each, with draws from ``rng``; the small copies are not used."""
+        """The losses for a batch of real and one of generated images, without their small copies."""
         with torch.no_grad():
             maps_real = self.features(real[0][:, :3])
         maps_fake = self.features(fake[0][:, :3])
         logits_real = self(maps_real, real[0]).float()
-        logits_fake = self([one.detach() for one in maps_fake], fake[0].detach()).float()
+        logits_fake = self([maps.detach() for maps in maps_fake], fake[0].detach()).float()
         return Comparison(
             loss=hinge_real(logits_real, rng) + hinge_fake(logits_fake, rng),
             real=logits_real,
             fake=logits_fake,
-            again=lambda: minus_mean(self(maps_fake, fake[0]).float()),
+            score_fakes=lambda: minus_mean(self(maps_fake, fake[0]).float()),
         )
 
-    def judged(self, images: Copies) -> Tensor:
+    def logits(self, images: Copies) -> Tensor:
         """Logits [n, p] float32; the small copies are not used."""
         logits: Tensor = self(self.features(images[0][:, :3]), images[0])
         return logits.float()
 
     def forward(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        # Pooled to as many logits as each scale has: with more, pixels outweigh features and colours get uniform.
+        # Pooled to as many logits as each scale has: with more, pixels outweigh features and colours become uniform.
         logits, masks = [F.avg_pool2d(self.pixels(images), 2).flatten(1)], images[:, 3:]
         logits.append(self.whole(F.adaptive_avg_pool2d(images, WHOLE)).flatten(1))
         for k, (scale, x) in enumerate(zip(self.scales, maps, strict=True)):

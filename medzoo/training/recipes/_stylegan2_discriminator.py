@@ -1,8 +1,8 @@
 """The residual discriminator of StyleGAN2 (Karras et al., CVPR 2020), with the classes of StyleGAN2-ADA (NeurIPS 2020).
 
 Every weight is N(0, 1) and divided by sqrt(fan in) when run (equalised learning rate), every activation a leaky ReLU
-times sqrt(2). What was learned beside the weights (see ``Discriminator``) is kept in buffers, so that it survives a
-run that was cut.
+times sqrt(2). What regularisation remembers (see ``Discriminator``) are buffers, so that it survives a run that was
+cut.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Discriminator(nn.Module):
     the mean over all of them.
 
     Attributes:
-        looks: batches that were compared so far.
         slope: the last R1 penalty.
         path: running mean of the generator's path lengths.
 
@@ -37,7 +36,6 @@ class Discriminator(nn.Module):
         classes: how many; 0 for none.
     """
 
-    looks: Tensor
     slope: Tensor
     path: Tensor
 
@@ -48,9 +46,8 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(Block(inp, out) for out, inp in reversed(pairs))
         self.conv = Conv(widths[0] + 1, widths[0], 3)
         self.fc = linear(16 * widths[0], widths[0])
-        self.judge = linear(widths[0], widths[0] if classes else 1)
+        self.logit = linear(widths[0], widths[0] if classes else 1)
         self.classes = Classes(classes, widths[0]) if classes else None
-        self.register_buffer("looks", torch.zeros((), dtype=torch.int64))
         self.register_buffer("slope", torch.zeros(()))
         self.register_buffer("path", torch.zeros(()))
 
@@ -59,7 +56,7 @@ class Discriminator(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.conv(with_deviation(x))
-        x = self.judge(activate(self.fc(x.flatten(1))))
+        x = self.logit(activate(self.fc(x.flatten(1))))
         if self.classes is None:
             return x
         known = self.classes()
