@@ -75,13 +75,13 @@ def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> 
     resume, overwrite = options["resume"], options["overwrite"]
     if out is not None:
         saving.check_folder(out, resume=resume, overwrite=overwrite)  # before anything slow
-    from medzoo import zoo
+    from medzoo import conditions, zoo
 
     generator = zoo.load(
         model_id, override=_override(options), device=options["device"], precision=options["precision"]
     )
     out = out or Path("samples") / generator.entry.model_id
-    options["condition"] = condition = _condition(generator, options["conditions"])
+    options["condition"] = condition = conditions.from_words(generator.accepts, options["conditions"])
     n = n if n is not None else generator.count_inputs(condition) or 10
     batch_size = options["batch_size"] or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size()
     run = saving.Run(
@@ -118,54 +118,6 @@ def _override(options: dict[str, Any]) -> dict[str, Any]:
     """The options that change the entry's way of sampling, and so the model's revision."""
     stated = {name: options[name] for name in SAMPLING if options[name] is not None}
     return {"sampling": stated} if stated else {}
-
-
-def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
-    """The words of ``--condition`` -> what ``Generator.generate`` takes."""
-    declared = generator.accepts
-    names = {*(declared.inputs or ()), *(one.name for one in declared.attributes or ())} if declared else set()
-    if declared is not None and declared.kind == "text":
-        return _with_text(stated, names)
-    named: dict[str, Any] = {}
-    plain: list[str] = []
-    for word in stated:
-        name, is_named, value = word.partition("=")
-        if is_named and name in names:
-            named[name] = _value(value)
-        else:
-            plain.append(word)
-    numbers = {one.name for one in declared.attributes or ()} if declared else set()
-    if named and plain and set(named) <= numbers:
-        named["images"] = plain if len(plain) > 1 else plain[0]
-        plain = []
-    if named and plain:
-        raise click.UsageError(f"--condition {plain[0]}: give every part a name: {', '.join(sorted(names))}")
-    if declared is not None and declared.kind == "attributes" and plain:
-        return [_value(word) for word in plain] if len(plain) > 1 else _value(plain[0])
-    return named or (plain[0] if len(plain) == 1 else plain or None)
-
-
-def _with_text(stated: tuple[str, ...], images: set[str]) -> Any:
-    """Prompts, which may hold any sign, and NAME=FILE for an image beside them."""
-    named: dict[str, str] = {}
-    prompts: list[str] = []
-    for word in stated:
-        name, is_named, value = word.partition("=")
-        if is_named and name in images:
-            named[name] = value
-        else:
-            prompts.append(word.removeprefix("text="))
-    prompt = prompts[0] if len(prompts) == 1 else prompts or None
-    return {"text": prompt} | named if named else prompt
-
-
-def _value(text: str) -> Any:
-    """A number, several with commas between them, or the text itself: a file or a folder."""
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError:
-        return text
-    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _recorded_batch_size(out: Path) -> int | None:

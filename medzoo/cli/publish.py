@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from medzoo.publish import Prepared
+    from medzoo.publishing import Prepared
 
 PATH = click.Path(path_type=Path)
 
@@ -42,8 +42,8 @@ def publish(model: str, repo: str, dry_run: bool, out: Path | None, as_json: boo
     and uploads it in one commit. Refused are models without licence, statement of data or a check for copies of
     training images.
     """
-    from medzoo import publish as publishing
-    from medzoo.publish import run
+    from medzoo import publishing
+    from medzoo.publishing import run
 
     yes, registry, update = options["yes"], options["registry_pr"], options["update"]
     if as_json and not (yes or dry_run):

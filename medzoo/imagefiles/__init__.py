@@ -7,7 +7,7 @@ What values become black and white:
     8 or 16 bits       0 and the largest unsigned number of the type; of DICOM, of the bits stored
     all others         the least and the largest value of the picture: signed integers, floats, look-up tables
 
-Nothing is read before its size is known to be bearable. Needs no torch.
+Sizes are checked before anything is decoded. Needs no torch.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from medzoo.files import kind as filekind
 from medzoo.imagefiles._dicom import read_dicom
 from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
 from medzoo.imagefiles._picture import Picture
-from medzoo.imagefiles._pictures import read_npy, read_pillow
+from medzoo.imagefiles._pictures import grey_or_rgb, read_npy, read_pillow
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
 
 
 def read_image(
@@ -181,7 +181,7 @@ def _planes(path: Path, pixels: NDArray[np.float32], channels: int | None) -> ND
     """[H, W(, C)] -> [channels, H, W]."""
     found = pixels.reshape(*pixels.shape[:2], -1)
     if channels == 1 and found.shape[2] == 3:
-        found = (found @ _LUMA)[:, :, None]
+        found = (found @ LUMA)[:, :, None]
     elif channels == 3 and found.shape[2] == 1:
         found = np.repeat(found, 3, axis=2)
     elif channels not in (None, found.shape[2]):

@@ -19,8 +19,8 @@ from medzoo.check import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import disk_errors, write_bytes
-from medzoo.publish import card
-from medzoo.publish.evidence import Memorisation
+from medzoo.publishing import card
+from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
 from medzoo.zoo import HUB_FILE
 

@@ -25,8 +25,8 @@ from medzoo.cli import main
 from medzoo.entry import Entry
 from medzoo.errors import PublishError
 from medzoo.files.png import encode_png
-from medzoo.publish import evidence, prepare, registry_file, run, staging, token, upload
-from medzoo.publish.staging import Staged
+from medzoo.publishing import evidence, prepare, registry_file, run, staging, token, upload
+from medzoo.publishing.staging import Staged
 from tests.conftest import entry_fields, masked
 from tests.tools.servers import Fault, Request, WritableHub
 

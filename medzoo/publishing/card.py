@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import yaml
 
 from medzoo import __version__
+from medzoo.conditions import Kind, kind_of
 from medzoo.entry import Entry
-from medzoo.publish.evidence import Memorisation
+from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
 
 GRID = "samples.png"
@@ -50,7 +52,7 @@ def write(
         "## Licence\n",
         f"Weights: {_plain(entry.license.weights)}. Data it learned from: {_plain(entry.license.data)}.\n",
         "## Intended use\n",
-        "Research on synthetic medical images: augmentation, teaching, trying methods where real images cannot be had. "
+        "Research on synthetic medical images: augmentation, teaching, trying methods where real images are not available. "
         "Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What the training "
         "images lack, these images lack too.\n",
         "## Memorisation\n",
@@ -79,13 +81,11 @@ _ABOUT = {
 def _front(entry: Entry) -> dict[str, Any]:
     licence = (entry.license.weights or "").strip()
     known = licence.lower() in _KNOWN
-    kind = entry.condition.kind if entry.condition else None
     fields: dict[str, Any] = {"license": licence.lower() if known else "other"}
     if not known:
         fields["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")[:60] or "other"
     fields["library_name"] = "medzoo"
-    tags = {"text": "text-to-image"} | dict.fromkeys(("image", "images", "mask"), "image-to-image")
-    fields["pipeline_tag"] = tags.get(str(kind), "unconditional-image-generation")
+    fields["pipeline_tag"] = kind_of(entry.condition).task if entry.condition else Kind.task
     words = ["medical", "synthetic", "medzoo", entry.family, entry.modality, entry.organ, *entry.tags]
     fields["tags"] = list(dict.fromkeys(word for word in words if word))
     return fields
@@ -94,8 +94,7 @@ def _front(entry: Entry) -> dict[str, Any]:
 def _call(entry: Entry) -> str:
     if entry.condition is None or not entry.condition.required:
         return ""
-    known = {"class": (entry.condition.classes or ("",))[0], "text": "a prompt"}
-    return f', "{known.get(entry.condition.kind, "folder/")}"'
+    return f", {json.dumps(kind_of(entry.condition).example(entry.condition), ensure_ascii=False)}"
 
 
 def _makes(entry: Entry) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from medzoo.errors import PublishError
-from medzoo.publish.staging import Staged
+from medzoo.publishing.staging import Staged
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, reason_of
 
 ATTEMPTS = 3  # of a commit; the client's own retries of what goes before are not counted

@@ -18,10 +18,10 @@ from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import write_bytes
-from medzoo.publish import evidence, staging
-from medzoo.publish.evidence import Memorisation
-from medzoo.publish.hub import check_name, token, upload
-from medzoo.publish.staging import Staged
+from medzoo.publishing import evidence, staging
+from medzoo.publishing.evidence import Memorisation
+from medzoo.publishing.hub import check_name, token, upload
+from medzoo.publishing.staging import Staged
 
 __all__ = ["Prepared", "check_name", "prepare", "registry_file", "token", "upload", "write_registry_file"]
 
