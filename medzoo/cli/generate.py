@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medzoo.samples import formats
+
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
     from medzoo.samples import Samples
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 GRID, GRID_SAMPLES, GRID_SIDE = "grid.png", 100, 128
 SAMPLING = ("truncation", "steps", "sampler", "guidance", "strength")
-FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medzoo.samples.formats, which needs NumPy
 
 
 @click.command()
@@ -58,7 +59,7 @@ FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medz
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
 )
-@click.option("--format", type=click.Choice(FORMATS), default="png", show_default=True)
+@click.option("--format", type=click.Choice(formats.names()), default="png", show_default=True)
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Of a stored pixel.")
 @click.option("--grid", is_flag=True, help=f"Also write {GRID}, a sheet of the first {GRID_SAMPLES}.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")

@@ -9,6 +9,7 @@ described and shown. The name of a file is the name of its kind, as entries writ
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,12 @@ KINDS: Folder[Kind] = Folder("medzoo.conditions", "kind of condition", _pick, _f
 
 def kind_of(declared: Condition) -> Kind:
     """The kind of a condition that an entry declares."""
-    return KINDS.load(declared.kind)
+    return _load(declared.kind)
+
+
+@cache  # every entry of a listing and every input image asks
+def _load(name: str) -> Kind:
+    return KINDS.load(name)
 
 
 def accepted(declared: Condition) -> str:

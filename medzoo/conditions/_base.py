@@ -21,7 +21,7 @@ Read = Callable[[], "NDArray[np.float32]"]
 
 @dataclass(frozen=True)
 class Input:
-    """One input image: how to get it ([C, H, W] in the range of the network), its words, and the name its output keeps."""
+    """One input image: how to read it ([C, H, W] in the range of the network), its words, the name its output keeps."""
 
     read: Read
     words: str

@@ -22,6 +22,7 @@ from medzoo.datasets.source import MOST_BYTES, Source, compare, naming
 from medzoo.entry import Record
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import read_image
+from medzoo.samples import formats
 
 MANIFEST = "manifest.jsonl"
 _FULL = (0.0, 65535.0)  # black and white of samples of 16 bits
@@ -72,7 +73,7 @@ class _Files:
         if where.suffix == ".png":
             return decode(content, where, _FULL)
         if where.suffix not in (".npy", ".npz"):
-            raise DatasetError(f"{where}: a sample in a form that is not read; expected png, npy, npz, dcm, nii.gz")
+            return as_uint8(np.moveaxis(self._decoded(content, where), 0, 2))
         array = load_array(content, where) if where.suffix == ".npy" else _member(content, "image", where)
         return scaled(upright(_flat(array, where), where), where)
 
@@ -87,9 +88,18 @@ class _Files:
         if where.suffix in (".dcm", ".gz"):
             return _only(self._read(where, record.get("mask_sha256")), where) >= 0.5
         content = self._content(record, record["mask_file"], record.get("mask_sha256"))
+        if where.suffix not in (".npy", ".png"):
+            return _only(self._decoded(content, where), where) >= 0.5
         if where.suffix == ".npy":
             return foreground(_only(load_array(content, where), where), where)
         return foreground(decode(content, where), where)
+
+    def _decoded(self, content: bytes, where: Path) -> NDArray[np.float32]:
+        """[C, H, W] in [0, 1] of a file of a format that says how its files are read."""
+        for format in map(formats.load, formats.names()):
+            if format.decode is not None and where.name.endswith(format.suffixes):
+                return np.asarray(_flat(format.decode(content), where), np.float32)
+        raise DatasetError(f"{where}: a sample in a form that is not read; expected png, npy, npz, dcm, nii.gz")
 
     def _read(self, path: Path, sha256: Any) -> NDArray[np.float32]:
         """[C, H, W] in [0, 1] of a DICOM or NIfTI file."""

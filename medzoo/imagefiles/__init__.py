@@ -26,7 +26,8 @@ from medzoo.files import kind as filekind
 from medzoo.imagefiles._dicom import read_dicom
 from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
 from medzoo.imagefiles._picture import Picture
-from medzoo.imagefiles._pictures import grey_or_rgb, read_npy, read_pillow
+from medzoo.imagefiles._pictures import grey_or_rgb as grey_or_rgb
+from medzoo.imagefiles._pictures import read_npy, read_pillow
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
 

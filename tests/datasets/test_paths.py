@@ -24,8 +24,7 @@ from medzoo.datasets import Images, Protocol, Slices, load_path
 from medzoo.datasets.arrays import Rows
 from medzoo.errors import DatasetError, MedzooError
 from medzoo.imagefiles import read_image, read_volume
-from medzoo.samples import Samples
-from medzoo.samples.formats import FORMATS
+from medzoo.samples import Samples, formats
 from medzoo.samples.saving import save
 
 RNG = np.random.default_rng(3)
@@ -429,7 +428,7 @@ def samples() -> Samples:
     )
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", formats.builtin())
 def test_samples_in_every_format_are_the_samples(tmp_path: Path, samples: Samples, form: Any) -> None:
     found = load_path(save(samples, tmp_path / "run", format=form), Protocol(size=6))
     np.testing.assert_array_equal(found.images, samples.uint8())
