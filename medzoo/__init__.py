@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from medzoo.catalog.lookup import list_models, search
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
+    from medzoo.publishing import publish
     from medzoo.samples import Samples
     from medzoo.zoo import generate, info, load, stream
+    from medzoo.zoo.into import generate_into
 
 __version__ = "0.1.0"
 
@@ -28,9 +30,11 @@ __all__ = [
     "Samples",
     "benchmark",
     "generate",
+    "generate_into",
     "info",
     "list_models",
     "load",
+    "publish",
     "search",
     "stream",
 ]
@@ -42,9 +46,11 @@ _HOMES = {
     "Samples": "medzoo.samples",
     "benchmark": "medzoo.bench",
     "generate": "medzoo.zoo",
+    "generate_into": "medzoo.zoo.into",
     "info": "medzoo.zoo",
     "list_models": "medzoo.catalog.lookup",
     "load": "medzoo.zoo",
+    "publish": "medzoo.publishing",
     "search": "medzoo.catalog.lookup",
     "stream": "medzoo.zoo",
 }

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from medzoo.errors import SavingError
 from medzoo.files import whole
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples
-from medzoo.samples.saving import Run, Writer, recorded
+from medzoo.samples.saving import Writer, recorded
 from tests.conftest import read_png
 from tests.tools.paths import ROOT
 from tests.tools.saving_case import RUN, N, batch, content, in_child, killed_at, write
