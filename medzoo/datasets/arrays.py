@@ -154,8 +154,8 @@ class Archive:
                 file = self._stack.enter_context(self._zip.open(f"{key}.npy"))
             return Rows(self.path, key, file, size)
         except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
-            told = str(error).partition("\n")[0]
-            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({told})") from None
+            reason = str(error).partition("\n")[0]
+            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({reason})") from None
 
 
 class Rows:

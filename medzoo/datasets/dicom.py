@@ -117,8 +117,8 @@ def _head(source: Source, name: str) -> _Head:
     except DatasetError:
         raise
     except Exception as error:  # damaged files make pydicom raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"{path}: DICOM file that cannot be read ({told})") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DatasetError(f"{path}: DICOM file that cannot be read ({reason})") from None
 
 
 def _hashed(kind: str, text: object) -> str:

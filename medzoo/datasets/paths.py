@@ -41,7 +41,7 @@ def load_path(
     """Read the images at a path.
 
     Args:
-        path: a folder of pictures (or one with ``images/`` and, if it likes, ``masks/``), of one folder a class, with
+        path: a folder of pictures (or one with ``images/`` and optionally ``masks/``), of one folder a class, with
             the ``metadata.jsonl`` of Hugging Face, with the ``manifest.jsonl`` of ``medzoo generate``, of NIfTI
             volumes or of DICOM files; or a single .npz, .npy, NIfTI or DICOM file.
         protocol: how pictures are brought to one size.

@@ -63,8 +63,8 @@ def read_image(
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {told}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {reason}") from error
     if not np.isfinite(image).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
     return image if size is None or image.shape[1:] == size else resize(image, size)
@@ -90,8 +90,8 @@ def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) 
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {told}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {reason}") from error
     low, high = window or picture.full or (0.0, 1.0)
     if not np.isfinite([low, high]).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
@@ -128,7 +128,7 @@ class Volume:
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
-    """The image files right in a folder, told by their content, in natural order: 2.png before 10.png.
+    """The image files right in a folder, recognised by their content, in natural order: 2.png before 10.png.
 
     Raises ImageFileError: no such folder, or no image in it.
     """

@@ -1,14 +1,15 @@
 """A model to the Hugging Face Hub, so that everybody can run it the same minute.
 
-prepare(...)    writes the folder that would be uploaded, or says why the model may not be published
-upload(...)     uploads it, in one commit
-for_registry()  writes the one file of a pull request to the registry
+publish(...)        all of it, as ``medzoo publish`` does it
+prepare(...)        writes the folder that would be uploaded, or says why the model may not be published
+upload(...)         uploads it, in one commit
+registry_file(...)  where the one file of a pull request to the registry goes
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,22 @@ from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import write_bytes
-from medzoo.publishing import evidence, staging
+from medzoo.publishing import evidence, run, staging
 from medzoo.publishing.evidence import Memorisation
 from medzoo.publishing.hub import check_name, token, upload
 from medzoo.publishing.staging import Staged
 
-__all__ = ["Prepared", "check_name", "prepare", "registry_file", "token", "upload", "write_registry_file"]
+__all__ = [
+    "Prepared",
+    "Published",
+    "check_name",
+    "prepare",
+    "publish",
+    "registry_file",
+    "token",
+    "upload",
+    "write_registry_file",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,90 @@ class Prepared:
 
     staged: Staged
     memorised: Memorisation
+
+
+@dataclass(frozen=True)
+class Published:
+    """What ``publish`` has done.
+
+    Attributes:
+        repo: ``user/name`` on the Hub.
+        prepared: the folder, and what was measured.
+        commit: the full commit; None where nothing was uploaded.
+        registry_file: the file of a pull request; None if none was written.
+    """
+
+    repo: str
+    prepared: Prepared
+    commit: str | None
+    registry_file: Path | None
+
+
+def publish(
+    model: str | int | Path,
+    repo: str,
+    *,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    results: Path | str | None = Path("results"),
+    allow_memorised: bool = False,
+    update: bool = False,
+    private: bool = False,
+    registry: Path | str | None = None,
+    message: str | None = None,
+    model_id: str | None = None,
+    half: bool = False,
+    data: Path | str | None = None,
+    device: str | None = None,
+    confirm: Callable[[Prepared], bool] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Published:
+    """Publish a model on the Hugging Face Hub, so that ``medzoo.generate("hf://USER/NAME", 4)`` runs it everywhere.
+
+    Args:
+        model: the folder of a training run, the path of an entry's YAML file, or an id.
+        repo: ``user/name``; made where there is none.
+        out: folder to write; None for ``published/NAME``.
+        dry_run: write the folder and stop: nothing is sent, no token is needed.
+        results: folder of results of ``medzoo bench``; those of the registry count too.
+        allow_memorised: publish although it repeats training images; the card says so.
+        update: add a commit to a repository that holds files already.
+        private: make a new repository private.
+        registry: checkout of the registry that the entry is written into as well.
+        message: of the commit.
+        model_id, half, data: of a run: id of its entry, weights as float16, folder that holds the data sets.
+        confirm: shown what would be uploaded; False stops before anything is sent. None uploads without asking.
+        report: called with a line of progress.
+
+    Raises PublishError: what ``prepare`` and ``upload`` refuse, which says what to do.
+    """
+    check_name(repo)
+    if not dry_run:
+        token()  # said before anything slow
+    if run.is_run(Path(str(model))):
+        data_folder = None if data is None else Path(data)
+        model = run.exported(Path(str(model)), model_id, half=half, data=data_folder, device=device)
+        if report is not None:
+            report(f"entry of the run: {model}")
+    prepared = prepare(
+        model if isinstance(model, int) else str(model),
+        repo,
+        Path("published") / repo.rpartition("/")[2] if out is None else Path(out),
+        results=None if results is None else Path(results),
+        allow_memorised=allow_memorised,
+        device=device,
+    )
+    entry = prepared.staged.entry
+    # Said before anything is sent.
+    file = None if registry is None else registry_file(entry, Path(registry), update=update)
+    agreed = confirm is None or confirm(prepared)
+    if dry_run or not agreed:
+        return Published(repo, prepared, None, None)
+    message = message or f"Publish {entry.model_id} with medzoo"
+    commit = upload(prepared.staged, repo, update=update, private=private, message=message)
+    if file is not None:
+        write_registry_file(file, entry, commit)
+    return Published(repo, prepared, commit, file)
 
 
 def prepare(
@@ -58,22 +153,22 @@ def prepare(
         allow_memorised: publish although it repeats training images, which the card then says.
 
     Raises PublishError: no licence, no statement of data, no check of memorisation, too many near copies, or what
-    does not pass ``medzoo check``; MedzooError: a model that cannot be had.
+    does not pass ``medzoo check``; MedzooError: a model that is not available.
     """
     check_name(repo)
-    found = zoo.find(what)
-    _stated(found)
+    located = zoo.find(what)
+    _check_stated(located)
     folders = results_module.folders(results, catalog.folders())
-    measured = evidence.of_model(found.entry, folders)
-    memorised = evidence.memorisation(found.entry, measured, folders, _how(what))
+    measured = evidence.of_model(located.entry, folders)
+    memorised = evidence.memorisation(located.entry, measured, folders, _how(what))
     if memorised.too_many and not allow_memorised:
         raise PublishError(
-            f"{found.entry.model_id} repeats training images: {memorised.share:.2%} of {memorised.samples} samples are "
-            f"near copies ({memorised.benchmark}), allowed are {memorised.allowed:.2%}. Train with more images, more "
+            f"{located.entry.model_id} repeats training images: {memorised.share:.2%} of {memorised.samples} samples "
+            f"are near copies ({memorised.benchmark}), allowed are {memorised.allowed:.2%}. Train with more images, more "
             "augmentation or fewer steps; --allow-memorised publishes it all the same, and the card will say so"
         )
     staged = staging.stage(
-        found, what, repo, folder, measured, memorised, allowed=memorised.too_many, device=device
+        located, what, repo, folder, measured, memorised, allowed=memorised.too_many, device=device
     )  # fmt: skip
     return Prepared(staged, memorised)
 
@@ -90,7 +185,9 @@ def registry_file(entry: Entry, registry: Path, *, update: bool = False) -> Path
     inner = registry / "registry"
     models = (inner if inner.is_dir() else registry) / "models"
     if not models.is_dir():
-        raise PublishError(f"{registry}: no checkout and no registry folder (there is no {models}); mend --registry-pr")
+        raise PublishError(
+            f"{registry}: no checkout and no registry folder (there is no {models}); correct --registry-pr"
+        )
     path = models / f"{entry.model_id}.yaml"
     others = [other.name for other in models.glob(f"{entry.number}_*") if other.stem != entry.model_id]
     if others:
@@ -103,15 +200,16 @@ def registry_file(entry: Entry, registry: Path, *, update: bool = False) -> Path
 def write_registry_file(path: Path, entry: Entry, commit: str) -> None:
     """The entry as it was staged, with its weights pinned to the commit. Raises PublishError: the disk refuses."""
     pinned = tuple(
-        one.model_copy(update={"revision": commit}) if isinstance(one, HubSource) else one for one in entry.weights
+        source.model_copy(update={"revision": commit}) if isinstance(source, HubSource) else source
+        for source in entry.weights
     )
     with staging.publish_errors(path.parent):
         write_bytes(path, staging.as_yaml(entry.model_copy(update={"weights": pinned})).encode())
 
 
-def _stated(found: Located) -> None:
+def _check_stated(located: Located) -> None:
     """Refuse what nobody may use, or nobody could judge."""
-    entry, where = found.entry, found.path or "the entry"
+    entry, where = located.entry, located.path or "the entry"
     missing = []
     if not _words(entry.license.weights):
         missing.append("license.weights: the licence that you give the weights, such as CC-BY-4.0")
@@ -132,9 +230,9 @@ def _how(what: str | int) -> str:
     from medzoo.bench import names
 
     listed: Sequence[str] = names()
-    one = listed[0] if len(listed) == 1 else "NAME"
+    name = listed[0] if len(listed) == 1 else "NAME"
     choice = f" (NAME: {', '.join(listed)})" if len(listed) > 1 else ""
     return (
-        f"medzoo bench {what} --benchmark {one}{choice}, or with images of your own "
+        f"medzoo bench {what} --benchmark {name}{choice}, or with images of your own "
         f"medzoo bench {what} --real HELD_OUT --training TRAINING"
     )

@@ -53,8 +53,8 @@ def write(
         f"Weights: {_plain(entry.license.weights)}. Data it learned from: {_plain(entry.license.data)}.\n",
         "## Intended use\n",
         "Research on synthetic medical images: augmentation, teaching, trying methods where real images are not "
-        "available. Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What the "
-        "training images lack, these images lack too.\n",
+        "available. Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What "
+        "the training images lack, these images lack too.\n",
         "## Memorisation\n",
         _memorised(memorised, allowed),
         "## Scores\n",

@@ -1,4 +1,4 @@
-"""Samples of a model into a folder: streamed, resumable byte for byte, with a contact sheet. ``medzoo generate`` in Python."""
+"""Samples of a model into a folder: streamed, resumable byte for byte, with a contact sheet."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def generate_into(
         progress: called after each batch, and by slow models within a batch.
         stop: asked after each batch whether to stop there.
 
-    Raises MedzooError: SavingError (a folder in use, another run, a format that does not fit), or as ``medzoo.generate``.
+    Raises SavingError (a folder in use, another run, a format that does not fit), or what ``medzoo.generate`` raises.
     """
     if folder is not None:
         saving.check_folder(folder, resume=resume, overwrite=overwrite)  # before anything slow

@@ -58,7 +58,8 @@ def test_the_folder_and_the_number_have_defaults(
     monkeypatch.chdir(tmp_path)
     model_id = add_model(condition=CLASSES)
     done = medzoo.generate_into(None, model_id, condition=["malignant", "benign", "benign"], format="npz")
-    assert done.folder == Path("samples") / model_id and done.n == 3 and done.run.condition == "malignant; benign; benign"
+    assert done.folder == Path("samples") / model_id and done.n == 3
+    assert done.run.condition == "malignant; benign; benign"
 
 
 def test_a_condition_in_words_is_another_for_another_condition() -> None:
