@@ -141,7 +141,7 @@ def load_file(path: Path, registry: Path | None = None) -> Located:
     if entry.model_id != path.stem:
         raise EntryError(
             f"{path}:{yamlfile.line_of(text, str(path), 'model_id')}: model_id: '{entry.model_id}' differs from "
-            f"the file name; name the file {entry.model_id}.yaml or mend the id"
+            f"the file name; name the file {entry.model_id}.yaml or correct the id"
         )
     if registry is None:
         registry = path.parent.parent if path.parent.name == "models" else path.parent
@@ -171,7 +171,7 @@ def folders() -> list[Path]:
             continue
         folder = Path(part.strip()).expanduser()
         if not folder.is_dir():
-            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; mend or unset the variable")
+            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; correct or unset the variable")
         if folder.resolve() not in [known.resolve() for known in found]:
             found.append(folder)
     return found

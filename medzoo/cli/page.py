@@ -160,7 +160,7 @@ def _citation(entry: Entry) -> str:
 def _use(entry: Entry) -> list[str]:
     """What to type, with everything that the model needs: in Python, then in a shell."""
     kind = None if entry.condition is None else conditions.kind_of(entry.condition)
-    given = "" if kind is None else kind.example(entry.condition)
+    given = "" if kind is None or entry.condition is None else kind.example(entry.condition)
     python = f", condition={json.dumps(given, ensure_ascii=False)}" if given else ""
     if isinstance(given, str):
         words = [given] if given else []

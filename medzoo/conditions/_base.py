@@ -104,7 +104,7 @@ class Kind(ABC):
     """One kind of condition.
 
     Attributes:
-        needs: the field of the entry's ``condition`` that must be stated; None for none.
+        needs: the field of the entry's ``condition`` that must be stated; None if there is none.
         task: what the Hugging Face Hub calls models with it (``pipeline_tag``).
         labelled: a sample has a class, which is drawn where the caller gives none.
         binary: input images are cut at half of their largest value, and Samples give their masks.

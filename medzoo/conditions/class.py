@@ -47,7 +47,7 @@ class Class(Kind):
         return Conditions(indices, np.array([known[name] for name in asked], dtype=np.int64), classes)
 
     def count(self, model_id: str, declared: Condition, stated: Any, gather: Gather) -> int | None:
-        listed = stated.get("class") if isinstance(stated, Mapping) else stated
+        listed: Any = stated.get("class") if isinstance(stated, Mapping) else stated
         listed = listed.tolist() if hasattr(listed, "tolist") else listed
         return len(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else None
 
@@ -76,7 +76,7 @@ def _class_index(model_id: str, classes: tuple[str, ...], asked: Any) -> int:
             return names.index(asked.casefold())
         if asked.isdecimal():
             asked = int(asked)
-    if isinstance(asked, Integral) and not isinstance(asked, bool) and 0 <= asked < len(classes):
+    if isinstance(asked, Integral) and not isinstance(asked, bool) and 0 <= int(asked) < len(classes):
         return int(asked)
     raise ConditionError(f"{model_id} has no class {asked!r}; it takes {_listed(classes)}")
 

@@ -10,25 +10,29 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout
 from medzoo.datasets.pictures import decode, foreground, load_array, scaled, upright
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import MOST_BYTES, Source, compare, naming
-from medzoo.entry import Record
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import read_image
 from medzoo.samples import formats
+
+if TYPE_CHECKING:
+    from medzoo.datasets.pictures import Window
+    from medzoo.datasets.volumes import Slices
 
 MANIFEST = "manifest.jsonl"
 _FULL = (0.0, 65535.0)  # black and white of samples of 16 bits
 
 
-class ManifestLayout(Record):
+class ManifestLayout(Layout):
     """A folder with ``manifest.jsonl`` and the files that it lists, in any format of ``medzoo.samples.formats``.
 
     A sample's label is that of its record; classes have the names of the conditions where each has one. Every file is
@@ -38,7 +42,15 @@ class ManifestLayout(Record):
     kind: Literal["manifest"]
     folder: str = "."
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return (folder / MANIFEST).is_file()
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> ManifestLayout:
+        return cls(kind="manifest")
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         below = source.inside(self.folder.format(split=split))
         records = _records(below)
         names = _class_names(records)

@@ -164,8 +164,8 @@ def prepare(
     if memorised.too_many and not allow_memorised:
         raise PublishError(
             f"{located.entry.model_id} repeats training images: {memorised.share:.2%} of {memorised.samples} samples "
-            f"are near copies ({memorised.benchmark}), allowed are {memorised.allowed:.2%}. Train with more images, more "
-            "augmentation or fewer steps; --allow-memorised publishes it all the same, and the card will say so"
+            f"are near copies ({memorised.benchmark}), allowed are {memorised.allowed:.2%}. Train with more images, "
+            "more augmentation or fewer steps; --allow-memorised publishes it all the same, and the card will say so"
         )
     staged = staging.stage(
         located, what, repo, folder, measured, memorised, allowed=memorised.too_many, device=device

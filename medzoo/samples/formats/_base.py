@@ -64,7 +64,7 @@ class Format:
         check: raises SavingError unless samples of ``shape`` [C, (D,) H, W] with so many masks fit.
         encode: the files of the sample at a position; the last argument is its ``origin``.
         sharded: many samples lie in one tar file.
-        needs: (package to import, what to hand to ``pip install``); None for none.
+        needs: (package to import, what to hand to ``pip install``); None if there is none.
         decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
             ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
     """
