@@ -104,10 +104,10 @@ def load_dataset(
     if protocol.channels is None:
         protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
     source = _source(dataset, root)
-    found = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
-    if len(found) != dataset.splits[split]:
-        raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(found)}")
-    return found
+    images = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
+    if len(images) != dataset.splits[split]:
+        raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(images)}")
+    return images
 
 
 def load_volumes(name: str, *, root: Path | str | None = None) -> tuple[tuple[str, Volume], ...]:

@@ -111,7 +111,7 @@ def _makes(entry: Entry) -> list[tuple[str, str]]:
     ]
     if entry.condition is not None:
         names = entry.condition.classes or entry.condition.inputs or ()
-        names = names or tuple(one.name for one in entry.condition.attributes or ())
+        names = names or tuple(number.name for number in entry.condition.attributes or ())
         rows.append(("Condition", ": ".join(filter(None, (entry.condition.kind, ", ".join(names))))))
     return rows
 
@@ -132,17 +132,17 @@ def _data(entry: Entry) -> str:
     return f"{named}: {images}, {public}." + (f" {_plain(data.about)}" if data.about else "") + "\n"
 
 
-def _memorised(found: Memorisation, allowed: bool) -> str:
-    heldout = "" if found.heldout is None else f" Of held-out real images it is {found.heldout:.2%}."
+def _memorised(measured: Memorisation, allowed: bool) -> str:
+    heldout = "" if measured.heldout is None else f" Of held-out real images it is {measured.heldout:.2%}."
     text = (
-        f"Near copies of training images (Carlini et al. 2023, in pixels): {found.share:.2%} of {found.samples} "
-        f"samples a seed in benchmark {found.benchmark}.{heldout} The limit for publishing is {found.allowed:.2%}. "
-        "Measured by `medzoo bench`; a part of an image pasted elsewhere is not found by it.\n"
+        f"Near copies of training images (Carlini et al. 2023, in pixels): {measured.share:.2%} of {measured.samples} "
+        f"samples a seed in benchmark {measured.benchmark}.{heldout} The limit for publishing is "
+        f"{measured.allowed:.2%}. Measured by `medzoo bench`; a part of an image pasted elsewhere is not found by it.\n"
     )
     if allowed:
         text = (
-            f"> **This model repeats training images.** {found.share:.2%} of its samples are near copies, above the "
-            f"limit of {found.allowed:.2%}. Its authors published it all the same (`--allow-memorised`): treat its "
+            f"> **This model repeats training images.** {measured.share:.2%} of its samples are near copies, above the "
+            f"limit of {measured.allowed:.2%}. Its authors published it all the same (`--allow-memorised`): treat its "
             "samples as you would treat the training images.\n\n" + text
         )
     return text
@@ -153,7 +153,7 @@ def _scores(results: Sequence[Result]) -> str:
         return "None measured.\n"
     blocks = []
     for result in results:
-        real = {(one.name, one.features): one.value for one in result.references.get("real", ())}
+        real = {(score.name, score.features): score.value for score in result.references.get("real", ())}
         rows = [
             (
                 score.title + (f" ({score.features})" if score.features else ""),
