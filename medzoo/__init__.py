@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from medzoo.checking import check
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
+    from medzoo.publishing import publish
     from medzoo.samples import Samples
     from medzoo.training import train
     from medzoo.zoo import generate, info, load, stream
+    from medzoo.zoo.into import generate_into
 
 __version__ = "0.1.0"
 
@@ -31,9 +33,11 @@ __all__ = [
     "benchmark",
     "check",
     "generate",
+    "generate_into",
     "info",
     "list_models",
     "load",
+    "publish",
     "search",
     "stream",
     "train",
@@ -47,9 +51,11 @@ _HOMES = {
     "benchmark": "medzoo.bench",
     "check": "medzoo.checking",
     "generate": "medzoo.zoo",
+    "generate_into": "medzoo.zoo.into",
     "info": "medzoo.zoo",
     "list_models": "medzoo.catalog.lookup",
     "load": "medzoo.zoo",
+    "publish": "medzoo.publishing",
     "search": "medzoo.catalog.lookup",
     "stream": "medzoo.zoo",
     "train": "medzoo.training",

@@ -10,9 +10,16 @@ import datetime
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from medzoo import conditions
+
+if TYPE_CHECKING:
+    ConditionKind = str
+else:
+    ConditionKind = Literal[tuple(conditions.KINDS.builtin())]  # the files of medzoo/conditions
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -104,7 +111,7 @@ class Condition(Record):
     """What a model needs beside noise.
 
     Attributes:
-        kind: ``class``, ``mask``, ``image``, ``images``, ``attributes`` or ``text``.
+        kind: ``class``, ``mask``, ``image``, ``images``, ``attributes`` or ``text``; see ``medzoo.conditions``.
         classes: names in the order of their indices, for kind ``class``.
         inputs: names of the images expected, for kinds ``mask``, ``image`` and ``images``.
         channels: channels of each input image; null where unknown or not an image.
@@ -116,11 +123,11 @@ class Condition(Record):
         about: one sentence on what the condition means and where it comes from.
     """
 
-    kind: Literal["class", "mask", "image", "images", "attributes", "text"]
+    kind: ConditionKind
     classes: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     channels: int | None = None
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    size: tuple[PositiveInt, PositiveInt] | None = None
     window: tuple[float, float] | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     attributes: tuple[Attribute, ...] | None = None
@@ -129,7 +136,7 @@ class Condition(Record):
 
     @model_validator(mode="after")
     def _says_what_goes_in(self) -> Condition:
-        field = {"class": "classes", "attributes": "attributes", "text": None}.get(self.kind, "inputs")
+        field = conditions.kind_of(self).needs
         if field is not None and not getattr(self, field):
             raise ValueError(f"a condition of kind '{self.kind}' needs {field}")
         for name, pair in (("window", self.window), ("range", self.range)):
@@ -158,7 +165,7 @@ class Sampling(Record):
     latent: Literal["normal", "uniform"] | None
     norm_stats: Literal["running", "sample"] | None = None
     truncation: float | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: PositiveInt | None = None
     sampler: Literal["ddpm", "ddim", "dpm++", "heun"] | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -172,11 +179,11 @@ class Source(Record):
     """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself.
 
     ``part`` names the file where a model needs several: the family gets all parts as one state dict, ``part.key``.
-    A file of words (.json, .txt: a configuration, a vocabulary) becomes one tensor of its bytes, ``part.text``.
+    A text file (.json, .txt: a configuration, a vocabulary) becomes one tensor of its bytes, ``part.text``.
     """
 
     sha256: Sha256 | None
-    size: Annotated[int, Field(gt=0)] | None = None
+    size: PositiveInt | None = None
     part: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]+$")] | None = None
 
     @property

@@ -45,7 +45,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class RawEntry:
     """What a YAML file states, read but not validated: enough for a listing, and quick.
 
     Attributes:
@@ -107,19 +107,19 @@ def scan() -> tuple[list[Located], list[EntryError]]:
     return found, broken
 
 
-def read_all() -> tuple[list[Sheet], list[EntryError]]:
+def read_all() -> tuple[list[RawEntry], list[EntryError]]:
     """What every file states, sorted by id, and one error for each file that does not even fit a listing.
 
     A file that looks wrong is validated, so that its error lists everything.
     """
-    found: list[Sheet] = []
+    found: list[RawEntry] = []
     broken: list[EntryError] = []
     for path, registry in model_files().values():
         try:
             stated = yamlfile.fields(_text(path), str(path))
             if not _fits_a_listing(stated, path):
                 load_file(path, registry)
-            found.append(Sheet(stated, path, registry))
+            found.append(RawEntry(stated, path, registry))
         except EntryError as error:
             broken.append(error)
     return found, broken
@@ -141,7 +141,7 @@ def load_file(path: Path, registry: Path | None = None) -> Located:
     if entry.model_id != path.stem:
         raise EntryError(
             f"{path}:{yamlfile.line_of(text, str(path), 'model_id')}: model_id: '{entry.model_id}' differs from "
-            f"the file name; name the file {entry.model_id}.yaml or mend the id"
+            f"the file name; name the file {entry.model_id}.yaml or correct the id"
         )
     if registry is None:
         registry = path.parent.parent if path.parent.name == "models" else path.parent
@@ -171,7 +171,7 @@ def folders() -> list[Path]:
             continue
         folder = Path(part.strip()).expanduser()
         if not folder.is_dir():
-            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; mend or unset the variable")
+            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; correct or unset the variable")
         if folder.resolve() not in [known.resolve() for known in found]:
             found.append(folder)
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.checking.finding import Finding, broken, failed, passed, skipped
+from medzoo.conditions import kind_of
 from medzoo.families._base import Generator
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
@@ -29,20 +30,12 @@ def example(generator: Generator) -> Any:
     declared = generator.accepts
     if declared is None or not declared.required:
         return None
-    if declared.kind == "class":
-        return (declared.classes or ("",))[0]
-    numbers: dict[str, Any] = {"text": generator.entry.modality} if declared.kind == "text" else {}
-    for attribute in declared.attributes or ():
-        if attribute.default is None and not generator.draws_attributes:
-            low, high = attribute.low or 0.0, attribute.high
-            numbers[attribute.name] = low + 1.0 if high is None else (low + high) / 2
-    if declared.kind == "attributes":
-        return numbers
-    size = declared.size or generator.entry.output.size or (256, 256)
-    inputs = declared.inputs or (() if declared.kind == "text" else ("image",))
-    return numbers | {
-        name: _waves(declared.channels or 1, (size[0], size[1]), number) for number, name in enumerate(inputs)
-    }
+    return kind_of(declared).trial(
+        declared,
+        prompt=generator.entry.modality,
+        size=generator.entry.output.size or (256, 256),
+        numbers=not generator.draws_attributes,
+    )
 
 
 def findings(fused: Generator, published: Generator, condition: Any) -> Iterator[Finding]:
@@ -113,10 +106,3 @@ def _same(name: str, first: Samples, second: Samples, what: str) -> Finding:
     if apart > CLOSE or masks > MASKS:
         return failed(name, f"{measured}; allowed are {CLOSE:g} and {MASKS:.1%}")
     return passed(name, measured)
-
-
-def _waves(channels: int, size: tuple[int, int], number: int) -> NDArray[np.uint8]:
-    """A smooth image uint8 [C, H, W]; ``number`` tells several apart."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    planes = [127 + 120 * np.sin((x + 2 * y) / (7 + number + c) + c) for c in range(channels)]
-    return np.array(planes).astype(np.uint8)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medzoo.publish.drafts import Drafted
+    from medzoo.publishing.drafts import Drafted
 
 PATH = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ def new() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
     """Draft the entry of a model of a family that exists: one YAML file."""
-    from medzoo.publish.drafts import new_model
+    from medzoo.publishing.drafts import new_model
 
     _told(new_model(nearest, registry, model_id=model_id, own=own), as_json)
 
@@ -45,7 +45,7 @@ def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def family(name: str, own: bool, families: Path, registry: Path, as_json: bool) -> None:
     """Draft a family NAME: one Python file that runs, and an entry of it."""
-    from medzoo.publish.drafts import new_family
+    from medzoo.publishing.drafts import new_family
 
     _told(new_family(name, families, registry, own=own), as_json)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo.catalog import Sheet, lookup
+from medzoo.catalog import RawEntry, lookup
 from medzoo.cli.table import table
 from medzoo.results import ranking
 
@@ -38,10 +38,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @json_option
 def list_(as_json: bool, **filters: Any) -> None:
     """List the models that match all filters, one per line."""
-    sheets = lookup.read()
-    found = lookup.select(sheets, **filters)
-    if not found and sheets:
-        click.echo(f"medzoo: no model fits{_choices(sheets, filters)}", err=True)
+    raw_entries = lookup.read()
+    found = lookup.select(raw_entries, **filters)
+    if not found and raw_entries:
+        click.echo(f"medzoo: no model fits{_choices(raw_entries, filters)}", err=True)
     _show(found, as_json)
 
 
@@ -135,20 +135,20 @@ def _show_file(contents: Contents, as_json: bool) -> None:
     click.echo(_json(asdict(contents)) if as_json else filepage.page(contents))
 
 
-def _show(sheets: Sequence[Sheet], as_json: bool) -> None:
+def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
     if as_json:
-        click.echo(_json([_stated(entry) for entry in lookup.entries(sheets)]))
-    elif sheets:
-        click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(sheet) for sheet in sheets]))
+        click.echo(_json([_stated(entry) for entry in lookup.entries(raw_entries)]))
+    elif raw_entries:
+        click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(raw) for raw in raw_entries]))
         if sys.stdout.isatty():
-            click.echo(f"{len(sheets)} models; for more about one: medzoo info ID", err=True)
+            click.echo(f"{len(raw_entries)} models; for more about one: medzoo info ID", err=True)
 
 
-def _row(sheet: Sheet) -> list[str]:
-    fields = sheet.fields
+def _row(raw: RawEntry) -> list[str]:
+    fields = raw.fields
     output, condition = fields["output"], fields["condition"]
     return [
-        sheet.path.stem,
+        raw.path.stem,
         "x".join(str(side) for side in output["size"] or ["varies"]),
         str(output["masks"] or "-"),
         condition["kind"] if condition else "-",
@@ -157,7 +157,7 @@ def _row(sheet: Sheet) -> list[str]:
     ]
 
 
-def _choices(sheets: Sequence[Sheet], filters: dict[str, Any]) -> str:
+def _choices(raw_entries: Sequence[RawEntry], filters: dict[str, Any]) -> str:
     """For the first filter that matches nothing by itself: the values that do."""
     stated: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         "modality": lambda fields: fields["modality"],
@@ -166,8 +166,8 @@ def _choices(sheets: Sequence[Sheet], filters: dict[str, Any]) -> str:
         "license": lambda fields: fields["license"]["weights"],
     }
     for name, get in stated.items():
-        if filters[name] is not None and not lookup.select(sheets, **{name: filters[name]}):
-            there = sorted({get(sheet.fields) or "none" for sheet in sheets}, key=str.casefold)
+        if filters[name] is not None and not lookup.select(raw_entries, **{name: filters[name]}):
+            there = sorted({get(raw.fields) or "none" for raw in raw_entries}, key=str.casefold)
             return f": --{name} '{filters[name]}'; there are: {', '.join(there)}"
     return " whose weights are on this machine; download some with medzoo cache warm ID" if filters["offline"] else ""
 

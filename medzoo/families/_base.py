@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from medzoo import device as devices
+from medzoo.conditions import kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError, problems
 from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
@@ -187,7 +188,7 @@ class Generator:
             noise = noise.given(latents)
         if given is None:
             conditions = self._resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = self._with_classes(conditions, noise).given(self.device, self.dtype)
+            given = Given.of(self._with_classes(conditions, noise), self.device, self.dtype)
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
@@ -271,7 +272,7 @@ class Generator:
     def _with_classes(self, conditions: Conditions, noise: Noise) -> Conditions:
         """With a class for every sample where the model takes one and nobody states it: drawn from its own noise."""
         declared = self.accepts
-        if declared is None or declared.kind != "class" or not declared.classes or conditions.labels is not None:
+        if declared is None or not kind_of(declared).labelled or not declared.classes or conditions.labels is not None:
             return conditions
         return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
 
@@ -307,7 +308,7 @@ class Generator:
             with torch.inference_mode(), devices.exact_convolutions(self.device):
                 noise = Noise(seed, indices, self.device, self.dtype)
                 conditions = self._with_classes(conditions, noise)
-                raw = self.sample_batch(noise, conditions.given(self.device, self.dtype))
+                raw = self.sample_batch(noise, Given.of(conditions, self.device, self.dtype))
                 return self._finish(raw, indices, conditions, seed)
         except (RuntimeError, MemoryError) as error:
             if not devices.is_out_of_memory(error):
@@ -355,10 +356,11 @@ class Generator:
     def _empty(self, seed: int) -> Samples:
         output = self.entry.output
         size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
+        labelled = self.entry.condition is not None and kind_of(self.entry.condition).labelled
         return Samples(
             images=np.zeros((0, output.channels, *size), np.float32),
             masks=np.zeros((0, output.masks, *size), np.uint8) if output.masks else None,
-            labels=np.zeros(0, np.int64) if self.entry.condition and self.entry.condition.kind == "class" else None,
+            labels=np.zeros(0, np.int64) if labelled else None,
             condition=() if self.entry.condition else None,
             indices=np.zeros(0, np.int64),
             **self._origin(seed),

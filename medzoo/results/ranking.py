@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from medzoo.catalog import Sheet
+from medzoo.catalog import RawEntry
 from medzoo.errors import MedzooError
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ class Ranking:
     without: tuple[str, ...]
 
 
-def rank(sheets: Sequence[Sheet], metric: str) -> Ranking:
+def rank(raw_entries: Sequence[RawEntry], metric: str) -> Ranking:
     """Order entries by a metric.
 
     Args:
-        sheets: the entries.
+        raw_entries: the entries.
         metric: its name in upper or lower case, or the end of a name where one metric alone has it ("IoU" for SEG_IOU).
 
     Raises:
         MedzooError: no entry has the metric, or the name means several; the message lists those known.
     """
-    scores = [(sheet.path.stem, name, row) for sheet in sheets for name, row in _scores(sheet.path.stem, sheet.fields)]
-    ids = [sheet.path.stem for sheet in sheets]
+    scores = [(raw.path.stem, name, row) for raw in raw_entries for name, row in _scores(raw.path.stem, raw.fields)]
+    ids = [raw.path.stem for raw in raw_entries]
     name = _meant(metric, sorted({name for _, name, _ in scores}))
     better = direction(name)
     rows = sorted((row for _, other, row in scores if other == name), key=lambda row: _order(row.value, better))

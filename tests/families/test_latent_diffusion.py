@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 
 import medzoo
 from medzoo.cli import main
+from medzoo.conditions import from_words
 from medzoo.entry import Condition
 from medzoo.errors import (
     CheckpointError,
@@ -283,10 +283,8 @@ def test_prompts_on_the_command_line(
     ],
 )
 def test_prompts_and_an_image_on_the_command_line(words: list[str], expected: Any) -> None:
-    from medzoo.cli.generate import _condition
-
-    generator = SimpleNamespace(accepts=Condition.model_validate(IMAGE | {"kind": "text"}))
-    assert _condition(generator, tuple(words)) == expected
+    declared = Condition.model_validate(IMAGE | {"kind": "text"})
+    assert from_words(declared, tuple(words)) == expected
 
 
 def test_one_file_of_the_original_layout(folder: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class StyleGAN2(Generator):
         """
         self._check_latents(latents)
         if not isinstance(given, Given):
-            given = self._resolve(given, range(len(latents))).given(self.device, self.dtype)
+            given = Given.of(self._resolve(given, range(len(latents))), self.device, self.dtype)
         given = given.on(self.device, self.dtype)
         with device.exact_convolutions(self.device):
             return self._ws(latents.to(self.device, self.dtype), given).float()

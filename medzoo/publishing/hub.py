@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from medzoo.errors import PublishError
-from medzoo.publish.staging import Staged
+from medzoo.publishing.staging import Staged
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, reason_of
 
 ATTEMPTS = 3  # of a commit; the client's own retries of what goes before are not counted
@@ -24,21 +24,21 @@ OF_THE_HUB = {".gitattributes"}  # what the Hub itself puts in a new repository
 _T = TypeVar("_T")
 
 
-class _Passing(Exception):
-    """Something that may pass."""
+class _Transient(Exception):
+    """What may be gone at the next attempt."""
 
 
 def token() -> str:
     """The token of the client. Raises PublishError: there is none."""
     from huggingface_hub import get_token
 
-    found = get_token()
-    if not found:
+    secret = get_token()
+    if not secret:
         raise PublishError(
             "there is no token for the Hugging Face Hub: make one with write access at "
             f"{_endpoint()}/settings/tokens, then run `hf auth login` or set HF_TOKEN. --dry-run needs none"
         )
-    return found
+    return secret
 
 
 def check_name(repo: str) -> None:
@@ -90,7 +90,7 @@ def _ready(api: Any, repo: str, update: bool, private: bool) -> None:
     except HfHubHTTPError as error:
         if error.response.status_code != 409:
             raise
-    held = {one.rfilename for one in api.model_info(repo).siblings or ()} - OF_THE_HUB
+    held = {file.rfilename for file in api.model_info(repo).siblings or ()} - OF_THE_HUB
     # An empty one is left by an attempt that was cut off after this step.
     if held and not update:
         raise PublishError(
@@ -103,9 +103,9 @@ def _tried(action: Callable[[], _T], repo: str) -> _T:
     wait = WAIT
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _told(repo):
+            with _in_our_words(repo):
                 return action()
-        except _Passing as error:
+        except _Transient as error:
             if attempt == ATTEMPTS:
                 raise PublishError(
                     f"{error} ({ATTEMPTS} attempts). Nothing is half published: a commit is there whole or not at all. "
@@ -117,8 +117,8 @@ def _tried(action: Callable[[], _T], repo: str) -> _T:
 
 
 @contextmanager
-def _told(repo: str) -> Iterator[None]:
-    """Says in our words what the client reports."""
+def _in_our_words(repo: str) -> Iterator[None]:
+    """Turn what the client raises into errors that say what to do."""
     from huggingface_hub import errors
 
     transport: Any = next(base for base in errors.HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
@@ -135,7 +135,7 @@ def _told(repo: str) -> Iterator[None]:
         if isinstance(error, OSError | RuntimeError) and (status := re.search(r"client error \((4\d\d)", str(error))):
             raise _storage(int(status[1]), repo) from error
         if isinstance(cause, transport) or isinstance(error, ConnectionError | TimeoutError):
-            raise _Passing(f"the connection to {_endpoint()} broke ({reason_of(cause or error)})") from error
+            raise _Transient(f"the connection to {_endpoint()} broke ({reason_of(cause or error)})") from error
         if isinstance(error, OSError):
             raise PublishError(
                 f"a staged file cannot be read ({reason_of(error)}); type the same command again"
@@ -156,25 +156,25 @@ def _cause(error: BaseException, kinds: Any) -> BaseException | None:
 
 def _answered(error: Any, repo: str) -> Exception:
     status, said = error.response.status_code, _words(error.server_message or "")
-    told = f": {said}" if said else ""
+    detail = f": {said}" if said else ""
     if status in TRANSIENT_STATUS:
-        return _Passing(f"the Hub answers {status} {error.response.reason_phrase}{told}")
+        return _Transient(f"the Hub answers {status} {error.response.reason_phrase}{detail}")
     if status == 401:
         return PublishError(
-            f"the Hub does not know the token ({status}{told}): make one with write access at "
+            f"the Hub does not know the token ({status}{detail}): make one with write access at "
             f"{_endpoint()}/settings/tokens, then run `hf auth login` or set HF_TOKEN"
         )
     if status == 403:
         return PublishError(
-            f"the Hub denies writing to {repo} ({status}{told}): the token needs write access, and you have to be "
+            f"the Hub denies writing to {repo} ({status}{detail}): the token needs write access, and you have to be "
             f"'{repo.partition('/')[0]}' or a member of it. Make another token at {_endpoint()}/settings/tokens, or "
             "choose a name of your own with --repo"
         )
     if status == 412:
         return PublishError(
-            f"{repo} was changed meanwhile ({status}{told}); look at it, and type the same command again"
+            f"{repo} was changed meanwhile ({status}{detail}); look at it, and type the same command again"
         )
-    return PublishError(f"the Hub answers {status} {error.response.reason_phrase} for {repo}{told}")
+    return PublishError(f"the Hub answers {status} {error.response.reason_phrase} for {repo}{detail}")
 
 
 def _storage(status: int, repo: str) -> Exception:

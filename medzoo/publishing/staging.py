@@ -19,8 +19,8 @@ from medzoo.checking import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import disk_errors, write_bytes
-from medzoo.publish import card
-from medzoo.publish.evidence import Memorisation
+from medzoo.publishing import card
+from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
 from medzoo.zoo import HUB_FILE
 
@@ -48,7 +48,7 @@ class Staged:
 
 
 def stage(
-    found: Located,
+    located: Located,
     what: str | int,
     repo: str,
     folder: Path,
@@ -64,13 +64,13 @@ def stage(
     """
     with publish_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        sources = _copy_weights(found, what, folder, repo)
-        entry = published(found.entry, sources)
+        sources = _copy_weights(located, what, folder, repo)
+        entry = published(located.entry, sources)
         write_bytes(folder / HUB_FILE, as_yaml(entry).encode())
         arrays, stated = _checked(entry, folder, device)
         write_bytes(folder / goldens.HUB_FILE, goldens.pack(arrays, stated))
         write_bytes(folder / card.GRID, _grid(entry, folder, device))
-        names = ("README.md", HUB_FILE, *(one.file for one in sources), goldens.HUB_FILE, card.GRID)
+        names = ("README.md", HUB_FILE, *(source.file for source in sources), goldens.HUB_FILE, card.GRID)
         text = card.write(entry, repo, results, memorised, allowed=allowed, files=names)
         write_bytes(folder / "README.md", text.encode())
     return Staged(folder, entry, names)
@@ -84,7 +84,7 @@ def published(entry: Entry, sources: Sequence[HubSource]) -> Entry:
 def as_yaml(entry: Entry) -> str:
     """An entry as the text of its YAML file, read back to be sure."""
     fields: dict[str, Any] = entry.model_dump(exclude_unset=True)
-    fields["weights"] = [{name: one[name] for name in sorted(one, key=_place)} for one in fields["weights"]]
+    fields["weights"] = [{name: source[name] for name in sorted(source, key=_place)} for source in fields["weights"]]
     text = yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     assert catalog.parse(text, HUB_FILE) == entry
     return text
@@ -107,20 +107,20 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _short(values: Any) -> bool:
-    return not any(isinstance(one, dict | list | tuple) for one in values) and len(str(list(values))) < 80
+    return not any(isinstance(value, dict | list | tuple) for value in values) and len(str(list(values))) < 80
 
 
-def _copy_weights(found: Located, what: str | int, folder: Path, repo: str) -> tuple[HubSource, ...]:
+def _copy_weights(located: Located, what: str | int, folder: Path, repo: str) -> tuple[HubSource, ...]:
     """One safetensors file for each part, and what the entry will state of it."""
     sources = []
-    for one in zoo.fetch_weights(what):
-        name = "model.safetensors" if one.part is None else f"{one.part.replace('/', '_')}.safetensors"
-        content = one.path.read_bytes()
+    for weights in zoo.fetch_weights(what):
+        name = "model.safetensors" if weights.part is None else f"{weights.part.replace('/', '_')}.safetensors"
+        content = weights.path.read_bytes()
         write_bytes(folder / name, content)
         sha256 = hashlib.sha256(content).hexdigest()
         # A file cannot state the commit that it becomes part of: null means the same one.
         source = {"kind": "hub", "repo": repo, "revision": None, "file": name, "sha256": sha256, "size": len(content)}
-        sources.append(HubSource.model_validate(source | ({} if one.part is None else {"part": one.part})))
+        sources.append(HubSource.model_validate(source | ({} if weights.part is None else {"part": weights.part})))
     return tuple(sources)
 
 
@@ -128,9 +128,9 @@ def _checked(entry: Entry, folder: Path, device: str | None) -> tuple[goldens.Ar
     """The golden samples of the staged files, once these pass every check."""
     with _as_local(entry, folder) as path:
         report = check(str(path), device=device)
-    wrong = [f"\n  {one.name}: {one.reason}" for one in report.findings if one.status == "fail"]
+    wrong = [f"\n  {finding.name}: {finding.reason}" for finding in report.findings if finding.status == "fail"]
     if wrong or report.samples is None or report.made_with is None:
-        reasons = "".join(wrong) or "".join(f"\n  {one.name}: {one.reason}" for one in report.findings[-2:])
+        reasons = "".join(wrong) or "".join(f"\n  {finding.name}: {finding.reason}" for finding in report.findings[-2:])
         raise PublishError(f"{entry.model_id} does not pass `medzoo check`, so it is not published:{reasons}")
     return report.samples, report.made_with
 
@@ -151,10 +151,14 @@ def _as_local(entry: Entry, folder: Path) -> Iterator[Path]:
     """The YAML file of the entry with the staged files as its sources, in a folder of its own."""
     local = tuple(
         LocalSource(
-            kind="local", path=str((folder / one.file).resolve()), sha256=one.sha256, size=one.size, part=one.part
+            kind="local",
+            path=str((folder / source.file).resolve()),
+            sha256=source.sha256,
+            size=source.size,
+            part=source.part,
         )
-        for one in entry.weights
-        if isinstance(one, HubSource)
+        for source in entry.weights
+        if isinstance(source, HubSource)
     )
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / f"{entry.model_id}.yaml"

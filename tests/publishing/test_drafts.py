@@ -17,7 +17,7 @@ from medzoo import families as families_module
 from medzoo.checking import check, statements
 from medzoo.cli import main
 from medzoo.errors import RegistryError
-from medzoo.publish.drafts import new_family, new_model
+from medzoo.publishing.drafts import new_family, new_model
 from tests.conftest import random_state
 from tests.tools.paths import ROOT
 

@@ -25,8 +25,8 @@ from medzoo.cli import main
 from medzoo.entry import Entry
 from medzoo.errors import PublishError
 from medzoo.files.png import encode_png
-from medzoo.publish import evidence, prepare, registry_file, run, staging, token, upload
-from medzoo.publish.staging import Staged
+from medzoo.publishing import Prepared, evidence, prepare, registry_file, run, staging, token, upload
+from medzoo.publishing.staging import Staged
 from tests.conftest import entry_fields, masked
 from tests.tools.servers import Fault, Request, WritableHub
 
@@ -125,6 +125,21 @@ def published(*args: object) -> Result:
     done = publish(*args, "--repo", REPO, "--yes")
     assert done.exit_code == 0, done.output
     return done
+
+
+def test_published_from_python(hub: WritableHub, model: str, tmp_path: Path) -> None:
+    seen: list[Prepared] = []
+
+    def refuse(prepared: Prepared) -> bool:
+        seen.append(prepared)
+        return False
+
+    dry = medzoo.publish(model, REPO, out=tmp_path / "staged", dry_run=True)
+    assert dry.commit is None and (tmp_path / "staged" / "README.md").is_file()
+    refused = medzoo.publish(model, REPO, out=tmp_path / "staged", confirm=refuse)
+    assert refused.commit is None and seen == [refused.prepared] and hub.commits == []
+    done = medzoo.publish(model, REPO, out=tmp_path / "staged", message="From a notebook")
+    assert done.commit == hub.commit and hub.commits == [(REPO, "From a notebook", FILES)]
 
 
 # --- what is published ----------------------------------------------------------------------------------------------

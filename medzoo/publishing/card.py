@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import yaml
 
 from medzoo import __version__
+from medzoo.conditions import Kind, kind_of
 from medzoo.entry import Entry
-from medzoo.publish.evidence import Memorisation
+from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
 
 GRID = "samples.png"
@@ -50,9 +52,9 @@ def write(
         "## Licence\n",
         f"Weights: {_plain(entry.license.weights)}. Data it learned from: {_plain(entry.license.data)}.\n",
         "## Intended use\n",
-        "Research on synthetic medical images: augmentation, teaching, trying methods where real images cannot be had. "
-        "Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What the training "
-        "images lack, these images lack too.\n",
+        "Research on synthetic medical images: augmentation, teaching, trying methods where real images are not "
+        "available. Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What "
+        "the training images lack, these images lack too.\n",
         "## Memorisation\n",
         _memorised(memorised, allowed),
         "## Scores\n",
@@ -79,13 +81,11 @@ _ABOUT = {
 def _front(entry: Entry) -> dict[str, Any]:
     licence = (entry.license.weights or "").strip()
     known = licence.lower() in _KNOWN
-    kind = entry.condition.kind if entry.condition else None
     fields: dict[str, Any] = {"license": licence.lower() if known else "other"}
     if not known:
         fields["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")[:60] or "other"
     fields["library_name"] = "medzoo"
-    tags = {"text": "text-to-image"} | dict.fromkeys(("image", "images", "mask"), "image-to-image")
-    fields["pipeline_tag"] = tags.get(str(kind), "unconditional-image-generation")
+    fields["pipeline_tag"] = kind_of(entry.condition).task if entry.condition else Kind.task
     words = ["medical", "synthetic", "medzoo", entry.family, entry.modality, entry.organ, *entry.tags]
     fields["tags"] = list(dict.fromkeys(word for word in words if word))
     return fields
@@ -94,8 +94,7 @@ def _front(entry: Entry) -> dict[str, Any]:
 def _call(entry: Entry) -> str:
     if entry.condition is None or not entry.condition.required:
         return ""
-    known = {"class": (entry.condition.classes or ("",))[0], "text": "a prompt"}
-    return f', "{known.get(entry.condition.kind, "folder/")}"'
+    return f", {json.dumps(kind_of(entry.condition).example(entry.condition), ensure_ascii=False)}"
 
 
 def _makes(entry: Entry) -> list[tuple[str, str]]:
@@ -112,7 +111,7 @@ def _makes(entry: Entry) -> list[tuple[str, str]]:
     ]
     if entry.condition is not None:
         names = entry.condition.classes or entry.condition.inputs or ()
-        names = names or tuple(one.name for one in entry.condition.attributes or ())
+        names = names or tuple(number.name for number in entry.condition.attributes or ())
         rows.append(("Condition", ": ".join(filter(None, (entry.condition.kind, ", ".join(names))))))
     return rows
 
@@ -133,17 +132,17 @@ def _data(entry: Entry) -> str:
     return f"{named}: {images}, {public}." + (f" {_plain(data.about)}" if data.about else "") + "\n"
 
 
-def _memorised(found: Memorisation, allowed: bool) -> str:
-    heldout = "" if found.heldout is None else f" Of held-out real images it is {found.heldout:.2%}."
+def _memorised(measured: Memorisation, allowed: bool) -> str:
+    heldout = "" if measured.heldout is None else f" Of held-out real images it is {measured.heldout:.2%}."
     text = (
-        f"Near copies of training images (Carlini et al. 2023, in pixels): {found.share:.2%} of {found.samples} "
-        f"samples a seed in benchmark {found.benchmark}.{heldout} The limit for publishing is {found.allowed:.2%}. "
-        "Measured by `medzoo bench`; a part of an image pasted elsewhere is not found by it.\n"
+        f"Near copies of training images (Carlini et al. 2023, in pixels): {measured.share:.2%} of {measured.samples} "
+        f"samples a seed in benchmark {measured.benchmark}.{heldout} The limit for publishing is "
+        f"{measured.allowed:.2%}. Measured by `medzoo bench`; a part of an image pasted elsewhere is not found by it.\n"
     )
     if allowed:
         text = (
-            f"> **This model repeats training images.** {found.share:.2%} of its samples are near copies, above the "
-            f"limit of {found.allowed:.2%}. Its authors published it all the same (`--allow-memorised`): treat its "
+            f"> **This model repeats training images.** {measured.share:.2%} of its samples are near copies, above the "
+            f"limit of {measured.allowed:.2%}. Its authors published it all the same (`--allow-memorised`): treat its "
             "samples as you would treat the training images.\n\n" + text
         )
     return text
@@ -154,7 +153,7 @@ def _scores(results: Sequence[Result]) -> str:
         return "None measured.\n"
     blocks = []
     for result in results:
-        real = {(one.name, one.features): one.value for one in result.references.get("real", ())}
+        real = {(score.name, score.features): score.value for score in result.references.get("real", ())}
         rows = [
             (
                 score.title + (f" ({score.features})" if score.features else ""),
