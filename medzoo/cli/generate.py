@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medzoo.entry import SAMPLERS
+
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
     from medzoo.samples import Samples
@@ -46,7 +48,7 @@ FORMATS = ("png", "npy", "npz", "dicom", "nifti", "webdataset")  # those of medz
 )
 @click.option("--truncation", type=float, help="Of GANs that have it: below 1 for less variety.")
 @click.option("--steps", type=click.IntRange(min=1), help="Of a diffusion model.  [default: as its entry says]")
-@click.option("--sampler", type=click.Choice(["ddpm", "ddim", "dpm++", "heun"]), help="Of a diffusion model.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), help="Of a diffusion model.")
 @click.option("--guidance", type=click.FloatRange(min=0), help="Towards the condition; 1 for none.")
 @click.option(
     "--strength",
