@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +18,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from medzoo.diffusion.samplers import sample
+from medzoo import entry
+from medzoo.cli.generate import generate
+from medzoo.diffusion.samplers import BY_NAME, Sampler, choose_sampler, sample
 from medzoo.diffusion.schedule import CLASSES, Schedule, parse_scheduler_config
 from medzoo.errors import CheckpointError, GenerationError
 from tests.tools.diffusers_loop import NAMES, reference
+from tests.tools.paths import ROOT
 
 SHAPE = (2, 3, 4, 5)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
@@ -254,6 +262,85 @@ def test_progress_is_reported(method: str, calls: int) -> None:
     start = torch.zeros(1, 1, 2, 2)
     sample(toy, start, Schedule(), method, 4, lambda: start, tell=lambda done, of: reports.append((done, of)))
     assert reports == [(i, calls) for i in range(1, calls + 1)]
+
+
+def test_every_name_has_its_sampler() -> None:
+    assert tuple(BY_NAME) == entry.SAMPLERS == tuple(NAMES)
+    (option,) = (option for option in generate.params if option.name == "sampler")
+    assert tuple(option.type.choices) == entry.SAMPLERS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", entry.SAMPLERS)
+def test_the_network_is_called_as_often_as_stated(method: str) -> None:
+    calls: list[Tensor] = []
+
+    def counted(x: Tensor, t: Tensor) -> Tensor:
+        calls.append(t)
+        return toy(x, t)
+
+    start = torch.zeros(1, 1, 2, 2)
+    sample(counted, start, Schedule(), method, 7, lambda: start)
+    assert len(calls) == BY_NAME[method].calls(7)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "latents", "expected"),
+    [
+        ({}, False, ("ddim", 50)),
+        ({"sampler": "ddpm"}, False, ("ddpm", 100)),  # a thousand, but for a schedule of a hundred
+        ({"sampler": "ddpm"}, True, ("ddpm", 50)),
+        ({"sampler": "dpm++", "steps": 99}, False, ("dpm++", 99)),
+    ],
+)
+def test_which_sampler_and_how_many_steps(sampling: dict[str, Any], latents: bool, expected: tuple[str, int]) -> None:
+    schedule = Schedule(num_train_timesteps=100, method="ddim")
+    stated = entry.Sampling(latent="normal", **sampling)
+    assert choose_sampler("X", stated, schedule, latents=latents) == expected
+
+
+def test_a_sampler_of_the_table_is_all_that_sampling_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy_sampler = Sampler(lambda run, start, steps: run.predict(start, torch.tensor(steps)) - start, "a toy", 3)
+    monkeypatch.setitem(BY_NAME, "toy", toy_sampler)
+    reports: list[tuple[int, int]] = []
+    start = torch.randn(SHAPE)
+    found = sample(toy, start, Schedule(), "toy", 5, lambda: start, tell=lambda *report: reports.append(report))
+    assert torch.equal(found, toy(start, 5) - start) and reports == [(1, 5)]
+
+
+TOY = """
+
+def _toy(run: _Run, start: Tensor, steps: int) -> Tensor:
+    for t in run.schedule.timesteps(steps):
+        start = 0 * run.predict(start, torch.tensor(t)) + 0.25
+    return start
+
+
+BY_NAME["toy"] = Sampler(_toy, "a toy", 2)
+"""
+
+
+def test_a_new_sampler_is_two_edits(tmp_path: Path) -> None:
+    """Its name in ``entry.py``, its function in ``samplers.py``: the command line offers it, and generates with it."""
+    package = shutil.copytree(ROOT / "medzoo", tmp_path / "medzoo", ignore=shutil.ignore_patterns("__pycache__"))
+    names, functions = package / "entry.py", package / "diffusion" / "samplers.py"
+    before = names.read_text()
+    names.write_text(before.replace('"heun"]', '"heun", "toy"]'))
+    assert names.read_text().count('"toy"') == 1
+    functions.write_text(functions.read_text() + TOY)
+    out = tmp_path / "out"
+    command = ["generate", "10003", "-n", "2", "--sampler", "toy", "--steps", "2", "--format", "npy", "--out", str(out)]
+    (tmp_path / "registry").symlink_to(ROOT / "registry")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "medzoo", *command], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (np.load(out / "00000001.npy") == 0.625).all()  # 0.25 in a range from -1 to 1
+    wrong = ["generate", "10003", "--sampler", "euler", "--out", str(tmp_path / "none")]
+    done = subprocess.run(
+        [sys.executable, "-m", "medzoo", *wrong], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "'toy'" in done.stderr
 
 
 def test_a_schedule_whose_noise_does_not_fall() -> None:
