@@ -15,6 +15,7 @@ from medzoo.lazy import exports
 if TYPE_CHECKING:
     from medzoo.bench import benchmark
     from medzoo.catalog.lookup import list_models, search
+    from medzoo.checking import check
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
     from medzoo.samples import Samples
@@ -27,6 +28,7 @@ __all__ = [
     "MedzooError",
     "Samples",
     "benchmark",
+    "check",
     "generate",
     "info",
     "list_models",
@@ -41,6 +43,7 @@ _HOMES = {
     "MedzooError": "medzoo.errors",
     "Samples": "medzoo.samples",
     "benchmark": "medzoo.bench",
+    "check": "medzoo.checking",
     "generate": "medzoo.zoo",
     "info": "medzoo.zoo",
     "list_models": "medzoo.catalog.lookup",

@@ -61,10 +61,14 @@ def free_memory(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
 
 
-def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """Switches off cuDNN's TF32, whose 10-bit mantissa would let the batch size change a float32 image."""
+def exact_convolutions(device: torch.device, *, deterministic: bool = False) -> AbstractContextManager[None]:
+    """Switches off cuDNN's TF32, whose 10-bit mantissa would let the batch size change a float32 image.
+
+    Args:
+        deterministic: also choose algorithms that give the same bits every time, as a training needs.
+    """
     if device.type == "cuda":
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return torch.backends.cudnn.flags(enabled=True, deterministic=deterministic, allow_tf32=False)
     return contextlib.nullcontext()
 
 

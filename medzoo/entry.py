@@ -30,6 +30,12 @@ def _inside(path: str) -> str:
     return path
 
 
+def _without_credentials(url: str) -> str:
+    if "@" in url.split("/")[2]:
+        raise ValueError("url must not hold a user name or a password: entries are shown and shared")
+    return url
+
+
 # A file or a branch of a repository: joined to folders of this machine, so it must not lead out of them.
 InsideRepo = Annotated[str, AfterValidator(_inside)]
 
@@ -219,7 +225,7 @@ class HttpSource(Source):
     """
 
     kind: Literal["http"]
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_credentials)]
     member: str | None = None
     md5: Md5 | None = None
     archive_sha256: Sha256 | None = None
@@ -341,7 +347,12 @@ class Entry(Record):
 
     @staticmethod
     def blank(model_id: str, family: str, **known: Any) -> dict[str, Any]:
-        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``."""
+        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``.
+
+        >>> fields = Entry.blank("90001_DCGAN_EXAMPLE", "dcgan", organ="lung")
+        >>> fields["organ"], fields["contact"], Entry.model_validate(fields).number
+        ('lung', None, '90001')
+        """
         fields: dict[str, Any] = {
             "model_id": model_id, "title": model_id, "family": family, "modality": "unknown", "organ": None, "tags": [],
             "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None},

@@ -15,7 +15,7 @@ import yaml
 
 from medzoo import catalog, zoo
 from medzoo.catalog import Located
-from medzoo.check import check, goldens
+from medzoo.checking import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import disk_errors, write_bytes
@@ -136,7 +136,7 @@ def _checked(entry: Entry, folder: Path, device: str | None) -> tuple[goldens.Ar
 
 
 def _grid(entry: Entry, folder: Path, device: str | None) -> bytes:
-    from medzoo.check.numbers import example
+    from medzoo.checking.numbers import example
 
     with _as_local(entry, folder) as path:
         generator = zoo.load(str(path), device=device)

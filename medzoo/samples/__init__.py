@@ -43,6 +43,14 @@ class Samples:
         model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
 
     Raises ValueError when an array has another type, shape or range than stated here.
+
+    >>> samples = Samples(np.zeros((4, 1, 8, 8), np.float32), np.arange(4), seed=0)
+    >>> samples
+    Samples(4 synthetic, 1x8x8, model_id=None, seed=0)
+    >>> samples[1:3].indices
+    array([1, 2])
+    >>> len(samples[0] + samples[3])
+    2
     """
 
     images: NDArray[np.float32]

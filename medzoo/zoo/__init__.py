@@ -170,8 +170,14 @@ def _fetch(found: Located) -> tuple[Weights, ...]:
     from medzoo.weights import checkpoints
 
     def obtain(part: str | None) -> Weights:
-        entry, convert = found.entry, checkpoints.convert
-        return weights_module.fetch(entry, base=found.registry, yaml_path=found.path, convert=convert, part=part)
+        return weights_module.fetch(
+            found.entry,
+            base=found.registry,
+            yaml_path=found.path,
+            convert=checkpoints.convert,
+            part=part,
+            public_only=found.path is None,  # a stranger's entry, from the Hub
+        )
 
     return tuple(obtain(part) for part in found.entry.parts)
 

@@ -51,7 +51,7 @@ def load(
     given = weights if isinstance(weights, Mapping) else {None: weights}
     files = {part: Path(path).expanduser() for part, path in given.items()}
     if None in files and (files[None] / diffusers_folder.INDEX).is_file():
-        files, told = diffusers_folder.look(files[None])
+        files, told = diffusers_folder.read(files[None])
         override = _merged(told, override)
     for path in files.values():
         if not path.is_file():
@@ -165,7 +165,7 @@ def _arguments(cls: type[Generator], files: Mapping[str | None, Path], checkpoin
     """What the class of a pickled network was made with, as far as it is part of the configuration."""
     if set(files) != {None} or checkpoint.key is None:
         return {}
-    parts = {part.key: part for part in inspection.look(files[None]).parts}
+    parts = {part.key: part for part in inspection.inspect(files[None]).parts}
     stated = parts[checkpoint.key].arguments if checkpoint.key in parts else None
     return {name: value for name, value in (stated or {}).items() if name in cls.Config.model_fields}
 

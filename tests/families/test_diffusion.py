@@ -210,7 +210,8 @@ def test_attention_under_the_names_of_2022(saved: Callable[..., Any], tmp_path: 
     parts = {"unet": tmp_path / "old.bin", "unet/config": tmp_path / "pipe/unet/config.json"}
     override = {"sampling": {"steps": 2}, "config": {"schedule": SCHEDULE}}
     old = medzoo.load(family="diffusion", weights=parts, override=override, fused=False, device="cpu")
-    assert np.array_equal(old.generate(1).images, generator.generate(1).images)
+    # Weights of another file lie otherwise in memory, which decides the last digits on some processors.
+    np.testing.assert_allclose(old.generate(1).images, generator.generate(1).images, atol=1e-5)
 
 
 @pytest.fixture

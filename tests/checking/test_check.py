@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from medzoo import catalog, zoo
-from medzoo.check import NAMES, Report, check, goldens, numbers
+from medzoo import catalog, checking, zoo
+from medzoo.checking import NAMES, Report, check, goldens, numbers, status_of
+from medzoo.checking.finding import Finding, failed, passed, skipped
 from medzoo.cli import main
+from medzoo.entry import HubSource
+from medzoo.errors import DownloadError, MissingFile
 from medzoo.families.monai_gan import MonaiGan
 from tests.conftest import entry_fields, masked, random_state
 
@@ -48,6 +54,7 @@ def test_the_embedded_model_passes_and_its_goldens_hold(tmp_path: Path) -> None:
     report = check("10001")
     assert report.passed and tuple(one.name for one in report.findings) == NAMES
     assert {name for name, status in statuses(report).items() if status != "pass"} <= {"goldens"}
+    assert report.unfit is None and str(report).startswith("10001_FASTGAN_POLYP_W_MASKS:\n  pass    schema")
     made = report.samples
     assert made["seed0.images"].shape == (4, 3, 128, 128) and made["seed3.masks"].shape == (1, 1, 128, 128)
     alone = zoo.generate("10001", 1).uint8()
@@ -59,14 +66,57 @@ def test_the_embedded_model_passes_and_its_goldens_hold(tmp_path: Path) -> None:
     assert goldens.compare(made, found, stated, stated["revision"]).status == "pass"
 
 
-def test_every_entry_of_the_registry_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    from medzoo.check import statements
+def test_python_does_what_the_command_does(add_model: Callable[..., str]) -> None:
+    import medzoo
+
+    model = add_model(**STATED)
+    path = Path(os.environ["MEDZOO_REGISTRY"]) / f"{model}.yaml"
+    assert str(path) in checking.every_model()
+    report = medzoo.check(str(path), offline=True, write_goldens=True)
+    assert isinstance(report, Report) and report.passed and report.model == model
+    assert report.written == path.parent / "goldens" / f"{model}.safetensors" and report.written.is_file()
+    assert status_of(medzoo.check(model).findings, "goldens") == "pass"
+    rewrite(model, title="TODO")
+    report = medzoo.check(model, write_goldens=True)
+    assert report.written is None and report.unfit == "to do"
+
+
+def test_a_further_check_breaks_nothing(add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from a check is decided by its name, never by its place in the list."""
+    colour = ("colour", lambda located: [failed("colour", "too blue")])
+    monkeypatch.setattr(checking, "STATEMENTS", (colour, *checking.STATEMENTS))
+    model, honest = add_model(**STATED), numbers.findings
+    assert statuses(check(model))["goldens"] == "skipped"  # there are none; the model ran
+
+    def more(*given: Any) -> Iterator[Finding]:
+        yield from honest(*given)
+        yield from (passed("speed", "fast"), passed("weight", "light"), skipped("smell", "no nose"))
+
+    monkeypatch.setattr(numbers, "findings", more)
+    rewrite(model, output=entry_fields()["output"] | {"range": [-1, 1]})
+    report = check(model)
+    assert reason(report, "goldens") == "it does not run as it should" and report.samples is None
+    rewrite(model, family="my_gan")
+    assert reason(check(model), "fused") == "the family is not known"
+
+
+def test_the_worst_finding_of_a_name_is_its_status() -> None:
+    findings = [skipped("weights", "offline"), passed("weights", "here"), passed("family", "known")]
+    assert status_of(findings, "weights") == "pass"
+    assert status_of([*findings, failed("weights", "another file")], "weights") == "fail"
+    assert status_of(findings[:1], "weights") == "skipped"
+    with pytest.raises(KeyError, match="colour"):
+        status_of(findings, "colour")
+
+
+def test_every_entry_of_the_registry_can_be_read() -> None:
+    from medzoo.checking import statements
 
     found, broken = catalog.scan()
     assert not broken
     for located in found:
-        for look in (statements.to_do, statements.data, statements.family):
-            assert look(located).status == "pass", located.entry.model_id
+        for statement in (statements.to_do, statements.data, statements.family):
+            assert statement(located).status == "pass", located.entry.model_id
         assert statements.licence(located).status in ("pass", "skipped")
 
 
@@ -129,6 +179,14 @@ def test_sources_that_were_not_looked_at(add_model: Callable[..., str], monkeypa
     report = check(model, offline=True)
     assert report.passed and set(list(statuses(report).values())[5:]) == {"skipped"}
     assert reason(report, "seed rule") == "there are no weights to run it with"
+
+
+def test_the_network_comes_back_after_an_offline_check() -> None:
+    code = "from medzoo.checking import statements\n"
+    code += "with statements.network(off=True):\n    import huggingface_hub.constants as hub\n"
+    code += "assert not hub.HF_HUB_OFFLINE"
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_family_that_mixes_samples_is_found(add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +264,26 @@ def test_goldens_are_written_and_compared(add_model: Callable[..., str]) -> None
 
     rewrite(model, license={"weights": "", "data": ""})
     assert "no golden samples were written (licence)" in medzoo_check(model, "--write-goldens").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(MissingFile("gone"), "there are none"), (DownloadError("has no file like a network"), "has no file like a")],
+)
+def test_a_repository_without_goldens_is_no_failed_download(
+    add_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch, error: DownloadError, words: str
+) -> None:
+    model = add_model(**STATED)
+    source = {"kind": "hub", "repo": "org/name", "revision": None, "file": "model.safetensors", "sha256": None}
+    located = zoo.find(model)
+    entry = located.entry.model_copy(update={"weights": (HubSource.model_validate(source),)})
+
+    def obtain(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("medzoo.weights.sources.hub.obtain", obtain)
+    finding = goldens.finding(replace(located, entry=entry), {})
+    assert finding.status == "skipped" and words in finding.reason
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from medzoo.errors import MedzooError
+
+Status = Literal["pass", "fail", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Finding:
     """What came out of one check, and why."""
 
     name: str
-    status: Literal["pass", "fail", "skipped"]
+    status: Status
     reason: str
 
 
@@ -31,12 +34,25 @@ def skipped(name: str, reason: str) -> Finding:
     return Finding(name, "skipped", reason)
 
 
+def status_of(findings: Iterable[Finding], name: str) -> Status:
+    """Status of the check of that name: the worst where it was made of several things, such as sources of weights.
+
+    Raises:
+        KeyError: there is no finding of that name.
+    """
+    statuses = {finding.status for finding in findings if finding.name == name}
+    if not statuses:
+        raise KeyError(name)
+    ordered: tuple[Status, ...] = ("fail", "pass", "skipped")
+    return next(status for status in ordered if status in statuses)
+
+
 def broken(error: Exception) -> str:
     """What went wrong in code: an error that was raised on purpose says it itself, of any other also where it was."""
     if isinstance(error, MedzooError):
         return one_line(error)
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    return f"{type(error).__name__}: {one_line(error)}" + "".join(f" ({one.filename}:{one.lineno})" for one in last)
+    return f"{type(error).__name__}: {one_line(error)}" + "".join(f" ({at.filename}:{at.lineno})" for at in last)
 
 
 def one_line(error: BaseException) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.catalog import Located
-from medzoo.check.finding import Finding, failed, one_line, passed, skipped
-from medzoo.check.numbers import MASKS, mask_share
+from medzoo.checking.finding import Finding, failed, one_line, passed, skipped
+from medzoo.checking.numbers import MASKS, mask_share
 from medzoo.entry import HubSource
-from medzoo.errors import DownloadError, MedzooError
+from medzoo.errors import DownloadError, MedzooError, MissingFile
 from medzoo.families._base import Generator
 from medzoo.weights import network_is_off
 
@@ -62,10 +62,10 @@ def pack(arrays: Arrays, stated: dict[str, Any]) -> bytes:
     return save(arrays, {"medzoo": json.dumps(stated, sort_keys=True)})
 
 
-def finding(found: Located, made: Arrays) -> Finding:
+def finding(located: Located, made: Arrays) -> Finding:
     """Compare samples made now with the golden ones, where there are any."""
     try:
-        path = _locate(found)
+        path = _locate(located)
         if path is None:
             return skipped("goldens", "there are none; medzoo check --write-goldens makes them")
         golden, stated = read(path)
@@ -73,7 +73,7 @@ def finding(found: Located, made: Arrays) -> Finding:
         return skipped("goldens", one_line(error))
     except MedzooError as error:
         return failed("goldens", one_line(error))
-    return compare(made, golden, stated, found.entry.revision)
+    return compare(made, golden, stated, located.entry.revision)
 
 
 def compare(made: Arrays, golden: Arrays, stated: dict[str, Any], revision: str) -> Finding:
@@ -86,14 +86,14 @@ def compare(made: Arrays, golden: Arrays, stated: dict[str, Any], revision: str)
     apart = {name: int(np.abs(golden[name].astype(int) - made[name]).max(initial=0)) for name in images}
     masks = max((mask_share(golden[name], made[name]) for name in golden if name.endswith(".masks")), default=0.0)
     worst = max(apart, key=lambda name: apart[name])
-    told = f"{sum(len(golden[name]) for name in images)} samples of seeds {min(COUNTS)} to {max(COUNTS)}: "
-    told += f"{apart[worst]} of 255 apart at most, allowed {LEVELS}"
-    told += f"; masks differ in {masks:.2%}, allowed {MASKS:.1%}" if any("masks" in name for name in golden) else ""
+    measured = f"{sum(len(golden[name]) for name in images)} samples of seeds {min(COUNTS)} to {max(COUNTS)}: "
+    measured += f"{apart[worst]} of 255 apart at most, allowed {LEVELS}"
+    measured += f"; masks differ in {masks:.2%}, allowed {MASKS:.1%}" if any("masks" in name for name in golden) else ""
     if apart[worst] > LEVELS or masks > MASKS:
         older = stated.get("revision") not in (None, revision)
         hint = f"; they are of revision {stated.get('revision')}, the entry is {revision}" if older else ""
-        return failed("goldens", f"{told} (worst: {worst}){hint}")
-    return passed("goldens", told)
+        return failed("goldens", f"{measured} (worst: {worst}){hint}")
+    return passed("goldens", measured)
 
 
 def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -117,18 +117,17 @@ def path_in(registry: Path, model_id: str) -> Path:
     return registry / "goldens" / f"{model_id}.safetensors"
 
 
-def _locate(found: Located) -> Path | None:
+def _locate(located: Located) -> Path | None:
     """Of the registry folder first, then of the Hub repositories of the weights. Raises DownloadError."""
-    if found.registry is not None and (path := path_in(found.registry, found.entry.model_id)).is_file():
+    if located.registry is not None and (path := path_in(located.registry, located.entry.model_id)).is_file():
         return path
     from medzoo.weights.sources import hub
 
-    for source in found.entry.weights:
+    for source in located.entry.weights:
         if isinstance(source, HubSource) and source.file.endswith(".safetensors"):
             address = hub.Address(source.repo, HUB_FILE, source.revision)
             try:
                 return hub.obtain(address, offline=network_is_off(), largest=LARGEST).path
-            except DownloadError as error:
-                if "has no file" not in str(error):
-                    raise
+            except MissingFile:
+                continue
     return None
