@@ -66,7 +66,7 @@ format: .venv/dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv build dist docs/_build docs/models docs/architectures docs/cli.md docs/scores.md .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv build dist docs/_build docs/models docs/architectures docs/cli.md docs/scores.md docs/samplers.inc .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 # Made without ensurepip, which Debian keeps in a package of its own: the pip of PYTHON installs one inside.
 .venv/base: constraints.txt

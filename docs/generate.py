@@ -1,5 +1,5 @@
-"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, models/*.md for the registry
-entries, and architectures/*.md for the families.
+"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, samplers.inc for diffusion.md,
+models/*.md for the registry entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
@@ -21,7 +21,8 @@ from medzoo import catalog, metrics
 from medzoo.bench import measures
 from medzoo.cli import main
 from medzoo.cli.page import sections
-from medzoo.entry import Entry
+from medzoo.diffusion.samplers import BY_NAME
+from medzoo.entry import SAMPLERS, Entry
 from medzoo.families import builtin_families, get_family, known_families
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
@@ -37,6 +38,7 @@ def write(folder: Path) -> None:
     pages = {
         folder / "cli.md": cli_page(),
         folder / "scores.md": scores_page(),
+        folder / "samplers.inc": samplers_table(),
         folder / "models" / "index.md": index_page(folder, found),
     }
     for model_id, each in located.items():
@@ -96,6 +98,16 @@ def scores_page() -> str:
             lines.append(
                 f"| `{scale.name}` | {scale.better} | `{metric.name}` | {scale.about.replace('|', chr(92) + '|')} |"
             )
+    return "\n".join([*lines, ""])
+
+
+def samplers_table() -> str:
+    """Every sampler of diffusion models, which docs/diffusion.md includes."""
+    lines = ["| sampler | what it is | usual steps: pixels | latents | calls in 10 steps |", "|---|---|---|---|---|"]
+    for name in SAMPLERS:
+        sampler = BY_NAME[name]
+        usual = f"{sampler.steps_of_pixels} | {sampler.steps_of_latents}"
+        lines.append(f"| `{name}` | {sampler.about} | {usual} | {sampler.calls(10)} |")
     return "\n".join([*lines, ""])
 
 

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -26,6 +26,9 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
+# Samplers of diffusion models. To add one, name it here and write it in ``medzoo/diffusion/samplers.py``.
+SamplerName = Literal["ddpm", "ddim", "dpm++", "heun"]
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 
 
 def _inside(path: str) -> str:
@@ -154,8 +157,7 @@ class Sampling(Record):
             sample alone: train mode with a batch of one); null where the network has no batch norm or nobody knows.
         truncation: default truncation psi; null where it does not apply.
         steps: default number of sampler steps; null where it does not apply.
-        sampler: of a diffusion model, ``ddpm``, ``ddim``, ``dpm++`` (DPM-Solver++ 2M) or ``heun`` (EDM); null where it
-            does not apply.
+        sampler: of a diffusion model, one of ``SAMPLERS``; null where it does not apply.
         guidance: scale of classifier-free guidance, 1 for none; null where the model has none.
         strength: how much of the noise an input image gets, in (0, 1]; null where no image goes in.
         noise: injected noise, ``const`` (the maps stored with the weights), ``random`` (drawn for each sample) or
@@ -166,7 +168,7 @@ class Sampling(Record):
     norm_stats: Literal["running", "sample"] | None = None
     truncation: float | None = None
     steps: PositiveInt | None = None
-    sampler: Literal["ddpm", "ddim", "dpm++", "heun"] | None = None
+    sampler: SamplerName | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     noise: Literal["const", "random", "none"] | None = None

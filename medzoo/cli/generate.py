@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medzoo.entry import SAMPLERS
 from medzoo.samples import formats
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
-@click.option(
-    "--sampler", type=click.Choice(["ddpm", "ddim", "dpm++", "heun"]), help="Diffusion models.  [default: the entry's]"
-)
+@click.option("--sampler", type=click.Choice(SAMPLERS), help="Diffusion models.  [default: the entry's]")
 @click.option("--guidance", type=click.FloatRange(min=0), help="Scale of classifier-free guidance; 1 for none.")
 @click.option(
     "--strength",

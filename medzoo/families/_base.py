@@ -78,6 +78,7 @@ class Generator:
         self.device, self.dtype = self.check(device, precision)
         self.config: Any = self.configure(entry, state)
         self.accepts = self._condition()
+        self.begin(state)
         network = self._loaded(self.adapt(state)).float().eval().requires_grad_(False)
         use_statistics(network, entry.sampling.norm_stats or "running")
         self.network = self.prepare(network, fused).to(self.device, self.dtype)
@@ -117,6 +118,12 @@ class Generator:
     def build(self) -> nn.Module:
         """The network with any weights."""
         return self.Network(**dict(self.config))
+
+    def begin(self, state: Mapping[str, Tensor]) -> None:
+        """Called once the config is known, before a network is made.
+
+        Families check the entry here, and keep what sampling needs of the state dict beside the network's numbers.
+        """
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state dict under the names of ``build``'s network: families rename other layouts or drop buffers here."""
@@ -287,35 +294,24 @@ class Generator:
             raise GenerationError(f"{self.entry.model_id}: latents must be {wanted}, found {list(latents.shape)}")
 
     def _batches(self, indices: range, conditions: Conditions, seed: int, size: int) -> Iterator[Samples]:
-        done = 0
-        while done < len(indices):
-            part = slice(done, done + size)
-            samples = self._attempt(indices[part], conditions[part], seed)
-            if samples is not None:
-                yield samples
-                done += len(samples)
-            elif len(indices[part]) == 1:
-                raise DeviceError(
-                    f"{self.entry.model_id}: the memory of '{self.device}' is too small for a single sample; "
-                    "free some, or choose another with device= (--device)"
-                )
-            else:
-                size = len(indices[part]) // 2
+        def batch(part: slice) -> Samples:
+            return self._attempt(indices[part], conditions[part], seed)
 
-    def _attempt(self, indices: range, conditions: Conditions, seed: int) -> Samples | None:
-        """One batch, or None when it does not fit in memory."""
         try:
-            with torch.inference_mode(), devices.exact_convolutions(self.device):
-                noise = Noise(seed, indices, self.device, self.dtype)
-                conditions = self._with_classes(conditions, noise)
-                raw = self.sample_batch(noise, Given.of(conditions, self.device, self.dtype))
-                return self._finish(raw, indices, conditions, seed)
-        except (RuntimeError, MemoryError) as error:
-            if not devices.is_out_of_memory(error):
-                raise
-        # Only here, with the exception gone, are the tensors of the failed attempt free.
-        devices.release_memory(self.device)
-        return None
+            yield from devices.in_parts(batch, len(indices), size, self.device)
+        except torch.OutOfMemoryError:
+            raise DeviceError(
+                f"{self.entry.model_id}: the memory of '{self.device}' is too small for a single sample; "
+                "free some, or choose another with device= (--device)"
+            ) from None
+
+    def _attempt(self, indices: range, conditions: Conditions, seed: int) -> Samples:
+        """One batch. Raises what torch raises where it does not fit in memory."""
+        with torch.inference_mode(), devices.exact_convolutions(self.device):
+            noise = Noise(seed, indices, self.device, self.dtype)
+            conditions = self._with_classes(conditions, noise)
+            raw = self.sample_batch(noise, Given.of(conditions, self.device, self.dtype))
+            return self._finish(raw, indices, conditions, seed)
 
     def _finish(self, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:
         """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""

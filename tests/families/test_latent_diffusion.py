@@ -1,4 +1,4 @@
-"""Latent diffusion: what diffusers saves gives what its own pipelines give, and what does not fit is told."""
+"""Latent diffusion: what diffusers saves gives what its own pipelines give, and what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ def test_one_file_of_the_original_layout(folder: Path, tmp_path: Path) -> None:
         load(weights, **changes)
 
 
-def test_stable_diffusion_1_is_told_by_its_shapes() -> None:
+def test_stable_diffusion_1_is_recognised_by_its_shapes() -> None:
     first, attends = "input_blocks.0.0.weight", "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
     state = {first: torch.empty(320, 4, 3, 3, device="meta"), attends: torch.empty(320, 768, device="meta")}
     state = {f"checkpoint.model.diffusion_model.{key}": value for key, value in state.items()}
@@ -396,7 +396,7 @@ def test_equal_prompts_are_encoded_once(folder: Path) -> None:
     assert len(asked) == 1 and latents.grad is not None and latents.grad.abs().sum() > 0
 
 
-def test_decoding_falls_back_to_one_image_at_a_time(folder: Path) -> None:
+def test_decoding_takes_fewer_images_at_a_time_where_memory_is_short(folder: Path) -> None:
     generator = load(folder)
     whole = generator.generate(3, "a lung")
     decode, sizes = generator._decode, []  # type: ignore[attr-defined]
@@ -499,7 +499,7 @@ def edit_tokenizer(**changes: Any) -> Change:
         (None, {"config": {"size": [0, 16]}}, "config.size must be multiples of 2"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told(
+def test_what_does_not_fit(
     folder: Path, tmp_path: Path, change: Change | None, override: dict[str, Any], message: str
 ) -> None:
     copy = folder
@@ -522,7 +522,7 @@ def test_guidance_needs_something_to_lead_away_from(tmp_path: Path) -> None:
         load(parts)
 
 
-def test_images_of_another_size_are_told(tmp_path: Path) -> None:
+def test_images_of_another_size(tmp_path: Path) -> None:
     parts = files(tmp_path, case.plain_unet(in_channels=5), case.autoencoder(), case.scheduler())
     with pytest.raises(CheckpointError, match="condition: the unet takes an image of 1 channels, the entry states no"):
         load(parts, condition=None)

@@ -31,8 +31,8 @@ def make_config(**changes: Any) -> Any:
     return parse(fields | changes)
 
 
-class Told(nn.Module):
-    """Answers with what it is told, and keeps what it was asked."""
+class Answer(nn.Module):
+    """A network that always answers the same, and keeps what it was asked."""
 
     def __init__(self, answer: Tensor) -> None:
         super().__init__()
@@ -46,19 +46,19 @@ class Told(nn.Module):
 def test_the_target_and_its_weight_by_hand() -> None:
     recipe = recipes.recipe(make_config(batch=64, gamma=5.0), GREY)
     images, labels = torch.rand(64, 1, 28, 28) * 2 - 1, torch.zeros(64, dtype=torch.int64)
-    nothing = Told(torch.zeros_like(images))
+    nothing = Answer(torch.zeros_like(images))
     found = recipe.loss(nothing, images, labels, 0, torch.Generator().manual_seed(3))
-    seen, times, shown = nothing.asked
-    kept = torch.from_numpy(SCHEDULE.kept).double()[times]
-    signal, sigma = kept.sqrt()[:, None, None, None], (1 - kept).sqrt()[:, None, None, None]
-    noise = (seen - signal * images) / sigma
-    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
-    wanted = signal * noise - sigma * images
-    ratio = kept / (1 - kept)
-    weight = ratio.clamp(max=5) / (ratio + 1)  # of v; Hang et al. 2023, section 3.3
-    by_hand = (weight * wanted.square().flatten(1).mean(1)).mean()
+    x_t, times, shown = nothing.asked
+    alpha_bar_t = torch.from_numpy(SCHEDULE.alphas_cumprod).double()[times]
+    alpha, sigma = alpha_bar_t.sqrt()[:, None, None, None], (1 - alpha_bar_t).sqrt()[:, None, None, None]
+    eps = (x_t - alpha * images) / sigma
+    assert abs(eps.mean()) < 0.02 and abs(eps.std() - 1) < 0.02
+    v = alpha * eps - sigma * images
+    snr = alpha_bar_t / (1 - alpha_bar_t)
+    weight = snr.clamp(max=5) / (snr + 1)  # of v; Hang et al. 2023, section 3.3
+    by_hand = (weight * v.square().flatten(1).mean(1)).mean()
     torch.testing.assert_close(found.total.double(), by_hand, rtol=1e-4, atol=1e-6)
-    again = recipe.loss(Told(wanted.float()), images, labels, 0, torch.Generator().manual_seed(3))
+    again = recipe.loss(Answer(v.float()), images, labels, 0, torch.Generator().manual_seed(3))
     assert again.total < 1e-8
     assert 0 < (shown == 2).sum() < 20 and set(shown.tolist()) == {0, 2}  # a tenth without a class: the null one
 
@@ -70,11 +70,11 @@ def test_every_weight_learns_once_the_first_step_has_been_made() -> None:
     x, times = torch.randn(2, 1, 28, 28), torch.tensor([3, 900])
     assert network(x, times, torch.tensor([0, 1])).std() < 1e-6  # the last convolution begins at zero
     with torch.no_grad():
-        for one in network.parameters():
-            one.add_(torch.randn_like(one), alpha=0.02)
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.02)
     labels = torch.tensor([0, 1, 0, 1] * 8)
     recipe.loss(network, torch.rand(32, 1, 28, 28), labels, 0, torch.Generator().manual_seed(0)).total.backward()
-    assert all(one.grad is not None and one.grad.abs().max() > 0 for one in network.parameters())
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
 
 
 @pytest.mark.parametrize(

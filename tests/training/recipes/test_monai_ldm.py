@@ -203,10 +203,10 @@ def test_the_target_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network.diffusion, "forward", none)
     found = recipe.loss(network, x, None, 2, torch.Generator().manual_seed(0))
     (noisy, times) = asked[0]
-    kept = torch.from_numpy(SCHEDULE.kept).double()[times].view(-1, 1, 1, 1, 1)
-    noise = (noisy - kept.sqrt() * latents) / (1 - kept).sqrt()
-    assert abs(noise.mean()) < 0.03 and abs(noise.std() - 1) < 0.03
-    v = kept.sqrt() * noise - (1 - kept).sqrt() * latents
+    alpha_bar_t = torch.from_numpy(SCHEDULE.alphas_cumprod).double()[times].view(-1, 1, 1, 1, 1)
+    eps = (noisy - alpha_bar_t.sqrt() * latents) / (1 - alpha_bar_t).sqrt()
+    assert abs(eps.mean()) < 0.03 and abs(eps.std() - 1) < 0.03
+    v = alpha_bar_t.sqrt() * eps - (1 - alpha_bar_t).sqrt() * latents
     torch.testing.assert_close(found.total.double(), v.square().mean(), rtol=1e-4, atol=1e-6)
 
 
