@@ -43,6 +43,21 @@ def _without_credentials(url: str) -> str:
     return url
 
 
+def _plain(value: Any, where: str = "config") -> Any:
+    """Only what JSON holds too: numbers, text, true, false, null, lists and mappings of them."""
+    if isinstance(value, dict):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise ValueError(f"{where}: names must be text, found {wrong[0]!r}")
+        for key, item in value.items():
+            _plain(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _plain(item, where)
+    elif not isinstance(value, str | int | float | None):
+        raise ValueError(f"{where}: expected numbers, text, lists or mappings, found {type(value).__name__}")
+    return value
+
+
 # A file or a branch of a repository: joined to folders of this machine, so it must not lead out of them.
 InsideRepo = Annotated[str, AfterValidator(_inside)]
 
@@ -334,7 +349,7 @@ class Entry(Record):
     tags: tuple[str, ...]
     output: Output
     condition: Condition | None
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(_plain)]
     sampling: Sampling
     weights: tuple[WeightSource, ...]
     checkpoint: Checkpoint

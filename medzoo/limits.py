@@ -36,7 +36,7 @@ LIMITS = {
     "output_bytes": Limit(8 * 2**30, "bytes", "of one sample in float32; a volume of 512 x 512 x 768 has 0.8 GB"),
     "input_pixels": Limit(2**26, "pixels", "of one picture or slice; whole-slide images are read in tiles"),
     "frames": Limit(100_000, "frames", "of one file; a long cine run has some thousands"),
-    "problems": Limit(20, "problems", "listed in one error"),
+    "problems": Limit(50, "problems", "listed in one error"),
 }
 
 
