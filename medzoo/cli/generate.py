@@ -122,7 +122,7 @@ def _override(options: dict[str, Any]) -> dict[str, Any]:
 
 def _condition(generator: Generator, stated: tuple[str, ...]) -> Any:
     """The words of ``--condition`` -> what ``Generator.generate`` takes."""
-    declared = generator.accepts
+    declared = generator.declared
     names = {*(declared.inputs or ()), *(one.name for one in declared.attributes or ())} if declared else set()
     if declared is not None and declared.kind == "text":
         return _with_text(stated, names)
@@ -222,7 +222,7 @@ def _write(
             bar.set_postfix_str(f"step {done} of {calls}", refresh=False)
             bar.update(0)
 
-        generator.tell = tell
+        generator.on_progress = tell
         for samples in generator.stream(
             n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
         ):

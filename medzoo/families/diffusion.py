@@ -198,7 +198,7 @@ class Diffusion(Generator):
         return config.made, config.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         if config.beside:
             kind = "mask" if config.beside == 1 else "image"
             return {"kind": kind, "inputs": (kind,), "channels": config.beside, "size": config.size}
@@ -232,7 +232,7 @@ class Diffusion(Generator):
         return sample(
             predict, self.latent(exact), self.config.schedule, self.sampler, self.steps,
             lambda: exact.normal(self.latent_shape), image=image, strength=self.entry.sampling.strength,
-            tell=self.tell,
+            tell=self.on_progress,
         )  # fmt: skip
 
     def _predict(self, given: Given, count: int) -> Predict:

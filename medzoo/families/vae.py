@@ -14,12 +14,12 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     Decoder,
     Encoder,
-    Positive,
     infer_decoder,
     widths,
 )
@@ -40,7 +40,7 @@ class Config(AutoencoderConfig):
         latent: length of the latent.
     """
 
-    latent: Positive
+    latent: PositiveInt
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

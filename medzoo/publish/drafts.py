@@ -237,8 +237,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medzoo.families._base import FamilyConfig, Generator
-from medzoo.families._condition import Given
+from medzoo.families import FamilyConfig, Generator
+from medzoo.families import Given
 from medzoo.randomness import Noise
 
 

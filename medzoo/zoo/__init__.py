@@ -192,7 +192,7 @@ def _ready(
             f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
     family = get_family(entry.family)
-    family.check(device, precision)
+    family.check_options(device, precision)
     chosen = barefile.overridden(entry, override, family.options) if override else entry
     return _Ready(replace(found, entry=chosen), _fetch(found), family)
 

@@ -499,7 +499,7 @@ def latents_of(generator: Generator, indices: Iterable[int], seed: int = 0) -> t
 
 def given_of(generator: Generator, ask: Any, n: int) -> Given:
     """What the network sees of a condition."""
-    return generator._resolve(ask, range(n)).given(torch.device("cpu"), torch.float32)
+    return generator.given(ask, range(n))
 
 
 class Fixed(Generator):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, ConditionError, EntryError
-from medzoo.families._condition import Given
+from medzoo.families import Given
 from medzoo.families.singan import SinGAN
 from medzoo.families.singan.enlarge import cubic_weights, enlarge
 from medzoo.randomness import Noise, Replay

@@ -90,10 +90,10 @@ def test_classes_differ_and_are_drawn_where_nobody_says() -> None:
 
 
 def test_an_entry_must_declare_what_the_weights_take() -> None:
-    with pytest.raises(EntryError, match="the weights take no condition"):
+    with pytest.raises(EntryError, match="the network takes no condition"):
         Case("vae", VAE, (16, 16), 3, 1, condition=MASS).load()
     three = {"kind": "class", "classes": ["a", "b", "c"]}
-    with pytest.raises(EntryError, match="names 3 classes, the weights have 2"):
+    with pytest.raises(EntryError, match="names 3 classes, the network has 2"):
         Case("vae", VAE | {"classes": 2}, (16, 16), 3, 1, condition=three).load()
 
 

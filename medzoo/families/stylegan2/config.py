@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig
 
-Positive = Annotated[int, Field(ge=1)]
 Even = Annotated[int, Field(ge=2, multiple_of=2)]
 Architecture = Literal["skip", "orig", "resnet"]
 
@@ -17,9 +17,9 @@ Architecture = Literal["skip", "orig", "resnet"]
 class MappingKwargs(FamilyConfig):
     """``mapping_kwargs`` of the published training code; null: as the weights tell, or its default."""
 
-    num_layers: Positive | None = None
-    embed_features: Positive | None = None
-    layer_features: Positive | None = None
+    num_layers: PositiveInt | None = None
+    embed_features: PositiveInt | None = None
+    layer_features: PositiveInt | None = None
     activation: Literal["lrelu"] = "lrelu"
     lr_multiplier: float = 0.01
     w_avg_beta: float | None = None  # training only
@@ -28,8 +28,8 @@ class MappingKwargs(FamilyConfig):
 class SynthesisKwargs(FamilyConfig):
     """``synthesis_kwargs`` of the published training code; null: as the weights tell, or its default."""
 
-    channel_base: Positive | None = None
-    channel_max: Positive | None = None
+    channel_base: PositiveInt | None = None
+    channel_max: PositiveInt | None = None
     architecture: Architecture | None = None
     use_noise: bool | None = None
     conv_clamp: float | None = None  # no shape tells it; 256 for models trained with mixed precision
@@ -52,16 +52,16 @@ class Config(FamilyConfig):
         filter_taps: length of the resampling filter.
     """
 
-    z_dim: Positive
+    z_dim: PositiveInt
     c_dim: Annotated[int, Field(ge=0)]
-    w_dim: Positive
+    w_dim: PositiveInt
     img_resolution: Annotated[int, Field(ge=4)]
-    img_channels: Positive
+    img_channels: PositiveInt
     mapping_kwargs: MappingKwargs = MappingKwargs()
     synthesis_kwargs: SynthesisKwargs = SynthesisKwargs()
     truncation_cutoff: Annotated[int, Field(ge=0)] | None = None
-    channels: tuple[Positive, ...] | None = None
-    mapping_features: tuple[Positive, ...] | None = None
+    channels: tuple[PositiveInt, ...] | None = None
+    mapping_features: tuple[PositiveInt, ...] | None = None
     embed_features: Annotated[int, Field(ge=0)] | None = None
     architecture: Architecture | None = None
     use_noise: bool | None = None
