@@ -187,7 +187,9 @@ def test_a_conditional_network_needs_its_embedding() -> None:
 
 
 def test_declared_conditions_must_be_those_of_the_weights() -> None:
-    with pytest.raises(EntryError, match="99001_TINY: 'condition' is of kind 'class', and the network takes no condition"):
+    with pytest.raises(
+        EntryError, match="99001_TINY: 'condition' is of kind 'class', and the network takes no condition"
+    ):
         load(published(plain(4, [8, 4], 1)), MASS)
     state = published(plain(8, [8, 4], 1), 3, class_embedding(4, classes=1))
     with pytest.raises(EntryError, match="'condition' names 2 classes, the network has 1"):
