@@ -63,7 +63,7 @@ def prepare(
     check_name(repo)
     found = zoo.find(what)
     _stated(found)
-    folders = results_module.folders(results, catalog.folders())
+    folders = results_module.folders(results, catalog.registry_folders())
     measured = evidence.of_model(found.entry, folders)
     memorised = evidence.memorisation(found.entry, measured, folders, _how(what))
     if memorised.too_many and not allow_memorised:
