@@ -28,6 +28,24 @@ if TYPE_CHECKING:
     from medzoo.entry import Entry
 
 
+__all__ = [
+    "ENVIRONMENT",
+    "FIELDS",
+    "Located",
+    "RegistryWarning",
+    "Sheet",
+    "load_all",
+    "load_file",
+    "model_files",
+    "named_files",
+    "parse",
+    "read_all",
+    "registry_folders",
+    "resolve",
+    "scan",
+]
+
+
 @dataclass(frozen=True)
 class Located:
     """An entry and where it came from.

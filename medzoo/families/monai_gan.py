@@ -121,7 +121,6 @@ class MonaiGan(Generator):
 
     Config = Config
     Network = Network
-    kinds = ()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class FormatCase:
     def samples(self, shape: tuple[int, ...] | None = None, masks: int | None = None, n: int = 3) -> Samples:
         """Smooth images of a model, all different."""
         shape, masks = shape or self.shape, self.masks if masks is None else masks
-        images = example_images(shape[0], shape[-2:], n).astype(np.float32) / 255
+        images = example_images(shape[0], shape[-2:], n).astype(np.float32) / np.float32(255)
         if len(shape) == 4:
             images = np.stack([images] * shape[1], axis=2)
         drawn = np.stack([images[:, 0] > 0.4 + 0.1 * k for k in range(masks)], axis=1) if masks else None
@@ -86,7 +86,7 @@ class FormatContract(Contract):
         images, masks = _read(_save(case, tmp_path / "out"), case.shape[-1])
         np.testing.assert_allclose(images, samples.images, atol=case.tolerance)
         if case.masks:
-            assert samples.masks is not None and np.array_equal(masks, samples.masks)
+            assert samples.masks is not None and masks is not None and np.array_equal(masks, samples.masks)
 
     def test_the_files_say_that_they_are_synthetic(self, case: FormatCase, tmp_path: Path) -> None:
         content = _content(_save(case, tmp_path / "out"))
@@ -123,4 +123,4 @@ def _read(folder: Path, size: int) -> tuple[NDArray[np.float32], NDArray[np.uint
     from medzoo.datasets import Protocol, load_path
 
     read = load_path(folder, Protocol(size=size))
-    return read.images.astype(np.float32) / 255, read.masks
+    return read.images.astype(np.float32) / np.float32(255), read.masks

@@ -41,3 +41,8 @@ def test_another_package_provides_a_family(monkeypatch: pytest.MonkeyPatch) -> N
         get_family("gone")
     with pytest.raises(RegistryError, match="no family is named 'dream'; there are .*gone.*monai_gan"):
         get_family("dream")
+
+
+def test_what_an_author_needs_has_public_names() -> None:
+    for name in ("Generator", "FamilyConfig", "Given", "Conditions", "Translator", "InstanceNorm", "norm_layer"):
+        assert name in families.__all__ and getattr(families, name).__name__ == name

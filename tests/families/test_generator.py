@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from medzoo.entry import Entry
-from medzoo.errors import ConditionError, GenerationError
-from medzoo.families import Given
+from medzoo.errors import ConditionError, EntryError, GenerationError
+from medzoo.families import FamilyConfig, Given
+from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from tests.tools.fixed_family import Fixed
 
@@ -127,3 +128,81 @@ def test_a_network_that_computes_buffers_of_its_own_keeps_them(tiny_entry: Calla
 
     generator = Family(tiny_entry(config={}), {"gain": torch.ones(1)}, device="cpu")
     assert generator.generate(1).images.max() == 63 / 64
+
+
+# --- what the base checks for every family ----------------------------------------------------------------------------
+
+
+class Normed(Fixed):
+    """A network with one batch norm, of torch or of medzoo."""
+
+    norm: type[nn.Module] = BatchNorm2d
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(self.norm(1))
+
+
+class TorchNormed(Normed):
+    norm = nn.BatchNorm2d
+
+
+SAMPLE = {"latent": "normal", "norm_stats": "sample"}
+
+
+def test_statistics_of_each_sample_need_the_batch_norm_that_has_them(tiny_entry: Callable[..., Entry]) -> None:
+    state = {name: tensor for name, tensor in nn.Sequential(BatchNorm2d(1)).state_dict().items()}
+    message = (
+        "99001_TINY: 'sampling.norm_stats: sample' has no effect on 0, which is torch's own BatchNorm2d; .*"
+        r"medzoo\.nets\.BatchNorm2d"
+    )
+    with pytest.raises(EntryError, match=message):
+        TorchNormed(tiny_entry(config={}, sampling=SAMPLE), state, device="cpu")
+    TorchNormed(tiny_entry(config={}), state, device="cpu")
+    (norm,) = Normed(tiny_entry(config={}, sampling=SAMPLE), state, device="cpu").network.children()
+    assert isinstance(norm, BatchNorm2d) and norm.stats == "sample"
+
+
+def test_lists_of_a_config_are_tuples_at_every_depth() -> None:
+    class Config(FamilyConfig):
+        sizes: tuple[tuple[int, int], ...]
+
+    config = Config.model_validate({"sizes": [[1, 2], [3, 4]]})
+    assert config.sizes == ((1, 2), (3, 4))
+    assert hash(config) == hash(Config(sizes=((1, 2), (3, 4))))
+
+
+class OfTwoClasses(Fixed):
+    kinds = ("class",)
+
+    @classmethod
+    def takes(cls, config: Any) -> dict[str, Any] | None:
+        return {"kind": "class", "classes": ("0", "1")}
+
+
+class Unconditional(Fixed):
+    kinds = ()
+
+
+@pytest.mark.parametrize(
+    ("family", "condition", "message"),
+    [
+        (Unconditional, CLASSES, "'condition' is of kind 'class', and the network takes no condition; remove it"),
+        (OfTwoClasses, {"kind": "mask", "inputs": ["organ"]}, "is of kind 'mask', and family 'monai_gan' takes class"),
+        (OfTwoClasses, CLASSES | {"classes": ["a", "b", "c"]}, "names 3 classes, the network has 2"),
+    ],
+)
+def test_conditions_that_the_network_does_not_take(
+    tiny_entry: Callable[..., Entry], family: type[Fixed], condition: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EntryError, match=f"99001_TINY: .*{message}"):
+        family(tiny_entry(config={}, condition=condition), {}, device="cpu")
+
+
+def test_what_the_network_needs_and_nobody_gave(tiny_entry: Callable[..., Entry]) -> None:
+    generator = OfTwoClasses(tiny_entry(config={}), {}, device="cpu")
+    with pytest.raises(ConditionError, match=r"99001_TINY needs a class: 0 \(0\), 1 \(1\); declare it as 'condition'"):
+        generator.generate(1)
+    declared = OfTwoClasses(tiny_entry(config={}, condition=CLASSES), {}, device="cpu")
+    with pytest.raises(ConditionError, match=r"99001_TINY needs a class: benign \(0\), malignant \(1\)$"):
+        declared.decode(None, Given())
+    assert declared.decode(None, Given(labels=torch.tensor([1]))).shape == (1, 1, 8, 8)
