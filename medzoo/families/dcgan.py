@@ -28,7 +28,7 @@ PRODUCTS = 8
 
 
 class Config(FamilyConfig):
-    """Arguments of the published networks; a state dict tells all but the leakiness.
+    """Arguments of the published networks; all but the leakiness are inferred from a state dict.
 
     Attributes:
         nz: length of the latent.
@@ -261,7 +261,7 @@ def _make_embedding(config: Config) -> nn.Sequential:
 
 
 def _embedding(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], int | None]:
-    """Fields that the keys of ``embed_nn`` tell, and the length of what it gives; None where there is none."""
+    """Fields that follow from the keys of ``embed_nn``, and the length of its output; None where there is none."""
     first, second = state.get("embed_nn.0.weight"), state.get("embed_nn.1.weight")
     if first is None or first.dim() != 2:
         return {}, None

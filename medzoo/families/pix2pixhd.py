@@ -19,7 +19,7 @@ from medzoo.families._resnet import Network, ResnetTranslator, infer
 
 
 class Config(FamilyConfig):
-    """Settings of the network; a state dict tells all of them.
+    """Settings of the network; all of them are inferred from a state dict.
 
     Attributes:
         input_nc, output_nc: channels of the images.

@@ -28,7 +28,7 @@ from medzoo.randomness import Noise
 
 
 class Config(AutoencoderConfig):
-    """The network; its weights tell all of it.
+    """The network; all of it is inferred from its weights.
 
     Attributes:
         width: channels of the largest map, which is half the image's size; each smaller map has twice those of the

@@ -28,7 +28,7 @@ PUBLISHED_SIZE = 256  # pixels; circles are drawn for it and scaled to other siz
 
 
 class Config(FamilyConfig):
-    """Which network it is, and its size; all of it is told by the state dict.
+    """Which network it is, and its size; all of it is inferred from the state dict.
 
     Attributes:
         network: ``pipeline`` (parts ``shape``, ``grade``, ``inpaint``), ``shape`` (also the grade network) or

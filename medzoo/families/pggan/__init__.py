@@ -37,7 +37,7 @@ class Config(FamilyConfig):
     """Arguments of the two published networks, under their names; those of the other variant may not be stated.
 
     Attributes:
-        variant: told by the state dict.
+        variant: inferred from the state dict.
         alpha: where the last block is faded in: the weight of the new head (progan_polyp; outside [0, 1) it stands
             alone), or of the old one (cxr_pggan, whose state dict holds it). None for no fading.
         input_code_dim, z_dim: length of the latent.

@@ -36,7 +36,7 @@ Draw = Callable[[tuple[int, ...]], Tensor]  # shape of a sample -> U[0, 1) [n, *
 
 
 class Config(FamilyConfig):
-    """Settings of the network, which a state dict tells but for those with a default.
+    """Settings of the network; those without a default are inferred from a state dict.
 
     Attributes:
         input_nc, output_nc: channels of the images.

@@ -35,7 +35,7 @@ DOUBLES, WIDEST = 4, 128
 
 
 class Config(FamilyConfig):
-    """The pyramid, in the words of the published code; every shape is told by the state dict.
+    """The pyramid, in the words of the published code; every shape is inferred from the state dict.
 
     Attributes:
         sizes: (height, width) of every scale, coarsest first.
@@ -121,8 +121,8 @@ class SinGAN(Generator):
         for name, other in zip(names, sizes, strict=True):
             if other != sizes[0]:
                 raise CheckpointError(
-                    f"the checkpoints '{names[0]}' and '{name}' have images of sizes {_sizes_told(sizes[0])} and "
-                    f"{_sizes_told(other)}; all samples of an entry have one size: make an entry for each"
+                    f"the checkpoints '{names[0]}' and '{name}' have images of sizes {_sizes_in_words(sizes[0])} and "
+                    f"{_sizes_in_words(other)}; all samples of an entry have one size: make an entry for each"
                 )
         if not names or not sizes[0]:
             return {}
@@ -330,5 +330,5 @@ def _least(state: Mapping[str, Tensor], name: str) -> int:
     return max(1, least)
 
 
-def _sizes_told(sizes: Sequence[tuple[int, int]]) -> str:
+def _sizes_in_words(sizes: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"{h}x{w}" for h, w in sizes) or "nothing"

@@ -2,7 +2,7 @@
 (Karras et al., "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020): the generator.
 
 State-dict names are those of the PyTorch release of StyleGAN2-ADA; files of the rosinality layout are renamed on
-loading. Widths, resolution, classes and architecture are told by the weights.
+loading. Widths, resolution, classes and architecture are inferred from the weights.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
     layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state)
     features = tuple(state[f"mapping.fc{i}.weight"].shape[0] for i in range(layers))
     embed, classes = state["mapping.embed.weight"].shape if "mapping.embed.weight" in state else (0, 0)
-    told = {
+    config = {
         "z_dim": state["mapping.fc0.weight"].shape[1] - embed,
         "c_dim": classes,
         "w_dim": state[f"{last}.torgb.affine.weight"].shape[1],
@@ -184,7 +184,7 @@ def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "use_noise": f"{last}.conv1.noise_strength" in state,
     }
     if f"{last}.skip.weight" in state:
-        told["architecture"] = "resnet"
+        config["architecture"] = "resnet"
     if (fir := state.get(f"{last}.resample_filter")) is not None:
-        told["filter_taps"] = fir.shape[0]
-    return told
+        config["filter_taps"] = fir.shape[0]
+    return config

@@ -1,4 +1,4 @@
-"""Configuration of the StyleGAN2 generator: what the training code was told, and what the weights tell."""
+"""Configuration of the StyleGAN2 generator: arguments of the training code, and what is inferred from weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Architecture = Literal["skip", "orig", "resnet"]
 
 
 class MappingKwargs(FamilyConfig):
-    """``mapping_kwargs`` of the published training code; null: as the weights tell, or its default."""
+    """``mapping_kwargs`` of the published training code; null: inferred from the weights, or its default."""
 
     num_layers: PositiveInt | None = None
     embed_features: PositiveInt | None = None
@@ -26,13 +26,13 @@ class MappingKwargs(FamilyConfig):
 
 
 class SynthesisKwargs(FamilyConfig):
-    """``synthesis_kwargs`` of the published training code; null: as the weights tell, or its default."""
+    """``synthesis_kwargs`` of the published training code; null: inferred from the weights, or its default."""
 
     channel_base: PositiveInt | None = None
     channel_max: PositiveInt | None = None
     architecture: Architecture | None = None
     use_noise: bool | None = None
-    conv_clamp: float | None = None  # no shape tells it; 256 for models trained with mixed precision
+    conv_clamp: float | None = None  # follows from no shape; 256 for models trained with mixed precision
     resample_filter: tuple[float, ...] | None = None
     activation: Literal["lrelu"] = "lrelu"
     num_fp16_res: int = 0  # everything runs in the precision that the caller asks for
@@ -40,7 +40,7 @@ class SynthesisKwargs(FamilyConfig):
 
 
 class Config(FamilyConfig):
-    """Arguments of the published network, and below them what only the weights tell in general.
+    """Arguments of the published network, and below them what usually only the weights state.
 
     Attributes:
         z_dim, c_dim, w_dim: latent, classes (0: unconditional), intermediate latent.

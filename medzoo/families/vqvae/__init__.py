@@ -35,7 +35,7 @@ from medzoo.randomness import Noise
 
 
 class Config(AutoencoderConfig):
-    """The network, which its weights tell, and how codes are drawn.
+    """The network, which is inferred from its weights, and how codes are drawn.
 
     Attributes:
         width: channels of the largest map, which is half the image's size; each smaller map has twice those of the
