@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ import medzoo.families as families
 from medzoo.errors import RegistryError
 from medzoo.families import get_family, known_families
 from tests.tools.fixed_family import Fixed
+from tests.tools.installed import write_entry_points
 
 
 def test_families_are_imported_only_when_named() -> None:
@@ -26,13 +28,14 @@ def test_families_are_imported_only_when_named() -> None:
     assert "'monai_gan'" in result.stdout
 
 
-def test_another_package_provides_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_package_provides_a_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = ModuleType("their_package")
     module.TheirGenerator = Fixed  # type: ignore[attr-defined]
     module.something = 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "their_package", module)
     points = {"theirs": "their_package:TheirGenerator", "odd": "their_package:something", "gone": "their_package:Gone"}
-    monkeypatch.setattr(families._FOLDER, "_elsewhere", lambda: points)
+    write_entry_points(tmp_path, "their-package", {"medzoo.families": points})
+    monkeypatch.syspath_prepend(tmp_path)
     assert "theirs" in known_families()
     assert get_family("theirs") is Fixed
     with pytest.raises(RegistryError, match="'odd' of an installed package: their_package:something is no family"):
