@@ -10,7 +10,7 @@ import pytest
 
 from medzoo import catalog
 from medzoo.catalog.folders import RegistryWarning
-from tests.tools.installed import write_entry_points
+from tests.tools.entry_points import write_entry_points
 from tests.tools.paths import ROOT
 
 MODELS = ROOT / "registry" / "models"

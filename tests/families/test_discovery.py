@@ -11,8 +11,8 @@ import pytest
 import medzoo.families as families
 from medzoo.errors import RegistryError
 from medzoo.families import get_family, known_families
+from tests.tools.entry_points import write_entry_points
 from tests.tools.fixed_family import Fixed
-from tests.tools.installed import write_entry_points
 
 
 def test_families_are_imported_only_when_named() -> None:

@@ -22,7 +22,7 @@ from medzoo.cli import main
 from medzoo.errors import RegistryError
 from medzoo.publish.drafts import Drafted, new_family, new_model, new_plugin
 from tests.conftest import random_state
-from tests.tools.installed import install as install_project
+from tests.tools.entry_points import install as install_project
 from tests.tools.paths import ROOT
 
 MODELS = sorted(path.stem for path in (ROOT / "registry" / "models").glob("*.yaml"))
