@@ -6,6 +6,7 @@
     |   `-- UnknownModelError  no entry has that id (carries the closest matches)
     |-- WeightsError           weights could not be obtained
     |   |-- DownloadError      network, server or disk got in the way
+    |   |   `-- MissingFile    the repository is there, and has no such file
     |   |-- IntegrityError     size or hash differs from what the entry states
     |   `-- CheckpointError    the file is not the checkpoint that the entry describes
     |-- GenerationError        the model could not be run
@@ -27,13 +28,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medzoo.text import printable
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
 
 class MedzooError(Exception):
-    """Base of every error that medzoo raises on purpose."""
+    """Base of every error that medzoo raises on purpose; what it quotes of strangers is made printable."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class RegistryError(MedzooError):
@@ -62,6 +68,10 @@ class WeightsError(MedzooError):
 
 class DownloadError(WeightsError):
     """Network, server or disk got in the way of a download."""
+
+
+class MissingFile(DownloadError):
+    """The repository is there, and has no such file."""
 
 
 class IntegrityError(WeightsError):

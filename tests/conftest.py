@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from medzoo.entry import Entry
 from tests.tools.paths import SHARED
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture
@@ -24,20 +30,20 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cache of the test's own, no extra registry, no model kept from the test before."""
+    """A cache of the test's own, the Hub client's too, no extra registry, no model kept from the test before."""
     monkeypatch.setenv("MEDZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+    hub = str(tmp_path_factory.mktemp("hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", hub)
+    if "huggingface_hub.constants" in sys.modules:  # which has read the environment
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", hub)
     monkeypatch.delenv("MEDZOO_REGISTRY", raising=False)
 
 
 @pytest.fixture
-def small_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training with pictures of two samples, a line of the log a step, and one thread."""
+def one_thread() -> Iterator[None]:
+    """Torch on one thread."""
     import torch
 
-    from medzoo.training import trainer
-
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

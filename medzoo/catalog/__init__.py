@@ -64,7 +64,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class RawEntry:
     """What a YAML file states, read but not validated: enough for a listing, and quick.
 
     Attributes:
@@ -126,19 +126,19 @@ def scan() -> tuple[list[Located], list[EntryError]]:
     return found, broken
 
 
-def read_all() -> tuple[list[Sheet], list[EntryError]]:
+def read_all() -> tuple[list[RawEntry], list[EntryError]]:
     """What every file states, sorted by id, and one error for each file that does not even fit a listing.
 
     A file that looks wrong is validated, so that its error lists everything.
     """
-    found: list[Sheet] = []
+    found: list[RawEntry] = []
     broken: list[EntryError] = []
     for path, registry in model_files().values():
         try:
             stated = yamlfile.fields(_text(path), str(path))
             if not _fits_a_listing(stated, path):
                 load_file(path, registry)
-            found.append(Sheet(stated, path, registry))
+            found.append(RawEntry(stated, path, registry))
         except EntryError as error:
             broken.append(error)
     return found, broken

@@ -45,13 +45,14 @@ def fields(text: str, name: str) -> dict[str, Any]:
     return _construct(root, name)
 
 
-def parse(text: str, name: str, record: type[R]) -> R:
+def parse(text: str, name: str, record: type[R], what: str = "entry") -> R:
     """Text of a YAML file -> a record, such as ``Entry``.
 
     Args:
         text: the YAML.
         name: what messages call it, a path or an address.
         record: the type.
+        what: what messages call the record as a whole.
 
     Raises:
         EntryError: as for ``fields``, or fields that do not fit; every problem is listed with its line.
@@ -64,7 +65,7 @@ def parse(text: str, name: str, record: type[R]) -> R:
         found = record.model_validate(_construct(root, name))
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise _entry_error(name, problems + [_problem(root, detail, details) for detail in details]) from None
+        raise _entry_error(name, problems + [_problem(root, detail, details, what) for detail in details]) from None
     if problems:
         raise _entry_error(name, problems)
     return found
@@ -142,7 +143,7 @@ def _entry_error(name: str, problems: list[tuple[int, str]]) -> EntryError:
     return EntryError("\n".join(lines))
 
 
-def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails]) -> tuple[int, str]:
+def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails], what: str) -> tuple[int, str]:
     """One finding of pydantic -> (line, sentence that says what was expected and what was found)."""
     loc, kind = detail["loc"], detail["type"]
     node, path = _find(root, loc)
@@ -159,7 +160,7 @@ def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails])
         words = sentence(detail)
     else:
         words = sentence(detail, _shown(node)) + _hint(kind, node)
-    return _line(root, loc), f"{where or 'entry'}: {words}"
+    return _line(root, loc), f"{where or what}: {words}"
 
 
 def _find(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[yaml.Node, list[int | str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medzoo.publish.drafts import Drafted
+    from medzoo.publishing.drafts import Drafted
 
 PATH = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ def new() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
     """Draft the entry of a model of a family that exists: one YAML file."""
-    from medzoo.publish.drafts import new_model
+    from medzoo.publishing.drafts import new_model
 
     _report(new_model(nearest, registry, model_id=model_id, own=own), as_json)
 
@@ -51,7 +51,7 @@ def family(name: str, plugin: Path | None, own: bool, families: Path, registry: 
 
     With --plugin DIR: a package that medzoo finds once it is installed, with the contract tests.
     """
-    from medzoo.publish.drafts import new_family, new_plugin
+    from medzoo.publishing.drafts import new_family, new_plugin
 
     if plugin is not None:
         _report(new_plugin(name, plugin), as_json)

@@ -85,6 +85,7 @@ class Generator:
         self.device, self.dtype = self.check_options(device, precision)
         self.config: Any = self.configure(entry, state)
         self.declared = self._declared()
+        self.begin(state)
         network = _loading.load_network(self, self.adapt(state)).float().eval().requires_grad_(False)
         _loading.check_norms(entry, network)
         use_statistics(network, entry.sampling.norm_stats or "running")
@@ -126,6 +127,12 @@ class Generator:
     def build(self) -> nn.Module:
         """An untrained network; its weights are replaced."""
         return self.Network(**dict(self.config))
+
+    def begin(self, state: Mapping[str, Tensor]) -> None:
+        """Called once the config is known, before a network is made.
+
+        Families check the entry here, and keep what sampling needs of the state dict beside the network's numbers.
+        """
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state dict under the names of ``build``'s network: families rename other layouts or drop buffers here."""
@@ -193,7 +200,7 @@ class Generator:
 
     def given(self, condition: Any, indices: range) -> Given:
         """What the network sees of a condition for the samples ``indices``. Raises ConditionError, ImageFileError."""
-        return self.resolve(condition, indices).given(self.device, self.dtype)
+        return Given.of(self.resolve(condition, indices), self.device, self.dtype)
 
     def decode(self, latents: Tensor | None = None, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
         """Raw network output [B, channels + masks, (D,) H, W] float32 for explicit latents [B, *latent_shape].
@@ -217,7 +224,7 @@ class Generator:
             noise = noise.given(latents)
         if given is None:
             conditions = self.resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = _running.draw_classes(self, conditions, noise).given(self.device, self.dtype)
+            given = Given.of(_running.draw_classes(self, conditions, noise), self.device, self.dtype)
         self.check_given(given)
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from medzoo import device as devices
+from medzoo.conditions import kind_of
 from medzoo.errors import DeviceError, GenerationError
-from medzoo.families._condition import Conditions
+from medzoo.families._condition import Conditions, Given
 from medzoo.families._loading import listed
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
@@ -26,26 +27,23 @@ def batches(generator: Generator, indices: range, conditions: Conditions, seed: 
 
     Raises DeviceError: not even one sample fits in memory.
     """
-    done = 0
-    while done < len(indices):
-        part = slice(done, done + size)
-        samples = _attempt(generator, indices[part], conditions[part], seed)
-        if samples is not None:
-            yield samples
-            done += len(samples)
-        elif len(indices[part]) == 1:
-            raise DeviceError(
-                f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
-                "free some, or choose another with device= (--device)"
-            )
-        else:
-            size = len(indices[part]) // 2
+
+    def batch(part: slice) -> Samples:
+        return _batch(generator, indices[part], conditions[part], seed)
+
+    try:
+        yield from devices.in_parts(batch, len(indices), size, generator.device)
+    except torch.OutOfMemoryError:
+        raise DeviceError(
+            f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
+            "free some, or choose another with device= (--device)"
+        ) from None
 
 
 def draw_classes(generator: Generator, conditions: Conditions, noise: Noise) -> Conditions:
     """With a class for every sample where the model takes one and nobody states it: drawn from its own noise."""
     declared = generator.declared
-    if declared is None or declared.kind != "class" or not declared.classes or conditions.labels is not None:
+    if declared is None or not kind_of(declared).labelled or not declared.classes or conditions.labels is not None:
         return conditions
     return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
 
@@ -57,7 +55,7 @@ def no_samples(generator: Generator, seed: int) -> Samples:
     return Samples(
         images=np.zeros((0, output.channels, *size), np.float32),
         masks=np.zeros((0, output.masks, *size), np.uint8) if output.masks else None,
-        labels=np.zeros(0, np.int64) if condition and condition.kind == "class" else None,
+        labels=np.zeros(0, np.int64) if condition and kind_of(condition).labelled else None,
         condition=() if condition else None,
         indices=np.zeros(0, np.int64),
         **_origin(generator, seed),
@@ -83,22 +81,15 @@ def check_latents(generator: Generator, latents: Any) -> None:
         raise GenerationError(f"{name}: latents must be {wanted}, found {list(latents.shape)}")
 
 
-def _attempt(generator: Generator, indices: range, conditions: Conditions, seed: int) -> Samples | None:
-    """One batch, or None when it does not fit in memory."""
+def _batch(generator: Generator, indices: range, conditions: Conditions, seed: int) -> Samples:
+    """One batch. Raises what torch raises where it does not fit in memory."""
     device, dtype = generator.device, generator.dtype
-    try:
-        with torch.inference_mode(), devices.exact_convolutions(device):
-            noise = Noise(seed, indices, device, dtype)
-            conditions = draw_classes(generator, conditions, noise)
-            given = conditions.given(device, dtype)
-            generator.check_given(given)
-            return _finish(generator, generator.sample_batch(noise, given), indices, conditions, seed)
-    except (RuntimeError, MemoryError) as error:
-        if not devices.is_out_of_memory(error):
-            raise
-    # Only here, with the exception gone, are the tensors of the failed attempt free.
-    devices.release_memory(device)
-    return None
+    with torch.inference_mode(), devices.exact_convolutions(device):
+        noise = Noise(seed, indices, device, dtype)
+        conditions = draw_classes(generator, conditions, noise)
+        given = Given.of(conditions, device, dtype)
+        generator.check_given(given)
+        return _finish(generator, generator.sample_batch(noise, given), indices, conditions, seed)
 
 
 def _finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from medzoo.report import bars, protocol, remarks
 from medzoo.report.board import Board, Column, Result, Row, build, cell_text, heading
-from medzoo.report.remarks import QUESTIONS, TITLES
 
 _SIGNS = {"best": "★ ", "level": "☆ ", "": ""}
 
@@ -24,18 +23,19 @@ def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None)
         lines += [plain(str(first["notes"])), ""]
     if board.columns:
         lines += ["## Leaderboard", "", *_table(board, board.headline()), "", remarks.MARKS, ""]
-    if told := remarks.warnings(board, results, failed):
-        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in told), ""]
+    if limits := remarks.warnings(board, results, failed):
+        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in limits), ""]
     lines += ["## How to read this", "", remarks.GROUND, "", remarks.ARROWS, "", remarks.DISAGREE, ""]
     if verdict := remarks.agreement(board):
         lines += [plain(verdict), ""]
     for group in board.groups:
-        lines += [f"## {plain(TITLES.get(group, group.capitalize()))}", ""]
-        lines += [QUESTIONS[group], ""] if group in QUESTIONS else []
-        lines += [*_table(board, board.of(group)), "", *_meanings(board, board.of(group)), ""]
-        if group == "usefulness" and (added := bars.gains(board)):
+        columns = board.of(group.name)
+        lines += [f"## {plain(group.title)}", ""]
+        lines += [group.question, ""] if group.question else []
+        lines += [*_table(board, columns), "", *_meanings(board, columns), ""]
+        if group.name == "usefulness" and (added := bars.gains(board)):
             lines += [*(f"- {plain(words)}" for words in added), ""]
-        if group == "cost" and (machine := remarks.cost_machine(board.contenders)):
+        if group.name == "cost" and (machine := remarks.cost_machine(board.contenders)):
             lines += [plain(machine), ""]
     lines += ["## Protocol", "", *_facts(protocol.settings(results)), ""]
     for row in board.contenders:

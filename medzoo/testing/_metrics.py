@@ -14,7 +14,7 @@ import pytest
 
 from medzoo import metrics
 from medzoo.errors import MedzooError
-from medzoo.metrics._base import Better, Case, Metric, Need, Score, View
+from medzoo.metrics import Better, Case, Metric, Need, Score, View
 from medzoo.testing._cases import Contract
 
 CLASSES, FEATURES = 3, 16

@@ -1,10 +1,10 @@
 """Original checkpoint containers -> a plain state dict, without running anything that is inside.
 
-The content says what a file is. Torch files and pickles are followed on paper by ``medzoo.weights.pickles``, which
-imports and calls nothing; here the numbers found become tensors. Numbers keep the precision they were published in.
+The kind of a file is recognised by its content. ``medzoo.weights.pickles`` interprets torch files and pickles, and
+imports and calls nothing; ``medzoo.weights.tensors`` turns their numbers into tensors, in their published precision.
 
 ``container: torch`` stands for tensors and plain containers alone; a file that holds objects of other classes (SinGAN's
-``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which takes them as bags of numbers.
+``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which reads them as bags of numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,23 +25,18 @@ from medzoo.files import cache
 from medzoo.files import kind as filekind
 from medzoo.weights import pickles
 from medzoo.weights.pickles import Array, Mode, Refused
+from medzoo.weights.tensors import as_tensors, check_finite, separate
 
-# Entries of a state dict that are no parameters, by the names that torch gives them: statistics of batch
+# Entries of a state dict that are not parameters, by the names that torch gives them: statistics of batch
 # norm, and the vectors of spectral norm's power iteration.
 _BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w+_u|\w+_v)$")
-_DTYPES = frozenset(
-    ("float64", "float32", "float16", "bfloat16") + ("int64", "int32", "int16", "int8", "uint8", "bool")
-)
-# Tensors may share numbers, but nothing makes a file whose tensors are many times as large as itself.
-_LARGEST_GROWTH = 4
-_ALWAYS_ALLOWED = 2**24  # bytes
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
-    """Read an original as its entry describes it and write its state dict to ``target`` as safetensors.
+    """Read an original as its entry describes it, and write its state dict to ``target`` as safetensors.
 
     Raises:
-        CheckpointError: it is not what the entry describes, or not safe to read.
+        CheckpointError: it is not what the entry describes, or is not safe to read.
         OSError: ``target`` cannot be written.
     """
     tensors = read(original, entry.checkpoint)
@@ -52,19 +46,19 @@ def convert(original: Path, entry: Entry, target: Path) -> None:
         "source_container": filekind.guess(original),
     }
     try:
-        save_file(_separate(tensors), target, metadata=facts)
+        save_file(separate(tensors), target, metadata=facts)
     except SafetensorError as error:
         full = "os error 28" in str(error) or "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The state dict of a checkpoint: found by ``key``, prefix taken off, parameters replaced by ``ema``.
+    """The state dict of a checkpoint: found by ``key``, prefix removed, parameters replaced by ``ema``.
 
-    Whether its keys and shapes are those of the network is for the family to say.
+    The family checks whether its keys and shapes are those of the network.
 
     Raises:
-        CheckpointError: it is not what ``checkpoint`` describes, or not safe to read.
+        CheckpointError: it is not what ``checkpoint`` describes, or is not safe to read.
     """
     content = _open(path, checkpoint.container)
     found = _at(content, checkpoint.key, path)
@@ -77,13 +71,13 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     state = _strip({str(key): value for key, value in found.items()}, checkpoint.strip_prefix)
     if checkpoint.ema is not None:
         state = _averaged(state, _at(content, checkpoint.ema, path, flat_counts=False), checkpoint.ema, path)
-    tensors = _tensors(state, path)
-    _check_finite(tensors, path)
+    tensors = as_tensors(state, path)
+    check_finite(tensors, path)
     return tensors
 
 
 def state_dicts(path: Path) -> dict[str | None, tuple[str, ...]]:
-    """What may be read as a state dict in a file: its key (None for the whole file), and the names in it.
+    """What can be read as a state dict in a file: its key (None for the whole file), and the names in it.
 
     Raises:
         CheckpointError: the file is damaged, or refused.
@@ -99,17 +93,17 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU.
 
     Raises:
-        CheckpointError: it is damaged, no safetensors file, or holds numbers that are not finite.
+        CheckpointError: it is damaged, not a safetensors file, or holds numbers that are not finite.
     """
     tensors = _open_safetensors(path)
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors")
-    _check_finite(tensors, path)
+    check_finite(tensors, path)
     return tensors
 
 
 def _open(path: Path, container: str) -> Any:
-    """Whatever is in the file, as arrays or tensors and plain containers."""
+    """All that is in the file, as arrays or tensors and plain containers."""
     try:
         kind = filekind.guess(path)
     except OSError as error:
@@ -139,9 +133,9 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _at(content: Any, key: str | None, path: Path, *, flat_counts: bool = True) -> Any:
-    """What lies under a path of mapping keys, dots between them.
+    """What lies under a path of mapping keys, separated by dots.
 
-    A file that is a flat state dict itself also counts where a key is stated: copies are often re-hosted
+    A file that is itself a flat state dict is accepted where a key is stated: copies are often re-hosted
     without the outer mapping.
     """
     if key is None or (flat_counts and _is_state_dict(content)):
@@ -181,7 +175,7 @@ def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, checkpoint
     if len(wrong) == len(found) or any(_is_network(found[name]) for name in wrong):
         where = "the file" if key is None else f"'{key}'"
         raise CheckpointError(
-            f"{path.name}: {where} is no state dict; it holds {_keys(found)}.{_suggestion(found, key)}"
+            f"{path.name}: {where} is not a state dict; it holds {_keys(found)}.{_suggestion(found, key)}"
         )
     raise CheckpointError(
         f"{path.name}: '{wrong[0]}' of the state dict is {_what(found[wrong[0]])}, expected a tensor"
@@ -189,49 +183,10 @@ def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, checkpoint
     )
 
 
-def _tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Ordinary tensors on the CPU, together hardly larger than the file."""
-    room = _LARGEST_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED
-    room -= sum(value.nbytes for value in state.values() if isinstance(value, Array | Tensor))
-    storages: dict[int, Tensor] = {}
-    tensors = {}
-    for key, value in state.items():
-        try:
-            tensors[key] = value if isinstance(value, Tensor) else _tensor(value, storages)
-        except Refused as reason:
-            raise CheckpointError(f"{path.name}: '{key}' {reason}") from None
-    if room < 0:
-        raise CheckpointError(f"{path.name}: its tensors claim far more numbers than the file stores")
-    return tensors
-
-
-def _tensor(value: Array | float, storages: dict[int, Tensor]) -> Tensor:
-    """A tensor that is a view of the file where it can be; tensors of one storage share it."""
-    if not isinstance(value, Array):
-        if isinstance(value, int) and value.bit_length() > 63:
-            raise Refused("is a whole number of more than 64 bits")
-        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
-    if value.dtype not in _DTYPES:
-        raise Refused(f"is of kind torch.{value.dtype}; expected plain numbers")
-    value.check()
-    if value.numel == 0:
-        return torch.empty(value.shape, dtype=getattr(torch, value.dtype))
-    if id(value.storage) not in storages:
-        storages[id(value.storage)] = _run_of_numbers(value.storage)
-    return storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
-
-
-def _run_of_numbers(storage: pickles.Storage) -> Tensor:
-    data, dtype = storage.read(), getattr(torch, storage.dtype)
-    numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
-    aligned = numbers.data_ptr() % dtype.itemsize == 0  # old files put numbers wherever the bytes before them end
-    return (numbers if aligned else numbers.clone()).view(dtype)
-
-
 def _strip(state: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """Take a prefix off; keys without it belong to something else if any key has it.
+    """Remove a prefix; if any key has it, keys without it belong to something else and are dropped.
 
-    ``module.`` on every key is the mark of a network trained on several devices and is always taken off.
+    ``module.`` on every key is the mark of a network trained on several devices and is always removed.
     """
     if prefix and any(key.startswith(prefix) for key in state):
         state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
@@ -260,27 +215,6 @@ def _averaged(state: dict[str, Any], ema: Any, key: str, path: Path) -> dict[str
     return state | dict(zip(names, ema, strict=True))
 
 
-def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    for key, value in state.items():
-        # One NaN or infinity makes the sum one, too, and a sum takes a tenth of the time of a look at each number.
-        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
-            continue
-        if count := int((~torch.isfinite(value)).sum()):
-            raise CheckpointError(f"{path.name}: '{key}' holds {count} numbers that are NaN or infinite")
-
-
-def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors that share no memory, as safetensors wants them."""
-    seen: set[int] = set()
-    separate = {}
-    for key, value in state.items():
-        storage = value.untyped_storage()
-        alone = storage.data_ptr() not in seen and storage.nbytes() == value.numel() * value.element_size()
-        seen.add(storage.data_ptr())
-        separate[key] = value.contiguous() if alone else value.clone(memory_format=torch.contiguous_format)
-    return separate
-
-
 def _is_state_dict(value: Any) -> bool:
     mapping = isinstance(value, Mapping) and bool(value)
     return pickles.is_state_dict(value) or (mapping and all(isinstance(item, Tensor) for item in value.values()))
@@ -306,7 +240,7 @@ def _suggestion(value: Any, parent: str | None = None) -> str:
     if not fitting:
         return ""
     others = f" (or one of {', '.join(fitting[1:6])})" if len(fitting) > 1 else ""
-    return f" Say which one the generator is, for example `checkpoint: {{key: {fitting[0]}}}`{others}"
+    return f" State which one is the generator, for example `checkpoint: {{key: {fitting[0]}}}`{others}"
 
 
 def _what(value: Any) -> str:

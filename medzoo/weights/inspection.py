@@ -1,7 +1,7 @@
-"""What is in a file of weights, told without running any of it: ``medzoo info FILE``.
+"""What is in a file of weights, without running any of it: ``medzoo info FILE``.
 
-Torch is not needed: of safetensors the header is read, of torch files and pickles the description of the numbers.
-Files that the loader refuses are described, too, with the reason.
+Torch is not needed: only the header of a safetensors file is read, or the description of the numbers in a torch file or
+a pickle. Files that the loader refuses are described, too, with the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DTYPES = {
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 _MOST = 1000  # parts of one thing that are listed
-_SHOWN = 60  # characters of a text
+_SHOWN = 60  # characters of a text that are shown
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Part:
         key: its name.
         what: in words: a class, a tensor with its shape, a text.
         tensors, numbers: how many lie in it.
-        arguments: what its class was made with, if the file tells (``_init_kwargs`` of StyleGAN).
+        arguments: what its class was made with, if the file states it (``_init_kwargs`` of StyleGAN).
         parts: what lies in it.
     """
 
@@ -72,10 +72,10 @@ class Contents:
 
     Attributes:
         kind: in words.
-        container: what ``checkpoint.container`` of an entry has to be; None where the file is refused.
+        container: what ``checkpoint.container`` of an entry must be; None where the file is refused.
         names: the Python objects that the file names.
         source: characters of Python source code in it; never run.
-        refused: why the loader will not read it; empty where it does.
+        refused: why the loader refuses it; empty where it does not.
         metadata: of a safetensors file.
     """
 
@@ -92,18 +92,18 @@ class Contents:
 
 
 def is_file(argument: str) -> bool:
-    """Whether somebody who types this means a file of weights, be it there or not."""
+    """Whether an argument means a file of weights, whether the file exists or not."""
     path = Path(argument)
     named = len(path.parts) > 1 and path.is_file()  # a bare word is the id of a model
     return not argument.startswith("hf://") and (named or path.suffix.lower() in _SUFFIXES)
 
 
-def look(path: Path) -> Contents:
+def inspect(path: Path) -> Contents:
     """What is in a safetensors, torch or pickle file.
 
     Raises:
         WeightsError: there is no such file.
-        CheckpointError: it is damaged, or none of the three.
+        CheckpointError: it is damaged, or of another kind.
     """
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
@@ -114,17 +114,17 @@ def look(path: Path) -> Contents:
     facts: dict[str, Any] = {"path": str(path), "size": size, "kind": filekind.describe(kind)}
     if kind == "safetensors":
         state, metadata = _header(path, size)
-        return Contents(container="safetensors", metadata=metadata, **facts, **_told(state, path, "safetensors"))
-    found = pickles.read(path, Mode.LOOK)
+        return Contents(container="safetensors", metadata=metadata, **facts, **_listed(state, path, "safetensors"))
+    found = pickles.read(path, Mode.INSPECT)
     container = "torch" if kind != "pickle" and _is_numbers(path) else "pickle"
-    told = _told(found.content, path, container)
+    listed = _listed(found.content, path, container)
     return Contents(
         container=None if found.refused else container,
         names=found.names[:_MOST],
         source=found.source,
         refused=found.refused,
         **facts,
-        **(told | {"state_dicts": ()} if found.refused else told),
+        **(listed | {"state_dicts": ()} if found.refused else listed),
     )
 
 
@@ -136,7 +136,8 @@ def _is_numbers(path: Path) -> bool:
     return True
 
 
-def _told(content: Any, path: Path, container: str) -> dict[str, Any]:
+def _listed(content: Any, path: Path, container: str) -> dict[str, Any]:
+    """``parts`` and ``state_dicts`` of what a file holds."""
     try:
         for _ in pickles.leaves(content):  # refuses what has no end, so that all that follows has one
             pass
@@ -163,7 +164,7 @@ def _part(key: str, value: Any, depth: int) -> Part:
         what=_what(value),
         tensors=len(arrays),
         numbers=sum(array.numel for array in arrays),
-        arguments=_settings(arguments),
+        arguments=_keywords(arguments),
         parts=_parts(value, depth) if opened else (),
     )
 
@@ -197,14 +198,14 @@ def _what(value: Any) -> str:
     return str(value)
 
 
-def _settings(value: Any) -> dict[str, Any] | None:
-    """Keyword arguments, which StyleGAN keeps in a mapping of its own kind; None where there are none."""
+def _keywords(value: Any) -> dict[str, Any] | None:
+    """Keyword arguments, which StyleGAN stores in a mapping class of its own; None if there are none."""
     items = value.items if isinstance(value, Inert) else value
     return _plain(items) if isinstance(items, dict) and items else None
 
 
 def _plain(value: Any, depth: int = 3) -> Any:
-    """Settings as JSON has them; whatever is none, in words."""
+    """Keyword arguments as JSON can hold them; other objects in words."""
     if isinstance(value, Inert) and value.items is not None:
         value = value.items
     if isinstance(value, dict) and depth:

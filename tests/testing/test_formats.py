@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medzoo.samples.formats import FORMATS
+from medzoo.samples import formats
 from medzoo.testing import FormatCase, FormatContract
 
 FOUR, VOLUME, WORDS = (4, 16, 16), (1, 4, 16, 16), {"bits": 16}
@@ -27,7 +27,7 @@ class TestContract(FormatContract):
 
 
 def test_every_format_is_among_them() -> None:
-    assert {case.format for case in TestContract.cases} == set(FORMATS)
+    assert {case.format for case in TestContract.cases} == set(formats.builtin())
 
 
 def test_a_contract_without_cases_says_what_to_add() -> None:

@@ -18,5 +18,5 @@ class TestContract(MetricContract):
             MetricCase(name, size=LARGER.get(name, 32), cites=name not in OWN),
             marks=[pytest.mark.slow] if name in TRAIN else [],
         )
-        for name in metrics.names()
+        for name in metrics.builtin()
     ]

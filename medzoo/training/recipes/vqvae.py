@@ -94,7 +94,7 @@ class VQVAE(Direct[Settings]):
 
     configuration = Settings
     title = "VQ-VAE"
-    # Of the step between ``loss`` and ``refreshed``: vectors [m, code_dim], their codes [m], a vector for each code.
+    # Of the step between ``loss`` and ``after_update``: vectors [m, code_dim], their codes [m], a vector for each code.
     _batch: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -151,16 +151,16 @@ class VQVAE(Direct[Settings]):
             logits = network.prior(codes, labels).float()
         return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         """The codebook follows the vectors of every process: a mean of two codebooks would hold nobody's vectors."""
         assert isinstance(network, vqvae.Network)
         if self._batch is not None:
-            vectors, codes, others = map(parallel.gathered, self._batch)
+            vectors, codes, others = map(parallel.gather, self._batch)
             others = others[:: parallel.world()]  # as many as there are codes, from every process
             follow(network.codebook, vectors, codes, others, self.settings.codebook_decay)
             self._batch = None
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.zoo_config.side**2,), "uniform"), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
+from medzoo.training.techniques._base import Options, Technique
 
 
-class AdaptiveOptions(Record):
+class AdaptiveOptions(Options):
     """What ADA and APA share, at the published defaults.
 
     Attributes:
@@ -30,6 +30,23 @@ class AdaptiveOptions(Record):
     kimg: Annotated[float, Field(gt=0)] = 500
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limit: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+A = TypeVar("A", bound=AdaptiveOptions)
+
+
+class Adaptive(Technique[A]):
+    """A technique whose strength is ``heuristic.p``; ``after`` of a subclass shows the heuristic each step's logits."""
+
+    def __init__(self, options: A, batch: int) -> None:
+        super().__init__(options, batch)
+        self.heuristic = Heuristic(options, batch)
+
+    def state(self) -> dict[str, Any]:
+        return self.heuristic.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.heuristic.load_state(state)
 
 
 class Heuristic:

@@ -11,12 +11,11 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from medzoo.entry import Record
 from medzoo.errors import TrainingError
-from medzoo.training.techniques._base import Technique
+from medzoo.training.techniques._base import Options, Technique
 
 
-class Options(Record):
+class FreezeDOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -27,10 +26,10 @@ class Options(Record):
     layers: Annotated[int, Field(gt=0)] = 3
 
 
-class FreezeD(Technique[Options]):
+class FreezeD(Technique[FreezeDOptions]):
     """The first ``layers`` layers of the discriminator are not trained."""
 
-    Options = Options
+    Options = FreezeDOptions
 
     def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:
         freeze(discriminator, self.options.layers)

@@ -1,6 +1,6 @@
-"""What a pickle may name, and what each name gives. Nothing else is ever made.
+"""What a pickle may name, and what each name becomes. Nothing else is ever built.
 
-Names are compared as words. Each function here takes the arguments that the file states, checks them, and builds one
+Names are compared as text. Each function here takes the arguments that the file states, checks them, and builds one
 of the inert values: none of them calls what the name stands for.
 """
 
@@ -15,11 +15,11 @@ from medzoo.weights.pickles.inert import ITEM_SIZES, LONGEST_KEY, Array, Inert, 
 
 
 class Mode(enum.Enum):
-    """How far a file may go."""
+    """What a file may hold."""
 
     NUMBERS = "numbers and plain containers only"
     CLASSES = "objects of unknown classes become bags of attributes"
-    LOOK = "as CLASSES, and what would be refused is noted down instead; for looking at a file, never for loading it"
+    INSPECT = "as CLASSES, but what would be refused is recorded instead; to describe a file, never to load it"
 
 
 # The kinds of storages, as torch names them.
@@ -35,20 +35,33 @@ _NUMPY_CODES = {
 }  # fmt: skip
 _LARGEST_RANK = 32
 _LONGEST_NAME = 300  # characters
-_OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg", "numpy.core": "numpy._core"}  # Python 2, NumPy 1
+# Modules that had another name: in Python 2, in NumPy 1, in Python 3.13 alone.
+_OTHER_NAMES = {
+    "__builtin__": "builtins", "copy_reg": "copyreg", "numpy.core": "numpy._core", "pathlib._local": "pathlib",
+}  # fmt: skip
+_OTHER_TYPES = {"long": "int", "unicode": "str"}  # what protocol 2, which torch.save takes, calls two of today's types
+# Python's own library. What a file may name must not hang on the Python that reads it: modules that later versions
+# gave up count, and one that came later, whose name is that of many a project, does not.
+_OF_PYTHON = (sys.stdlib_module_names - {"compression"}) | frozenset(
+    ("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp")
+    + ("lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau")
+    + ("telnetlib", "uu", "xdrlib")
+)
 
 Read = Callable[[Any], Any]
 """Reads the bytes of a torch file that lies inside another: what ``torch.storage._load_from_bytes`` is for."""
 
 
 def normal(module: str, name: str) -> Name:
-    """A name in today's spelling. Raises Refused if it is none."""
-    for old, new in _OLD_MODULES.items():
+    """A name in its current spelling. Raises Refused if it is not a name of a Python object."""
+    for old, new in _OTHER_NAMES.items():
         if module == old or module.startswith(f"{old}."):
             module = new + module[len(old) :]
+    if module == "builtins":
+        name = _OTHER_TYPES.get(name, name)
     whole = f"{module}.{name}"
     if len(whole) > _LONGEST_NAME or not all(part.isidentifier() for part in whole.split(".")):
-        raise Refused("it names something that is no name of a Python object")
+        raise Refused("it names something that is not the name of a Python object")
     return Name(module, name)
 
 
@@ -62,11 +75,11 @@ def is_plain(name: Name) -> bool:
 
 def is_of_python(name: Name) -> bool:
     """Whether a name belongs to Python's own library, which no network is a class of."""
-    return name.module.partition(".")[0] in sys.stdlib_module_names and str(name) not in _INERT
+    return name.module.partition(".")[0] in _OF_PYTHON and str(name) not in _INERT
 
 
 def call(name: Name, arguments: tuple[Any, ...], mode: Mode, read: Read) -> Any:
-    """What the call of a name gives. Raises Refused where the name is not listed, or the arguments do not fit."""
+    """What the call of a name becomes. Raises Refused where the name is not listed, or the arguments do not fit."""
     word = str(name)
     if word == "torch.storage._load_from_bytes":
         return read(*arguments)
@@ -85,7 +98,7 @@ def call(name: Name, arguments: tuple[Any, ...], mode: Mode, read: Read) -> Any:
 def instance(kind: Any, arguments: tuple[Any, ...]) -> Any:
     """An empty object of a class."""
     if not isinstance(kind, Name):
-        raise Refused("makes an object of something that is no class")
+        raise Refused("makes an object of something that is not a class")
     if str(kind) in _PLAIN:
         return _PLAIN[str(kind)](*arguments)
     return Inert(str(kind), arguments)
@@ -98,7 +111,7 @@ def numpy_array(stub: Inert) -> Array | None:
     _, shape, kind, fortran, data = stub.state
     try:
         return _frombuffer(data, kind, shape, "F" if fortran else "C")
-    except Refused:  # of words or objects, which do no harm beside the weights
+    except Refused:  # an array of text or objects, which is harmless beside the weights
         return None
 
 
@@ -110,7 +123,7 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
     if isinstance(pairs, dict):
         return pairs
     if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise Refused("makes a mapping of something else than pairs")
+        raise Refused("makes a mapping from something other than pairs")
     return {checked_key(key): value for key, value in pairs}
 
 
@@ -119,7 +132,7 @@ def _default_mapping(*arguments: Any) -> dict[Any, Any]:
 
 
 def checked_key(key: Any) -> Any:
-    """A key of a mapping. Raises Refused: looking it up could take for ever, or it cannot be shown."""
+    """A key of a mapping. Raises Refused for one whose lookup could take forever, or that cannot be shown."""
     simple = key is None or isinstance(key, int | float | bytes | Name) or is_word(key)
     flat = isinstance(key, tuple) and len(key) < 10
     flat = flat and all(isinstance(part, int | float | Name) or is_word(part) for part in key)
@@ -134,20 +147,20 @@ def is_word(value: Any) -> bool:
 
 
 def _sequence(*arguments: Any) -> Any:
-    """A set, a tuple or torch.Size: what it is made of, without a copy."""
+    """A set, a tuple or torch.Size: its elements, without a copy."""
     if not arguments:
         return []
     if len(arguments) != 1 or not isinstance(arguments[0], list | tuple):
-        raise Refused("makes a set or a list of something else than a list")
+        raise Refused("makes a set or a list from something other than a list")
     return arguments[0]
 
 
 def _bytes(data: Any = b"", *encoding: Any) -> memoryview:
-    """Bytes of bytes; never of a number, which would be that many zeros."""
+    """Bytes made from bytes; never from a number, which would be that many zeros."""
     if isinstance(data, str) and encoding:
         return _encoded(data, *encoding)
     if not isinstance(data, bytes | memoryview):
-        raise Refused(f"makes bytes of a {type(data).__name__}")
+        raise Refused(f"makes bytes from a {type(data).__name__}")
     return memoryview(data)
 
 
@@ -161,15 +174,15 @@ def _encoded(text: Any, encoding: Any = "utf-8", *_: Any) -> memoryview:
 def _array(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Array:
     numbers = [offset, *_short(shape), *_short(strides)]
     if not isinstance(storage, Storage) or not all(type(number) is int for number in numbers):
-        raise Refused("makes a tensor of something else than numbers")
+        raise Refused("makes a tensor from something other than numbers")
     if len(shape) != len(strides):
-        raise Refused("makes a tensor whose shape and strides do not fit together")
+        raise Refused("makes a tensor whose shape and strides do not match")
     return Array(storage, offset, tuple(shape), tuple(strides))
 
 
 def _short(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) > _LARGEST_RANK:
-        raise Refused("makes a tensor of a shape that is none")
+        raise Refused("makes a tensor with an invalid shape")
     return tuple(value)
 
 
@@ -179,7 +192,7 @@ def _first(value: Any = None, *_: Any) -> Any:
 
 
 def _from_type(function: Any, kind: Any, arguments: Any, *_: Any) -> Array:
-    """A tensor with attributes of its own; they are left out."""
+    """A tensor with attributes; the attributes are left out."""
     if str(function) != "torch._utils._rebuild_tensor_v2" or not isinstance(arguments, tuple):
         raise Refused(f"makes a tensor by {function}")
     return _array(*arguments)
@@ -192,7 +205,7 @@ def _aside(name: str) -> Callable[..., Inert]:
 def _frombuffer(data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> Array:
     dtype, sides = _dtype(kind), _short(shape)
     if not isinstance(data, bytes | memoryview) or not all(type(side) is int and side >= 0 for side in sides):
-        raise Refused("makes an array of something else than numbers")
+        raise Refused("makes an array from something other than numbers")
     storage = Storage(dtype, len(data) // ITEM_SIZES[dtype], memoryview(data))
     strides, step = [], 1
     for side in sides if order == "F" else reversed(sides):
@@ -207,11 +220,11 @@ def _scalar(kind: Any, data: Any = None, *_: Any) -> Array:
 
 def _dtype(kind: Any) -> str:
     if not isinstance(kind, Inert) or kind.name != "numpy.dtype" or not kind.arguments:
-        raise Refused("makes an array of no known kind")
+        raise Refused("makes an array of an unknown type")
     code = kind.arguments[0]
     order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
     if code not in _NUMPY_CODES or order not in ("<", "|", "="):
-        raise Refused("makes an array of something else than plain numbers of little-endian machines")
+        raise Refused("makes an array of something other than plain little-endian numbers")
     return _NUMPY_CODES[code]
 
 
@@ -223,7 +236,7 @@ def _persistent(meta: Any) -> Inert:
     return Inert(name if name.isidentifier() and len(name) < 100 else "unnamed", (), meta.get("state"))
 
 
-# Calls that numbers and plain containers are made of, and what stands in for each.
+# Calls that build numbers and plain containers, and the replacement of each.
 _PLAIN: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,
@@ -258,7 +271,7 @@ _WORDS_ONLY = frozenset(
     ("torch.storage._load_from_bytes", "torch.Tensor", "torch.nn.parameter.Buffer", "numpy.ndarray")
     + ("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.object")
 )
-# Settings that people save beside a network: bags of attributes, like objects of unknown classes.
+# Objects that are often saved beside a network: bags of attributes, like objects of unknown classes.
 _INERT = frozenset(
     ("argparse.Namespace", "types.SimpleNamespace", "functools.partial", "copyreg._reconstructor")
     + tuple(f"pathlib.{kind}" for kind in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"))

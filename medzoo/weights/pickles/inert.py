@@ -1,4 +1,4 @@
-"""What a pickle is read into: values that do nothing, and the walk over them."""
+"""What a pickle is read into: values that do nothing, and functions that walk over them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ ITEM_SIZES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
     "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16,
 }  # fmt: skip
-# Far more than any network has; a file that goes beyond is made to keep its reader busy.
+# Far more than any network has; a file that goes beyond is meant to exhaust its reader.
 LARGEST_DEPTH = 100
 LARGEST_WALK = 200_000  # values
 LONGEST_KEY = 1000  # characters
 
 
 class Refused(Exception):
-    """The file is damaged, lies about its size, or holds what has to be run; the message says which."""
+    """The file is damaged, states a wrong size, or holds what would have to be run; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Name:
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """A run of numbers in the file.
+    """A contiguous block of numbers in the file.
 
     Attributes:
         data: its bytes; None until its place in the file is known (old torch files state it last).
-        crc: CRC-32 that the bytes must have; None or 0 where the file states none.
+        crc: CRC-32 that the bytes must have; None or 0 if the file states none.
         root, start: the storage that this one is a part of, and where in it the part begins, in numbers.
     """
 
@@ -64,7 +64,7 @@ class Storage:
             raise Refused(f"claims {self.numel} numbers that are not in the file")
         if self.crc and zlib.crc32(data) != self.crc:
             raise Refused("is damaged: its bytes are not those that were written (the checksum differs)")
-        self.crc = None  # once is enough
+        self.crc = None  # comparing once is enough
         return data
 
 
@@ -108,8 +108,8 @@ class Inert:
         name: of its class.
         arguments: what it would be made with.
         state: what would become its attributes.
-        items, elements: what would be put in if it is a kind of mapping or list; None if nothing is.
-        array: the numbers, if it is an array of NumPy.
+        items, elements: what would be put in if it is a kind of mapping or list; None if there is nothing.
+        array: the numbers, if it is a NumPy array.
     """
 
     __slots__ = ("arguments", "array", "elements", "items", "name", "state")
@@ -126,7 +126,7 @@ class Inert:
 
 
 def module_class(value: Any) -> str | None:
-    """The class of a stored module, None for anything else."""
+    """The class of a stored module; None for anything else."""
     if isinstance(value, Inert) and all(
         isinstance(value.attributes.get(name), dict) for name in ("_parameters", "_buffers", "_modules")
     ):
@@ -135,12 +135,12 @@ def module_class(value: Any) -> str | None:
 
 
 def settled(value: Any) -> Any:
-    """The numbers of an array of NumPy; anything else as it is."""
+    """The numbers of a NumPy array; anything else unchanged."""
     return value.array if isinstance(value, Inert) and value.array is not None else value
 
 
 def children(value: Any) -> Mapping[Any, Any] | None:
-    """What lies directly in a value, by name; None for a value that holds nothing further.
+    """What lies directly in a value, by name; None for a value that holds nothing.
 
     A module gives its parameters, its persistent buffers and its modules, in the order of its ``state_dict()``.
     """
@@ -162,7 +162,7 @@ def children(value: Any) -> Mapping[Any, Any] | None:
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything below a value that holds nothing further, under its dotted name: arrays, numbers, words, ...
+    """Everything below a value that itself holds nothing, under its dotted name: arrays, numbers, texts, ...
 
     Raises:
         Refused: it goes deeper, or holds more, than any network.

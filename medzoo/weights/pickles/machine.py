@@ -1,4 +1,4 @@
-"""The machine that a pickle is written for, with every instruction followed on paper only."""
+"""The machine that a pickle is written for; every instruction is interpreted, none is run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Stream(Protocol):
 
 
 class Record:
-    """What is known of a file while and after it is read; shared by all pickles in it.
+    """What is known about a file during and after reading; shared by all pickles in it.
 
     Attributes:
         names: every Python object that it names, in order.
-        refused: what would have been refused (mode LOOK).
-        source: characters of Python source code that it carries.
+        refused: what would have been refused (mode INSPECT).
+        source: characters of Python source code in it.
     """
 
     def __init__(self, mode: Mode, size: int) -> None:
@@ -40,33 +40,33 @@ class Record:
         self._steps, self._bytes = LARGEST_PROGRAM, size
 
     def spend(self, steps: int) -> None:
-        """Count what the program does. Raises Refused once it is more than any network needs."""
+        """Count steps of the program. Raises Refused when they are more than any network needs."""
         self._steps -= steps
         if self._steps < 0:
             raise Refused(f"its pickle takes more than {LARGEST_PROGRAM} steps")
 
     def spend_bytes(self, count: int) -> None:
-        """Count the bytes made from text; a file that holds them once gives no more of them."""
+        """Count the bytes made from text: a file that holds them once can give no more of them."""
         self._bytes -= count
         if self._bytes < 0:
             raise Refused("its pickle makes more bytes than the file has")
 
     def named(self, name: Name) -> None:
-        """Note a name. Raises Refused if the mode does not let the file have it."""
+        """Record a name. Raises Refused if the mode does not allow it."""
         self.names[str(name)] = None
         if self.mode is Mode.NUMBERS:
             if not allowed.is_plain(name):
                 raise Refused(_no_numbers(name))
         elif name.module.startswith("dnnlib.tflib"):
             self.refuse(
-                f"is a network of TensorFlow ({name}), of which the numbers cannot be told without running it; "
+                f"is a network of TensorFlow ({name}), whose numbers cannot be read without running it; "
                 "convert it to the PyTorch form with its authors' legacy.py"
             )
         elif allowed.is_of_python(name) and not allowed.is_plain(name):
             self.refuse(f"names {name}, a part of Python that no network needs; nothing of the file was run")
 
     def refuse(self, reason: str) -> None:
-        if self.mode is not Mode.LOOK:
+        if self.mode is not Mode.INSPECT:
             raise Refused(reason)
         if len(self.refused) < 100:
             self.refused[reason] = None
@@ -79,14 +79,14 @@ def run(
     persistent: Callable[[Any], Any] | None = None,
     embedded: allowed.Read | None = None,
 ) -> Any:
-    """Follow one pickle to its end; returns what it builds.
+    """Interpret one pickle to its end; returns what it builds.
 
     Args:
-        persistent: what a reference to something outside of the pickle means; None: there is nothing outside.
-        embedded: reads a torch file that lies inside; None: nothing may lie inside.
+        persistent: resolves a reference to something outside of the pickle; None if there is nothing outside.
+        embedded: reads a torch file inside the pickle; None if there may be none.
 
     Raises:
-        Refused: it is damaged, or does what the record's mode does not let it do.
+        Refused: it is damaged, or does what the record's mode does not allow.
     """
     return _Machine(stream, record, persistent, embedded).run()
 
@@ -117,7 +117,7 @@ class _Machine:
         elif name in _CONSTANTS:
             self.push(_CONSTANTS[name]())
         elif name in _BYTES:
-            # Without a copy, but a view of a few bytes takes more room than they do.
+            # Without a copy, but a view of a few bytes takes more memory than they do.
             self.push(self.stream.window(len(argument)) if len(argument) > 256 else bytes(argument))
         elif name in _PUTS:
             self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
@@ -198,7 +198,7 @@ class _Machine:
     def global_(self) -> None:
         attribute, module = self.stack.pop(), self.stack.pop()
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise Refused("it names something that is no name of a Python object")
+            raise Refused("it names something that is not the name of a Python object")
         self.name(module, attribute)
 
     def new(self) -> None:
@@ -229,7 +229,7 @@ class _Machine:
     def outside_of_stack(self) -> None:
         self.push(self.outside(self.stack.pop()))
 
-    # What they do.
+    # What instructions share.
 
     def name(self, module: str, attribute: str) -> None:
         name = allowed.normal(module, attribute)
@@ -238,7 +238,7 @@ class _Machine:
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if not isinstance(function, Name):
-            raise Refused("its pickle calls something that is no function")
+            raise Refused("its pickle calls something that is not a function")
         for argument in arguments:  # listed calls take time and memory in proportion to them
             if isinstance(argument, list | tuple | dict):
                 self.record.spend(len(argument))
@@ -254,7 +254,7 @@ class _Machine:
             self.record.refuse(str(reason))
             return Inert(str(function), arguments)
         except TypeError as error:
-            raise Refused(f"its pickle calls {function} with other arguments than a checkpoint does") from error
+            raise Refused(f"its pickle calls {function} with arguments that no checkpoint uses") from error
         if function.name == "_reconstruct_persistent_obj" and isinstance(arguments[0], dict):
             source = arguments[0].get("module_src")
             self.record.source = max(self.record.source, len(source) if isinstance(source, str) else 0)
@@ -288,7 +288,7 @@ class _Machine:
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, tuple):
-        raise Refused("its pickle makes an object of arguments that are none")
+        raise Refused("its pickle makes an object with invalid arguments")
     return value
 
 
@@ -300,8 +300,8 @@ def _no_numbers(name: Name) -> str:
     advice = "Save the state dict alone (torch.save(network.state_dict(), ...)), or convert it to safetensors"
     if not allowed.is_of_python(name):
         advice = (
-            "If that is the class of a network or of its settings, state `container: pickle` in the entry: objects are "
-            f"then read as bags of numbers, without their code. Else: {advice[0].lower()}{advice[1:]}"
+            "If that is the class of a network or of its config, state `container: pickle` in the entry: objects are "
+            f"then read as bags of numbers, without their code. Otherwise, {advice[0].lower()}{advice[1:]}"
         )
     return f"holds an object of {name}, which is code and not numbers; it was not run. {advice}"
 
@@ -311,7 +311,7 @@ _ARGUMENTS = frozenset(
     + ("SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
 )
 _BYTES = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"))
-# A set is kept as a list: nothing is looked up in it, and its elements need no hash.
+# A set becomes a list: nothing is looked up in it, and its elements need no hash.
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": dict,
     "EMPTY_TUPLE": tuple, "EMPTY_SET": list,

@@ -1,0 +1,77 @@
+"""How much a stranger's entry, file or server may make this program allocate, loop over, print or download.
+
+Each limit is looked at before the work is done. A user who trusts what goes beyond one raises it by an environment
+variable, ``MEDZOO_LIMIT_<NAME>``, for example ``MEDZOO_LIMIT_DOWNLOAD_BYTES=100e9``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from medzoo.errors import MedzooError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound.
+
+    Attributes:
+        most: the largest number that is accepted.
+        unit: of the number, in words.
+        why: what an honest input needs at most.
+    """
+
+    most: int
+    unit: str
+    why: str
+
+
+LIMITS = {
+    "download_bytes": Limit(
+        32 * 2**30, "bytes", "of one file whose entry states no size; the largest published generator has about 10 GB"
+    ),
+    "json_bytes": Limit(64 * 2**20, "bytes", "of one JSON or YAML file of settings, results or a vocabulary"),
+    "entry_bytes": Limit(2**20, "bytes", "of one registry entry; real ones have 2 to 10 kB"),
+    "output_bytes": Limit(8 * 2**30, "bytes", "of one sample in float32; a volume of 512 x 512 x 768 has 0.8 GB"),
+    "input_pixels": Limit(2**26, "pixels", "of one picture or slice; whole-slide images are read in tiles"),
+    "frames": Limit(100_000, "frames", "of one file; a long cine run has some thousands"),
+    "problems": Limit(20, "problems", "listed in one error"),
+}
+
+
+def most(name: str) -> int:
+    """The limit of that name: the user's, where ``MEDZOO_LIMIT_<NAME>`` states one, else the one in ``LIMITS``.
+
+    Raises MedzooError: the variable holds no whole number above 0.
+    """
+    stated = os.environ.get(_variable(name))
+    if stated is None:
+        return LIMITS[name].most
+    try:
+        number = int(float(stated))
+    except (ValueError, OverflowError):
+        number = 0
+    if number < 1:
+        raise MedzooError(f"{_variable(name)}: expected a number above 0, such as 100e9, found '{stated}'")
+    return number
+
+
+def check(name: str, number: int, what: str, error: type[MedzooError]) -> None:
+    """Refuse what goes beyond a limit.
+
+    Args:
+        number: how much is asked for.
+        what: what asks for it, in words, such as ``output of 10001_FASTGAN``.
+        error: the error to raise.
+    """
+    if number > (bound := most(name)):
+        unit = LIMITS[name].unit
+        raise error(
+            f"{what}: {number:,} {unit}, at most {bound:,} are accepted; if you trust it, "
+            f"set {_variable(name)}={number}"
+        )
+
+
+def _variable(name: str) -> str:
+    return f"MEDZOO_LIMIT_{name.upper()}"

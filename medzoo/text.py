@@ -1,0 +1,36 @@
+"""Text of strangers made safe to print: of files, servers, entries and the network libraries that quote them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 20_000  # characters of one message
+_CREDENTIALS = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]+@")
+
+
+def printable(text: str, *, most: int = LONGEST) -> str:
+    """Text that shows what it says and does nothing else; lines stay lines.
+
+    Control characters, marks that reorder or hide what a person reads (bidirectional overrides, zero-width characters,
+    tags), surrogates and characters that Unicode does not assign become ``\\x1b``, ``\\u202e`` and the like. A name and
+    password in a URL are left out. What is longer than ``most`` characters is cut, and says so.
+    """
+    text = _CREDENTIALS.sub(r"\1", text)
+    shown = text if text.isascii() and text.replace("\n", "").isprintable() else "".join(map(_shown, text))
+    return shown if len(shown) <= most else f"{shown[:most]} ... ({len(shown) - most} more characters)"
+
+
+def one_line(text: str, *, most: int = 200) -> str:
+    """``printable`` text on one line: line ends and tabs are shown as ``\\n`` and ``\\t``."""
+    shown = printable(text.replace("\n", "\\n"), most=most * 4)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _shown(character: str) -> str:
+    if character == "\n":
+        return character
+    # Controls, formats (bidirectional, zero width, tags), surrogates, private use, unassigned; lines and paragraphs.
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return character

@@ -1,0 +1,49 @@
+"""medzoo.text: what strangers wrote shows, and does nothing else."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medzoo.errors import CheckpointError
+from medzoo.text import one_line, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Polypen, größer 1×", "Polypen, größer 1×"),
+        ("two\nlines", "two\nlines"),
+        ("\x1b]0;owned\x07\x1b[2J", r"\x1b]0;owned\x07\x1b[2J"),
+        ("a\tb\rc", r"a\tb\rc"),
+        ("safe\u202egnp.exe", r"safe\u202egnp.exe"),
+        ("zero\u200bwidth\ufeff", r"zero\u200bwidth\ufeff"),
+        ("line\u2028end", r"line\u2028end"),
+        ("\U000e0041", r"\U000e0041"),
+        ("\ud800.png", r"\ud800.png"),
+        ("at http://bob:secret@host/x?y=1", "at http://host/x?y=1"),
+        ("hf://org/name@revision", "hf://org/name@revision"),
+    ],
+)
+def test_what_is_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert str(CheckpointError(text)) == shown  # every error goes the same way
+
+
+def test_long_text_is_cut() -> None:
+    assert printable("a" * 30, most=10) == "a" * 10 + " ... (20 more characters)"
+    assert one_line("a" * 300) == "a" * 199 + "…"
+
+
+def test_one_line() -> None:
+    assert one_line("title\n99999_FAKE\t8x8") == r"title\n99999_FAKE\t8x8"
+
+
+@given(st.text())
+def test_nothing_steers_a_terminal(text: str) -> None:
+    for character in printable(text):
+        assert character == "\n" or unicodedata.category(character)[0] != "C", repr(character)
+    assert "\n" not in one_line(text)
