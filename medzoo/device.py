@@ -117,7 +117,7 @@ def in_parts(function: Callable[[slice], T], rows: int, size: int, device: torch
 
 
 def _free_memory() -> int:
-    """Bytes that this machine could hand out; 2 GiB where it cannot be told."""
+    """Bytes that this machine could hand out; 2 GiB where that is not known."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -498,6 +498,7 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeyp
     assert run.run(quiet)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch itself, when it first compiles
 def test_a_run_compiles_its_own_networks_and_no_others(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
