@@ -92,7 +92,7 @@ def _needs(condition: Condition | None) -> list[str]:
 
 
 def _samples(sampling: Sampling) -> list[str]:
-    """How it samples unless something else is asked for, of what users can choose; nothing of a model without such choices."""
+    """The usual values of what users can choose of its sampling; nothing for a model without such choices."""
     chosen = (
         ("truncation", sampling.truncation),
         ("sampler", sampling.sampler),

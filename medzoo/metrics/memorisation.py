@@ -60,7 +60,7 @@ def _authenticity(case: Case, fake: Nearest, heldout: Nearest, spacing: Floats) 
     value = float(good.mean())
     bounds = share_interval(value, good.sum(keepdims=True), len(good), np.random.default_rng(case.seed))
     twins = int((spacing == 0).sum())
-    note = f"{twins} of {len(spacing)} training images have an equal: only equal images are recognised as copies of these"
+    note = f"{twins} of {len(spacing)} training images have an equal: only equal images count as copies of these"
     detail = {"heldout": float(authentic(heldout, spacing).mean())}
     return Score(value, *bounds, note=note if twins else None, detail=detail)
 

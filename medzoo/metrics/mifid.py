@@ -6,8 +6,8 @@ threshold, which suits features in which new images lie further off. So the same
 given beside it (EfficientNet-Lite0 features of colonoscopies: held-out 0.17, mirrored training images 0.03).
 
 The Frechet distance is that to the held-out images; publications take the training images for both, and then both
-agree. (torchmetrics 1.9 averages in the reverse direction, over real images the distance to the nearest generated one: its
-number is this one with its two sets exchanged.)
+agree. (torchmetrics 1.9 averages in the reverse direction, over real images the distance to the nearest generated one:
+its number is this one with its two sets exchanged.)
 """
 
 from __future__ import annotations
