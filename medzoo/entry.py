@@ -62,19 +62,25 @@ def _plain(value: Any, where: str = "config") -> Any:
 InsideRepo = Annotated[str, AfterValidator(_inside)]
 
 
+def _tuples(value: Any) -> Any:
+    """A list as a tuple, and so the lists in it. A mapping stays as it is: the fields of another library's class."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
 class Record(BaseModel):
     """Base of every part of an entry: frozen, strict about types, closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    # YAML has lists only; a frozen record holds tuples. (A validator on the model, not on "*": pydantic
-    # refuses field validators on ``kind``, which tells the sources of weights apart.)
+    # YAML has lists only; a frozen record holds tuples, at every depth, so that it can be compared and hashed.
+    # (A validator on the model, not on "*": pydantic refuses field validators on ``kind``, which tells the sources of
+    # weights apart.)
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        return {name: _tuples(value) for name, value in data.items()}
 
 
 class Output(Record):

@@ -62,7 +62,7 @@ def of_model(
         raise BenchmarkError(f"{entry.model_id}: makes volumes; benchmarks of volumes are not built yet")
     if entry.output.channels not in (1, 3):
         raise BenchmarkError(f"{entry.model_id}: makes {entry.output.channels} channels; 1 or 3 can be measured")
-    conditions = _digest_of(resolve_condition(entry, generator.accepts, condition, range(setting.n)))
+    conditions = _digest_of(resolve_condition(entry, generator.declared, condition, range(setting.n)))
     made_by = [__version__, entry.revision, generator.weights_sha256, generator.device.type]
     key = _digest(" ".join(map(str, (*made_by, conditions, setting.revision))))
     weights_sha256 = generator.weights_sha256

@@ -27,7 +27,7 @@ def example(generator: Generator) -> Any:
 
     A prompt says what the entry is of.
     """
-    declared = generator.accepts
+    declared = generator.declared
     if declared is None or not declared.required:
         return None
     return kind_of(declared).trial(

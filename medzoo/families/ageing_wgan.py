@@ -64,7 +64,7 @@ class AgeingWGAN(Generator):
         return config.n_channels, None
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         years = {"name": "age_offset", "low": None, "high": None, "unit": "years"}
         return {
             "kind": "image", "inputs": ("image",), "channels": config.n_channels, "range": (0.0, 1.0),

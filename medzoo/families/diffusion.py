@@ -174,7 +174,7 @@ class Diffusion(Generator):
         return config.made, config.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         if config.joined:
             kind = "mask" if config.joined == 1 else "image"
             return {"kind": kind, "inputs": (kind,), "channels": config.joined, "size": config.size}
@@ -230,7 +230,7 @@ class Diffusion(Generator):
         return sample(
             predict, self.latent(exact), self.config.schedule, self.sampler, self.steps,
             lambda: exact.normal(self.latent_shape), image=image, strength=self.entry.sampling.strength,
-            tell=self.tell,
+            tell=self.on_progress,
         )  # fmt: skip
 
     def _predict(self, x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:

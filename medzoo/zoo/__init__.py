@@ -201,7 +201,7 @@ def _resolve(
             f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
     family = get_family(entry.family)
-    family.check(device, precision)
+    family.check_options(device, precision)
     chosen = barefile.overridden(entry, override, family.options) if override else entry
     return _Resolved(replace(located, entry=chosen), _fetch(located), family)
 

@@ -116,7 +116,7 @@ def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], overr
     masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
     kind = ("volume" if size and len(size) == 3 else "image") + ("+mask" if masks else "")
     inferred = {"output": {"channels": channels - masks, "size": size, "type": kind}}
-    return overridden(known, _merged(inferred | {"condition": cls.condition(config)}, stated), cls.options)
+    return overridden(known, _merged(inferred | {"condition": cls.takes(config)}, stated), cls.options)
 
 
 def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str] = CHOICES) -> Entry:

@@ -114,7 +114,7 @@ def generate_into(
     generator = zoo.load(model_id, override=override, device=device, precision=precision)
     out = Path("samples") / generator.entry.model_id if folder is None else Path(folder)
     if words:
-        condition = conditions.from_words(generator.accepts, words)
+        condition = conditions.from_words(generator.declared, words)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
     run = saving.Run(
         model_id=generator.entry.model_id,
@@ -164,7 +164,7 @@ def _write(
             progress(before + made, n, step)
 
     show()
-    generator.tell = lambda done, calls: show((done, calls))
+    generator.on_progress = lambda done, calls: show((done, calls))
     for samples in generator.stream(
         n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
     ):

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from medzoo.families._base import Generator
-from medzoo.families._condition import Given
+from medzoo.families import Generator, Given
 from medzoo.randomness import Replay
 from tests.conftest import load_conformance
 from tests.tools import singan_case

@@ -143,7 +143,7 @@ def test_a_class_and_guidance(saved: Callable[..., Any], tmp_path: Path, monkeyp
 def test_a_mask_beside_the_image(saved: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = saved(in_channels=2)
     generator = load(tmp_path, True, sampling={"sampler": "ddim", "steps": 5})
-    assert generator.accepts is not None and (generator.accepts.kind, generator.accepts.channels) == ("mask", 1)
+    assert generator.declared is not None and (generator.declared.kind, generator.declared.channels) == ("mask", 1)
     masks = torch.from_numpy((images() > 128).astype(np.float32))
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -327,10 +327,10 @@ def test_sampling_that_the_model_cannot_do(saved: Callable[..., Any], tmp_path: 
         with pytest.raises(MedzooError, match=message):
             load(tmp_path, **override)
     guided = load(tmp_path, sampling={"guidance": 2.0, "steps": 2}, config={"null_class": 2})
-    assert guided.accepts is not None and guided.accepts.classes == ("0", "1")
+    assert guided.declared is not None and guided.declared.classes == ("0", "1")
     with pytest.raises(ConditionError, match="needs a class"):
         guided.generate(1)
-    with pytest.raises(ConditionError, match="needs a class, 0 to 2"):
+    with pytest.raises(ConditionError, match=r"needs a class: 0 \(0\), 1 \(1\)"):
         guided.decode(None, Given(images=torch.zeros(1, 1, 16, 16)))
     with pytest.raises(ConditionError, match="the network knows no classes"):
         saved()

@@ -181,7 +181,7 @@ def test_a_class_with_guidance(tmp_path: Path) -> None:
     """The last of four classes stands for none."""
     parts = (case.plain_unet(num_class_embeds=4), case.autoencoder(), case.scheduler())
     generator = load(files(tmp_path, *parts), config={"null_class": 3}, sampling={"guidance": 4.0})
-    assert generator.accepts is not None and generator.accepts.classes == ("0", "1", "2")
+    assert generator.declared is not None and generator.declared.classes == ("0", "1", "2")
 
     def ask(unet: Any, x: torch.Tensor, t: torch.Tensor, none: bool) -> torch.Tensor:
         return unet(x, t, class_labels=torch.tensor([3, 3] if none else [2, 0])).sample
@@ -533,7 +533,7 @@ def test_images_of_another_size(tmp_path: Path) -> None:
         generator.generate(1, np.zeros((8, 16), np.uint8))
     with pytest.raises(ConditionError, match="needs a mask, 'organ'"):
         generator.generate(1)
-    with pytest.raises(ConditionError, match="needs an image; it takes a mask, 'organ'"):
+    with pytest.raises(ConditionError, match="needs a mask, 'organ'"):
         generator.decode(generator.latents([0]), Given())
 
 

@@ -11,9 +11,7 @@ import torch
 from medzoo import catalog
 from medzoo.entry import Entry
 from medzoo.errors import ConditionError, EntryError
-from medzoo.families import get_family
-from medzoo.families._base import Generator
-from medzoo.families._condition import Given
+from medzoo.families import Generator, Given, get_family
 from medzoo.families.pix2pix import Dropout, Pix2Pix, masses
 from medzoo.randomness import Noise, Replay
 from tests.conftest import entry_fields, random_state

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import medzoo
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, ConditionError, EntryError, GenerationError
-from medzoo.families._condition import Given
+from medzoo.families import Given
 from medzoo.families.stylegan2 import StyleGAN2
 from medzoo.families.stylegan2.network import filter_of, modulated, upsample
 from medzoo.randomness import Noise, Replay
@@ -161,11 +161,11 @@ def test_classes_go_into_the_mapping() -> None:
     torch.testing.assert_close(images, load(CLASSES, state, WHICH, fused=True).decode(z, [0, 2, 1]), atol=1e-4, rtol=0)
     assert (images - generator.decode(z, "coronal")).abs().amax((1, 2, 3))[:2].min() > 0.01
     assert generator.ws(z, "axial").shape == (3, 6, 5)
-    assert StyleGAN2.condition(generator.config) == {"kind": "class", "classes": ("0", "1", "2")}
-    assert StyleGAN2.condition(load(PLAIN).config) is None
-    with pytest.raises(ConditionError, match="needs a class for each sample, one of 0 to 2"):
+    assert StyleGAN2.takes(generator.config) == {"kind": "class", "classes": ("0", "1", "2")}
+    assert StyleGAN2.takes(load(PLAIN).config) is None
+    with pytest.raises(ConditionError, match=r"needs a class: 0 \(0\), 1 \(1\), 2 \(2\); declare it as 'condition'"):
         load(CLASSES, state).generate(1)
-    with pytest.raises(EntryError, match="names 2 class, the network takes 3"):
+    with pytest.raises(EntryError, match="names 2 classes, the network takes 3"):
         load(CLASSES, state, WHICH | {"classes": ["axial", "coronal"]})
 
 

@@ -13,14 +13,14 @@ from torch.distributions import Normal, kl_divergence
 import medzoo
 from medzoo.errors import EntryError, GenerationError
 from medzoo.families import vae
+from medzoo.testing import FamilyCase
 from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_masks, of_picture
 from medzoo.training.recipes.vae import divergence
 from medzoo.training.runfolder import read_table
-from tests.conftest import random_state
-from tests.families.test_families import MASS, VAE, Case
+from tests.tools.family_cases import MASS, VAE
 from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,7 @@ def test_sizes_that_cannot_be_are_refused() -> None:
 
 
 def test_images_are_encoded_alone_and_in_their_order() -> None:
-    generator = Case("vae", VAE, (16, 16), 3, 1).load(fused=False)
+    generator = FamilyCase("vae", VAE, (16, 16), 3, 1).load(fused=False)
     images = torch.rand(3, 4, 16, 16) * 2 - 1
     means = generator.encode(images)
     assert means.shape == (3, 6) and means.dtype == torch.float32
@@ -66,8 +66,8 @@ def test_images_are_encoded_alone_and_in_their_order() -> None:
 
 
 def test_weights_without_an_encoder_only_sample() -> None:
-    case = Case("vae", VAE, (16, 16), 3, 1)
-    state = random_state(case.fields())
+    case = FamilyCase("vae", VAE, (16, 16), 3, 1)
+    state = case.state()
     generator = case.load({name: value for name, value in state.items() if not name.startswith("encoder.")})
     assert (generator.generate(2).images == case.load(state).generate(2).images).all()
     with pytest.raises(GenerationError, match="its weights hold no encoder"):
@@ -75,7 +75,7 @@ def test_weights_without_an_encoder_only_sample() -> None:
 
 
 def test_classes_differ_and_are_drawn_where_nobody_says() -> None:
-    classes = Case("vae", VAE | {"channels": 1, "classes": 2}, (16, 16), condition=MASS)
+    classes = FamilyCase("vae", VAE | {"channels": 1, "classes": 2}, (16, 16), condition=MASS)
     one, other = (classes.load().generate(2, name).images for name in MASS["classes"])
     assert abs(one - other).max() > 1e-3
     drawn = classes.load().generate(20)
@@ -85,11 +85,11 @@ def test_classes_differ_and_are_drawn_where_nobody_says() -> None:
 
 
 def test_an_entry_must_declare_what_the_weights_take() -> None:
-    with pytest.raises(EntryError, match="the weights take no condition"):
-        Case("vae", VAE, (16, 16), 3, 1, condition=MASS).load()
+    with pytest.raises(EntryError, match="the network takes no condition"):
+        FamilyCase("vae", VAE, (16, 16), 3, 1, condition=MASS).load()
     three = {"kind": "class", "classes": ["a", "b", "c"]}
-    with pytest.raises(EntryError, match="names 3 classes, the weights have 2"):
-        Case("vae", VAE | {"classes": 2}, (16, 16), 3, 1, condition=three).load()
+    with pytest.raises(EntryError, match="names 3 classes, the network has 2"):
+        FamilyCase("vae", VAE | {"classes": 2}, (16, 16), 3, 1, condition=three).load()
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------

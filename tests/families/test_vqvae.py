@@ -15,19 +15,19 @@ import medzoo
 from medzoo.errors import GenerationError, TrainingError
 from medzoo.families import vqvae
 from medzoo.families.vqvae.prior import Prior, pick
+from medzoo.testing import FamilyCase
 from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_picture
 from medzoo.training.recipes.vqvae import follow
 from medzoo.training.runfolder import read_table
-from tests.conftest import random_state
-from tests.families.test_families import MASS, VQVAE, Case
+from tests.tools.family_cases import MASS, VQVAE
 from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CASE = Case("vqvae", VQVAE, (16, 16), sampling={"latent": "uniform"}, condition=MASS, ask="benign")
+CASE = FamilyCase("vqvae", VQVAE, (16, 16), sampling={"latent": "uniform"}, condition=MASS, ask="benign")
 
 
 TINY = {"width": 8, "codes": 16, "code_dim": 8, "prior_width": 8, "prior_layers": 1}
@@ -183,8 +183,8 @@ def test_no_rounding_changes_a_code(precision: str, monkeypatch: pytest.MonkeyPa
 
 def test_sampling_options_are_of_the_entry() -> None:
     usual = CASE.load().generate(4, 0).images
-    colder = Case("vqvae", VQVAE | {"temperature": 0.05}, (16, 16), condition=MASS).load().generate(4, 0).images
-    one = Case("vqvae", VQVAE | {"top_k": 1}, (16, 16), condition=MASS).load().generate(4, 0).images
+    colder = FamilyCase("vqvae", VQVAE | {"temperature": 0.05}, (16, 16), condition=MASS).load().generate(4, 0).images
+    one = FamilyCase("vqvae", VQVAE | {"top_k": 1}, (16, 16), condition=MASS).load().generate(4, 0).images
     assert abs(colder - usual).max() > 1e-3 and abs(one[0] - one[1:]).max() < 1e-5
 
 
@@ -201,7 +201,7 @@ def test_codes_of_images_and_images_of_codes() -> None:
 
 
 def test_weights_without_an_encoder_only_sample() -> None:
-    state = random_state(CASE.fields())
+    state = CASE.state()
     left = {name: value for name, value in state.items() if not name.startswith(("encoder.", "codebook.counts"))}
     assert (CASE.load(left).generate(2, 0).images == CASE.load(state).generate(2, 0).images).all()
     with pytest.raises(GenerationError, match="its weights hold no encoder"):

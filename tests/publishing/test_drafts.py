@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ from medzoo import families as families_module
 from medzoo.checking import check, statements
 from medzoo.cli import main
 from medzoo.errors import RegistryError
-from medzoo.publishing.drafts import new_family, new_model
+from medzoo.publishing.drafts import Drafted, new_family, new_model, new_plugin
 from tests.conftest import random_state
+from tests.tools.entry_points import install as install_project
 from tests.tools.paths import ROOT
 
 MODELS = sorted(path.stem for path in (ROOT / "registry" / "models").glob("*.yaml"))
@@ -128,7 +132,7 @@ def test_a_family_runs_and_fails_only_where_something_is_to_do(
     families.mkdir(parents=True)
     done = new("family", "my_gan")
     assert done.exit_code == 0, done.output
-    assert 'Case("my_gan", {"latent": 4, "size": 8}, (8, 8)),' in done.stdout
+    assert 'test_contract.py:\n    FamilyCase("my_gan", {"latent": 4, "size": 8}, (8, 8)),' in done.stdout
     found = install(families / "my_gan.py", monkeypatch)
     assert found.__name__ == "MyGan"
 
@@ -157,3 +161,64 @@ def install(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     known = [*families_module.builtin_families(), path.stem]
     monkeypatch.setattr(families_module._FOLDER, "builtin", lambda: known)
     return families_module.get_family(path.stem)
+
+
+def test_what_is_drafted_uses_public_names_alone(registry: Path, tmp_path: Path) -> None:
+    drafted = [*new_plugin("toy_gan", tmp_path / "medzoo-toys").files, *new_model("10001", registry).files]
+    imported = [line for path in drafted for line in path.read_text().splitlines() if "import" in line.split()]
+    assert imported and not [line for line in imported if re.search(r"medzoo\.\w*\.?_|import _", line)]
+
+
+def test_names_that_make_no_package(tmp_path: Path) -> None:
+    assert "'9-lives' makes no name of a package" in new("family", "toy", "--plugin", tmp_path / "9-lives").stderr
+    assert "there is a package 'torch' already" in new("family", "toy", "--plugin", tmp_path / "torch").stderr
+    assert "there is a family 'vae' already" in new("family", "vae", "--plugin", tmp_path / "medzoo-toys").stderr
+    new("family", "toy", "--plugin", tmp_path / "medzoo-toys")
+    again = new("family", "toy", "--plugin", tmp_path / "medzoo-toys")
+    assert again.exit_code == 2 and "pyproject.toml exists, and nothing is written over" in again.stderr
+
+
+def test_a_package_of_ones_own_from_draft_to_images(tmp_path: Path) -> None:
+    """As a stranger does it outside of a checkout: draft, install, test, fill in, check, generate."""
+    project, site = tmp_path / "medzoo-toys", tmp_path / "site"
+    drafted = new_plugin("toy_gan", project)
+    install_project(site, project)
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(site), str(project), str(ROOT)])
+        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", *map(str, args)]
+        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+    tested = run("pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0 and " passed" in tested.stdout, tested.stdout
+    assert drafted.model_id in run("medzoo", "list", "--family", "toy_gan").stdout
+    unfinished = run("medzoo", "check", drafted.model_id)
+    assert unfinished.returncode != 0 and "TODO is left in" in unfinished.stdout
+
+    fill_in(drafted)
+    assert "Of            x-ray" in run("medzoo", "info", "90001").stdout
+    checked = run("medzoo", "check", "90001", "--offline")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    made = run("medzoo", "generate", "90001", "-n", "3", "--out", tmp_path / "made")
+    assert made.returncode == 0, made.stderr
+    assert len(list((tmp_path / "made").glob("*.png"))) == 3
+
+
+def fill_in(drafted: Drafted) -> None:
+    """Replace every TODO of a drafted package, and state random weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    state = {
+        "linear.weight": torch.randn(64, 4, generator=torch.Generator().manual_seed(0)),
+        "linear.bias": torch.zeros(64),
+    }
+    save_file(state, drafted.files[-1].parent / "toy.safetensors")
+    changes = {"TODO.safetensors": "toy.safetensors", "container: torch": _SAFE, "modality: TODO": "modality: x-ray"}
+    for path in drafted.files:
+        text = path.read_text()
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        lines = [line for line in text.splitlines() if not line.strip().startswith("# TODO")]
+        path.write_text("\n".join(lines).replace("TODO", "toy") + "\n")

@@ -62,6 +62,7 @@ class FastGAN(Generator):
     """
 
     Config = Config
+    kinds = ()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -122,7 +122,7 @@ class LatentDiffusion(Generator):
         return known.channels, known.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         return _facts(config).condition()
 
     @property
@@ -179,7 +179,7 @@ class LatentDiffusion(Generator):
             lambda: exact.normal(self.latent_shape),
             image=image,
             strength=None if image is None else sampling.strength,
-            tell=self.tell,
+            tell=self.on_progress,
         )
         return self._decoded(latents)
 
@@ -260,15 +260,15 @@ class LatentDiffusion(Generator):
     def _shift(self) -> float:
         return float(getattr(self.network.vae.config, "shift_factor", None) or 0.0)
 
-    def _resolve(self, condition: Any, indices: range) -> Conditions:
-        conditions = super()._resolve(condition, indices)
+    def resolve(self, condition: Any, indices: range) -> Conditions:
+        conditions = super().resolve(condition, indices)
         if self.facts.needs_image and not conditions.inputs:
-            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.accepts)}")
+            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.declared)}")
         return conditions
 
     def _check_images(self, images: Tensor | None) -> None:
         if images is None and self.facts.needs_image:
-            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.accepts)}")
+            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.declared)}")
         wanted = (self.facts.image_channels, *self.facts.size)
         if images is not None and tuple(images.shape[1:]) != wanted:
             raise ConditionError(

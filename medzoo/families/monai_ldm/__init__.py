@@ -56,7 +56,7 @@ class MonaiLdm(Generator):
         return channels, config.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         numbers = tuple({"name": f"number_{i}", "low": None, "high": None, "unit": None} for i in range(config.numbers))
         if config.text_encoder is not None:
             return {"kind": "text"}
@@ -106,7 +106,7 @@ class MonaiLdm(Generator):
             self.sampler,
             self.steps,
             lambda: exact.normal(self.latent_shape),
-            tell=self.tell,
+            tell=self.on_progress,
         )
         images = (latents / config.scale_factor).to(self.dtype)
         if config.autoencoder is not None:
@@ -157,10 +157,10 @@ class MonaiLdm(Generator):
 
     def _numbers(self, given: Given) -> Tensor | None:
         """The numbers of a condition [B, A], those with both limits as 0 to 1."""
-        if given.attributes is None or self.accepts is None:
+        if given.attributes is None or self.declared is None:
             return None
         columns = []
-        for attribute, column in zip(self.accepts.attributes or (), given.attributes.unbind(1), strict=True):
+        for attribute, column in zip(self.declared.attributes or (), given.attributes.unbind(1), strict=True):
             low, high = attribute.low, attribute.high
             limited = low is not None and high is not None and high > low
             columns.append((column - low) / (high - low) if limited else column)
