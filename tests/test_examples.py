@@ -23,7 +23,6 @@ from tests.tools.pages import PAGES, Block, blocks
 from tests.tools.paths import ROOT
 
 # Pages whose blocks are not marked yet; all of them are taken for marked. To be emptied.
-TO_MARK = {"families"}
 WITH_BLOCKS = [page for page in PAGES if blocks(page, "python")]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "medzoo").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
 
@@ -33,15 +32,15 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # where pydantic looks for the names of annotations
-    run(blocks(page, "python"), vars(module), page.stem not in TO_MARK)
+    run(blocks(page, "python"), vars(module))
 
 
-def run(page: list[Block], names: dict[str, Any], runs: bool) -> None:
+def run(page: list[Block], names: dict[str, Any]) -> None:
     names.setdefault("medzoo", medzoo)
     for block in page:
         tree = ast.parse(block.text, str(block.page))
         ast.increment_lineno(tree, block.line - 1)
-        if block.needs is None and runs:
+        if block.needs is None:
             exec(compile(tree, str(block.page), "exec", dont_inherit=True), names)
             continue
         imports = [node for node in tree.body if is_of_medzoo(node)]

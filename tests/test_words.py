@@ -27,66 +27,6 @@ BANNED = {
 WRITTEN = [page for page in PAGES if page.name != "leaderboard.md"]  # that one quotes recorded results
 CODE = sorted([*(ROOT / "medzoo").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), ROOT / "docs" / "generate.py"])
 
-# Files that still have such words. This list only gets shorter.
-TO_DO = {
-    "benchmarks/bench_families.py",
-    "benchmarks/bench_few_steps.py",
-    "docs/conditions.md",
-    "docs/datasets.md",
-    "docs/formats.md",
-    "docs/publishing.md",
-    "medzoo/bench/__init__.py",
-    "medzoo/bench/contenders.py",
-    "medzoo/catalog/__init__.py",
-    "medzoo/check/__init__.py",
-    "medzoo/cli/page.py",
-    "medzoo/datasets/dicom.py",
-    "medzoo/datasets/pictures.py",
-    "medzoo/device.py",
-    "medzoo/diffusion/samplers.py",
-    "medzoo/diffusion/unet.py",
-    "medzoo/entry.py",
-    "medzoo/families/_autoencoder.py",
-    "medzoo/families/_base.py",
-    "medzoo/families/_diffusers_config.py",
-    "medzoo/families/dcgan.py",
-    "medzoo/families/diffusion.py",
-    "medzoo/families/inpaint/__init__.py",
-    "medzoo/families/latent_diffusion/__init__.py",
-    "medzoo/families/latent_diffusion/facts.py",
-    "medzoo/families/latent_diffusion/names.py",
-    "medzoo/families/monai_ldm/decoding.py",
-    "medzoo/families/monai_ldm/orientation.py",
-    "medzoo/families/pggan/__init__.py",
-    "medzoo/families/singan/__init__.py",
-    "medzoo/families/stylegan2/__init__.py",
-    "medzoo/families/stylegan2/config.py",
-    "medzoo/features/__init__.py",
-    "medzoo/features/_base.py",
-    "medzoo/features/_files.py",
-    "medzoo/features/clip.py",
-    "medzoo/features/dinov2.py",
-    "medzoo/features/inception_fid.py",
-    "medzoo/features/radimagenet_resnet50.py",
-    "medzoo/imagefiles/__init__.py",
-    "medzoo/metrics/_base.py",
-    "medzoo/metrics/memorisation.py",
-    "medzoo/metrics/mifid.py",
-    "medzoo/publish/__init__.py",
-    "medzoo/publish/card.py",
-    "medzoo/publish/drafts.py",
-    "medzoo/report/remarks.py",
-    "medzoo/training/config.py",
-    "medzoo/training/recipes/_base.py",
-    "medzoo/training/recipes/_fastgan_critic.py",
-    "medzoo/training/start.py",
-    "medzoo/training/techniques/_base.py",
-    "medzoo/training/techniques/rotation.py",
-    "medzoo/training/trainer.py",
-    "medzoo/zoo/__init__.py",
-    "medzoo/zoo/barefile.py",
-}
-
 
 def test_pages() -> None:
     check({name(page): list(enumerate(page.read_text(encoding="utf-8").splitlines(), 1)) for page in WRITTEN})
@@ -110,14 +50,13 @@ def test_help_texts() -> None:
 
 
 def check(files: Mapping[str, Sequence[tuple[int, str]]]) -> None:
-    found = {
-        path: [f"{path}:{number}: {problem}" for number, line in lines for problem in problems(line)]
+    wrong = [
+        f"{path}:{number}: {problem}"
         for path, lines in files.items()
-    }
-    wrong = [problem for path, lines in found.items() if path not in TO_DO for problem in lines]
+        for number, line in lines
+        for problem in problems(line)
+    ]
     assert not wrong, "\n".join(wrong)
-    clean = [path for path, lines in found.items() if path in TO_DO and not lines]
-    assert not clean, f"take them off TO_DO: {', '.join(clean)}"
 
 
 def name(path: Path) -> str:
