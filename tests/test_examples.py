@@ -89,7 +89,7 @@ def value_of(node: ast.expr, names: Mapping[str, Any]) -> Any:
 )
 def test_a_renamed_argument_or_name_is_noticed(needs: str | None, text: str) -> None:
     with pytest.raises((TypeError, AttributeError, ImportError, pytest.fail.Exception)):
-        run([Block(Path("page.md"), 1, "python", text, needs)], {}, True)
+        run([Block(Path("page.md"), 1, "python", text, needs)], {})
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())

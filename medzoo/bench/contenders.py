@@ -63,13 +63,14 @@ def of_model(
     if entry.output.channels not in (1, 3):
         raise BenchmarkError(f"{entry.model_id}: makes {entry.output.channels} channels; 1 or 3 can be measured")
     conditions = _digest_of(resolve_condition(entry, generator.declared, condition, range(setting.n)))
+    name = cache.in_paths(generator.name)
     made_by = [__version__, entry.revision, generator.weights_sha256, generator.device.type]
     key = _digest(" ".join(map(str, (*made_by, conditions, setting.revision))))
     weights_sha256 = generator.weights_sha256
     del generator  # many models may be measured in one run, and networks are large
 
     def images(seed: int, progress: Progress) -> Images:
-        store = _Store(cache.root() / BATCHES_KEPT / entry.model_id / f"{key[:16]}-{seed}", setting.n)
+        store = _Store(cache.root() / BATCHES_KEPT / name / f"{key[:16]}-{seed}", setting.n)
 
         def rest(start: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]]:
             missing = [range(start, setting.n)]
@@ -85,7 +86,7 @@ def of_model(
     if entry.output.masks > 1:
         notes.append("masks of several channels are not measured")
     record = ContenderRecord(
-        id=entry.model_id,
+        id=name,
         kind="model",
         title=entry.title,
         revision=entry.revision if condition is None else f"{entry.revision}-{conditions[:6]}",

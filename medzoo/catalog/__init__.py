@@ -54,13 +54,14 @@ class Located:
         entry: the validated record.
         path: its YAML file; relative ``local`` weights start at the folder of this file.
         registry: its registry folder; ``package`` weights are relative to it.
-
-    Both are None for an entry that lies in no folder of this machine.
+        address: ``hf://organisation/repository@<commit>`` of an entry of the Hub, which lies in no folder of this
+            machine: then the other two are None.
     """
 
     entry: Entry
     path: Path | None
     registry: Path | None
+    address: str | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Generator:
     Attributes:
         config: the validated configuration, an instance of ``Config``.
         network: what ``prepare`` gave.
+        name: what samples say they come from: the id of the entry, or the ``hf://`` address and commit of one of the
+            Hub, which may state any id.
         declared: the condition that the entry declares, with the channels of its images; None without one.
 
     Raises EntryError (config, condition), CheckpointError (state), DeviceError or GenerationError (precision).
@@ -82,9 +84,11 @@ class Generator:
         weights_sha256: str | None = None,
     ) -> None:
         self.entry, self.fused, self.precision, self.weights_sha256 = entry, fused, precision, weights_sha256
+        self.name = entry.model_id
         self.device, self.dtype = self.check_options(device, precision)
         self.config: Any = self.configure(entry, state)
         self.declared = self._declared()
+        _loading.check_sizes(self)
         self.begin(state)
         network = _loading.load_network(self, self.adapt(state)).float().eval().requires_grad_(False)
         _loading.check_norms(entry, network)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from medzoo import limits
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, EntryError, problems
 from medzoo.nets import BatchNorm2d
@@ -34,6 +37,27 @@ def configure(family: type[Generator], entry: Entry, state: Mapping[str, Tensor]
         raise EntryError(
             f"{entry.model_id}: 'config' does not fit family '{entry.family}': " + "; ".join(problems(error, "config"))
         ) from None
+
+
+def check_sizes(generator: Generator) -> None:
+    """Refuse sizes of the output and of input images that no machine should be asked for, before anything is made.
+
+    Raises EntryError.
+    """
+    entry, declared = generator.entry, generator.declared
+    sizes: dict[str, tuple[int, ...] | None] = {
+        "output.size": entry.output.size,
+        "condition.size": None if declared is None else declared.size,
+    }
+    channels = entry.output.channels + entry.output.masks
+    with suppress(NotImplementedError):  # of a family that does not say
+        made, sizes["the size that 'config' makes,"] = generator.output(generator.config)
+        channels = max(channels, made)
+    for where, size in sizes.items():
+        if size is not None:
+            limit = "image_pixels" if len(size) == 2 else "volume_voxels"
+            limits.check(limit, math.prod(size), f"{entry.model_id}: {where} {list(size)}", EntryError)
+    limits.check("channels", channels, f"{entry.model_id}: output", EntryError)
 
 
 def load_network(generator: Generator, state: Mapping[str, Tensor]) -> nn.Module:

@@ -133,6 +133,6 @@ def _check_output(generator: Generator, raw: Tensor, indices: range) -> None:
 def _origin(generator: Generator, seed: int) -> dict[str, Any]:
     entry = generator.entry
     return {
-        "seed": seed, "model_id": entry.model_id, "revision": entry.revision,
+        "seed": seed, "model_id": generator.name, "revision": entry.revision,
         "weights_sha256": generator.weights_sha256,
     }  # fmt: skip

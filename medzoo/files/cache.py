@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -66,6 +67,12 @@ def root() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("medzoo", appauthor=False))
+
+
+def in_paths(name: str) -> str:
+    """The name of a model as a part of paths: ``hf://org/repo@<commit>`` becomes ``hf--org--repo--<12 digits>``."""
+    address = re.fullmatch(r"hf://([\w.-]+)/([\w.-]+)@([0-9a-f]{12})[0-9a-f]*", name)
+    return f"hf--{address[1]}--{address[2]}--{address[3]}" if address else name
 
 
 @contextmanager

@@ -119,7 +119,8 @@ def find(model_id: str | int) -> Located:
     Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken.
     """
     if isinstance(model_id, str) and model_id.startswith("hf://"):
-        return Located(_hub_entry(model_id), None, None)
+        entry, address = _hub_entry(model_id)
+        return Located(entry, None, None, address)
     path = Path(str(model_id))
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
         raise UnknownModelError(
@@ -152,8 +153,8 @@ def _cached_generator(model_id: str | int, device: str | None, precision: str) -
     return _last[1]
 
 
-def _hub_entry(address: str) -> Entry:
-    """The entry in the ``medzoo.yaml`` of a Hub repository."""
+def _hub_entry(address: str) -> tuple[Entry, str]:
+    """The entry in the ``medzoo.yaml`` of a Hub repository, and its address with the commit."""
     match = _HUB_ID.fullmatch(address)
     if match is None:
         raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
@@ -166,7 +167,8 @@ def _hub_entry(address: str) -> Entry:
         same = isinstance(source, HubSource) and source.repo == repo and source.revision is None
         return source.model_copy(update={"revision": file.commit}) if same else source
 
-    return entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
+    pinned_entry = entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
+    return pinned_entry, f"hf://{repo}@{file.commit}"
 
 
 def _fetch(located: Located) -> tuple[Weights, ...]:
@@ -179,7 +181,7 @@ def _fetch(located: Located) -> tuple[Weights, ...]:
             yaml_path=located.path,
             convert=checkpoints.convert,
             part=part,
-            public_only=located.path is None,  # a stranger's entry, from the Hub
+            public_only=located.address is not None,  # a stranger's entry
         )
 
     return tuple(obtain(part) for part in located.entry.parts)
@@ -210,7 +212,7 @@ def _build(resolved: _Resolved, fused: bool, device: str | None, precision: str)
     from medzoo.weights import checkpoints
 
     states = {part.part: checkpoints.load_safetensors(part.path) for part in resolved.weights}
-    return resolved.family(
+    generator = resolved.family(
         resolved.located.entry,
         weights_module.joined(states),
         fused=fused,
@@ -218,3 +220,6 @@ def _build(resolved: _Resolved, fused: bool, device: str | None, precision: str)
         precision=precision,
         weights_sha256=weights_module.joint_sha256({part.part: part.sha256 for part in resolved.weights}),
     )
+    if resolved.located.address is not None:
+        generator.name = resolved.located.address
+    return generator

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo import conditions, zoo
+from medzoo.files.cache import in_paths
 from medzoo.samples import Samples, saving
 from medzoo.samples.folder import GRID
 
@@ -112,12 +113,12 @@ def generate_into(
     stated = {name: value for name, value in sampling.items() if value is not None}
     override = {"sampling": stated} if stated else {}
     generator = zoo.load(model_id, override=override, device=device, precision=precision)
-    out = Path("samples") / generator.entry.model_id if folder is None else Path(folder)
+    out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     if words:
         condition = conditions.from_words(generator.declared, words)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
     run = saving.Run(
-        model_id=generator.entry.model_id,
+        model_id=generator.name,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=seed,

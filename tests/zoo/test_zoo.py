@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+import medzoo
 from medzoo import weights, zoo
 from medzoo.cli import main
 from medzoo.errors import (
@@ -184,6 +185,21 @@ class TestHub:
         with pytest.raises(DownloadError):
             zoo.fetch_weights("hf://org/model")
         assert hub == [("org/model", None, "medzoo.yaml")]
+
+    def test_samples_say_where_they_come_from(
+        self, hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """An entry of the Hub may state any id; what it makes says its address and commit."""
+        file = tmp_path / "w.safetensors"
+        save_file(random_state(entry_fields()), file)
+        monkeypatch.setattr(weights, "fetch", lambda *_, **options: weights.Weights(file, "0" * 64, "hub"))
+        address = f"hf://org/model@{self.COMMIT}"
+        monkeypatch.chdir(tmp_path)
+        done = medzoo.generate_into(None, "hf://org/model", 2)
+        assert done.folder == Path("samples") / f"hf--org--model--{self.COMMIT[:12]}"
+        for name in ("run.json", "manifest.jsonl", "00000000.png"):
+            assert address.encode() in (done.folder / name).read_bytes()
+        assert zoo.generate("hf://org/model@v1.0", 1).model_id == address
 
     def test_info_shows_it_before_anything_is_fetched(self, hub: list[tuple[Any, ...]]) -> None:
         assert zoo.info("hf://org/model").model_id == "99001_TINY"
