@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from medzoo.cli.page import sections
 from medzoo.diffusion.samplers import BY_NAME
 from medzoo.entry import SAMPLERS, Entry
 from medzoo.families import builtin_families, get_family, known_families
+from medzoo.text import as_markdown
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
@@ -132,8 +132,11 @@ def _table(entries: Iterable[Entry]) -> list[str]:
         size = " x ".join(map(str, entry.output.size)) if entry.output.size else "varies"
         masks = " with masks" if entry.output.masks else ""
         needs = entry.condition.kind if entry.condition else "noise"
-        makes = f"{_escaped(entry.title)}, {size}{masks}"
-        weights, data = _escaped(entry.license.weights or "none stated"), _escaped(entry.license.data or "not known")
+        makes = f"{linked(entry.title)}, {size}{masks}"
+        weights, data = (
+            linked(entry.license.weights or "none stated"),
+            linked(entry.license.data or "not known"),
+        )
         rows.append(f"| [{entry.model_id}]({entry.model_id}.md) | {makes} | {needs} | {weights} | {data} |")
     return rows
 
@@ -141,11 +144,11 @@ def _table(entries: Iterable[Entry]) -> list[str]:
 def model_page(folder: Path, located: catalog.Located) -> str:
     """The page of ``medzoo info``, with a picture where docs/images has one."""
     entry = located.entry
-    lines = [f"# {entry.model_id}", "", f"{_escaped(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
+    lines = [f"# {entry.model_id}", "", f"{linked(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
     for name, paragraphs in sections(entry):
         if name == "Use" or not paragraphs:
             continue
-        lines += [f"**{name}**", "", *(f"- {_escaped(paragraph)}" for paragraph in paragraphs), ""]
+        lines += [f"**{name}**", "", *(f"- {linked(paragraph)}" for paragraph in paragraphs), ""]
     if entry.family in known_families():
         python, command = dict(sections(entry))["Use"]
         lines += ["**Use**", "", "```python", python, "```", "", "```console", f"$ {command}", "```", ""]
@@ -154,15 +157,15 @@ def model_page(folder: Path, located: catalog.Located) -> str:
 
 def architectures_page() -> str:
     lines = ["# Architectures", "", "The families that run, each one file or folder of `medzoo/families`.", ""]
-    lines += [f"- [{family}]({family}.md): {_escaped(_about(family)[0])}" for family in builtin_families()]
+    lines += [f"- [{family}]({family}.md): {linked(_about(family)[0])}" for family in builtin_families()]
     return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *builtin_families(), "```", ""])
 
 
 def architecture_page(family: str, entries: Sequence[Entry]) -> str:
     """The docstrings of a family, and its models."""
     generator = get_family(family)
-    lines = [f"# {family}", "", *(line for text in _about(family) for line in (_escaped(text), ""))]
-    lines += ["**Makes**", "", _escaped(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
+    lines = [f"# {family}", "", *(line for text in _about(family) for line in (linked(text), ""))]
+    lines += ["**Makes**", "", linked(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
     lines += ["**Configuration**", "", "```text", inspect.getdoc(generator.Config) or "", "```", ""]
     lines += ["Fields that the weights determine may be null in an entry. A file alone can be loaded, too:", ""]
     lines += ["```python", f'medzoo.load(family="{family}", weights="weights.pt")', "```", ""]
@@ -184,12 +187,8 @@ def _pictures(folder: Path, entry: Entry) -> list[str]:
     return [line for path in found for line in (f"![Synthetic, made by {entry.model_id}](../images/{path.name})", "")]
 
 
-def _escaped(text: str) -> str:
-    """Plain text as Markdown; addresses become links."""
-    parts = re.split(r"(https?://[^\s,;\]]+)", text)
-    return "".join(
-        f"<{part}>" if i % 2 else re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", part) for i, part in enumerate(parts)
-    )
+def linked(text: str) -> str:
+    return as_markdown(text, links=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from medzoo.conditions import Kind, kind_of
 from medzoo.entry import Entry
 from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
+from medzoo.text import as_markdown
 
 GRID = "samples.png"
 # Licences that the Hub has a word for, by their SPDX identifier; any other is "other" with its name.
@@ -39,7 +40,7 @@ def write(
     """
     parts = [
         f"---\n{yaml.safe_dump(_front(entry), sort_keys=False, allow_unicode=True, width=120)}---\n",
-        f"# {_plain(entry.title)}\n",
+        f"# {as_markdown(entry.title)}\n",
         "**Synthetic images for research. Not for clinical use.**\n",
         f"![Samples 0 to 15 of seed 0{_outlined(entry)}]({GRID})\n\nSamples 0 to 15 of seed 0{_outlined(entry)}.\n",
         "## Use\n",
@@ -50,7 +51,7 @@ def write(
         "## Data\n",
         _data(entry),
         "## Licence\n",
-        f"Weights: {_plain(entry.license.weights)}. Data it learned from: {_plain(entry.license.data)}.\n",
+        _licences(entry),
         "## Intended use\n",
         "Research on synthetic medical images: augmentation, teaching, trying methods where real images are not "
         "available. Not for diagnosis, treatment or any other clinical use, and no evidence about any patient. What "
@@ -61,10 +62,10 @@ def write(
         _scores(results),
     ]
     if entry.notes:
-        parts += ["## Notes\n", f"{_plain(entry.notes)}\n"]
+        parts += ["## Notes\n", f"{as_markdown(entry.notes)}\n"]
     if entry.citation and (entry.citation.text or entry.citation.doi):
-        doi = f" doi {entry.citation.doi}" if entry.citation.doi else ""
-        parts += ["## Citation\n", f"{_plain(entry.citation.text)}{doi}\n"]
+        doi = f" doi {as_markdown(entry.citation.doi)}" if entry.citation.doi else ""
+        parts += ["## Citation\n", f"{as_markdown(entry.citation.text or '')}{doi}\n"]
     parts += ["## Files\n", "\n".join(f"- `{name}`{_ABOUT.get(name, '')}" for name in files) + "\n"]
     parts.append(f"Written by medzoo {__version__}; entry {entry.model_id}, revision {entry.revision}.\n")
     return "\n".join(parts)
@@ -128,15 +129,20 @@ def _data(entry: Entry) -> str:
     data = entry.training_data
     public = {True: "public", False: "not public", None: "not known whether public"}[data.public]
     images = "number of images not stated" if data.images is None else f"{data.images} training images"
-    named = ", ".join(data.datasets) or "No named data set"
-    return f"{named}: {images}, {public}." + (f" {_plain(data.about)}" if data.about else "") + "\n"
+    named = as_markdown(", ".join(data.datasets)) or "No named data set"
+    return f"{named}: {images}, {public}." + (f" {as_markdown(data.about)}" if data.about else "") + "\n"
+
+
+def _licences(entry: Entry) -> str:
+    weights, data = (as_markdown(licence or "none stated") for licence in (entry.license.weights, entry.license.data))
+    return f"Weights: {weights}. Data it learned from: {data}.\n"
 
 
 def _memorised(measured: Memorisation, allowed: bool) -> str:
     heldout = "" if measured.heldout is None else f" Of held-out real images it is {measured.heldout:.2%}."
     text = (
         f"Near copies of training images (Carlini et al. 2023, in pixels): {measured.share:.2%} of {measured.samples} "
-        f"samples a seed in benchmark {measured.benchmark}.{heldout} The limit for publishing is "
+        f"samples a seed in benchmark {as_markdown(measured.benchmark)}.{heldout} The limit for publishing is "
         f"{measured.allowed:.2%}. Measured by `medzoo bench`; a part of an image pasted elsewhere is not found by it.\n"
     )
     if allowed:
@@ -170,9 +176,8 @@ def _scores(results: Sequence[Result]) -> str:
             if score.value is not None and score.group != "cost"
         ]
         setting = result.benchmark
-        title = (
-            f"Benchmark `{setting['name']}`, revision {setting.get('revision')}, {setting.get('n')} samples a seed:\n"
-        )
+        name = as_markdown(str(setting["name"]))
+        title = f"Benchmark {name}, revision {setting.get('revision')}, {setting.get('n')} samples a seed:\n"
         blocks.append(title + "\n" + _table(("score", "this model", "real images", "better"), rows))
     return "\n".join(blocks)
 
@@ -185,9 +190,4 @@ def _number(value: float | None, percent: bool) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in row) + " |" for row in lines) + "\n"
-
-
-def _plain(text: str | None) -> str:
-    """One line without what Markdown and HTML would act upon."""
-    return re.sub(r"\s+", " ", (text or "").replace("<", "&lt;")).strip()
+    return "\n".join("| " + " | ".join(as_markdown(cell) for cell in row) + " |" for row in lines) + "\n"
