@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from medzoo.errors import RegistryError
+from medzoo.plugins import installed
 
 ENVIRONMENT = "MEDZOO_REGISTRY"
 GROUP = "medzoo.registries"
@@ -41,12 +40,13 @@ def own_folders() -> list[Path]:
 def package_folders() -> list[Path]:
     """Those of installed packages; a ``RegistryWarning`` for each that is not there."""
     folders = []
-    for name, value, distribution in _entry_points(tuple(sys.path)):
+    for point in installed(GROUP):
         try:
-            folders.append(_folder_of(value))
+            folders.append(_folder_of(point.value))
         except (ImportError, ValueError, OSError) as error:
             warnings.warn(
-                f"the registry '{name}' of package {distribution} is left out: {error}; correct {value!r} in its "
+                f"the registry '{point.name}' of package {point.distribution} is left out: {error}; "
+                f"correct {point.value!r} in its "
                 f'[project.entry-points."{GROUP}"], or uninstall it',
                 RegistryWarning,
                 stacklevel=2,
@@ -77,15 +77,6 @@ def _of_the_variable() -> Iterator[Path]:
         if not folder.is_dir():
             raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; correct or unset the variable")
         yield folder
-
-
-@lru_cache(maxsize=4)
-def _entry_points(search_path: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
-    """(name, value, distribution) of each entry point of the group, sorted; ``search_path`` is that of Python."""
-    from importlib.metadata import entry_points
-
-    points = entry_points(group=GROUP)
-    return tuple(sorted((point.name, point.value, point.dist.name if point.dist else "unknown") for point in points))
 
 
 def _folder_of(value: str) -> Path:

@@ -145,6 +145,8 @@ def _unreadable(node: yaml.Node, field: str = "") -> Iterator[tuple[int, str]]:
     """Characters that steer a terminal, hide or reorder what a person reads, or forge a line of a listing."""
     if isinstance(node, yaml.ScalarNode):
         value = node.value.rstrip("\n")
+        if value.isprintable():  # nearly always, and a listing reads much text
+            return
         wrong = sorted({character for character in value if character != "\n" and printable(character) != character})
         if "\n" in value and field not in _PARAGRAPHS:
             wrong.insert(0, "\n")

@@ -380,7 +380,7 @@ FORMAT = Format(suffixes=(".raw", ".txt"), about="8 bits", check=check, encode=e
     )
     point = EntryPoint("raw", "their_raw:FORMAT", "medzoo.samples.formats")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: [point] * (group == point.group))
+    monkeypatch.setattr("medzoo.plugins.installed", lambda group: [point] * (group == point.group))
     run, out = replace(RUN, format="raw"), tmp_path / "out"
     assert "raw" in formats.names()
     with pytest.raises(SavingError, match="raw holds no masks"):
