@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo.catalog import yamlfile
-from medzoo.catalog.folders import (
+from medzoo.catalog.places import (
     ENVIRONMENT,
     RegistryWarning,
     each_once,
+    folders,
     own_folders,
     package_folders,
-    registry_folders,
 )
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 
@@ -32,15 +32,15 @@ __all__ = [
     "ENVIRONMENT",
     "FIELDS",
     "Located",
+    "RawEntry",
     "RegistryWarning",
-    "Sheet",
+    "folders",
     "load_all",
     "load_file",
     "model_files",
     "named_files",
     "parse",
     "read_all",
-    "registry_folders",
     "resolve",
     "scan",
 ]
@@ -208,7 +208,7 @@ def model_files() -> dict[str, tuple[Path, Path]]:
 def named_files(kind: str) -> dict[str, Path]:
     """Name -> ``<registry>/<kind>/<name>.yaml``; what came along goes before what the variable and packages add."""
     files: dict[str, Path] = {}
-    for registry in registry_folders():
+    for registry in folders():
         for path in sorted((registry / kind).glob("*.yaml")):
             files.setdefault(path.stem, path)
     return files

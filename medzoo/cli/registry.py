@@ -117,7 +117,7 @@ def rank(metric: str, benchmark: str | None, features: str | None, results: Path
 def _results(benchmark: str, own: Path) -> list[Result]:
     from medzoo import catalog, results
 
-    folders = results.folders(own, catalog.registry_folders())
+    folders = results.folders(own, catalog.folders())
     found = results.read_all(folders, benchmark)
     if not found:
         there = ", ".join(results.benchmarks(folders)) or "none"

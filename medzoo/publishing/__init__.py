@@ -158,7 +158,7 @@ def prepare(
     check_name(repo)
     located = zoo.find(what)
     _check_stated(located)
-    folders = results_module.folders(results, catalog.registry_folders())
+    folders = results_module.folders(results, catalog.folders())
     measured = evidence.of_model(located.entry, folders)
     memorised = evidence.memorisation(located.entry, measured, folders, _how(what))
     if memorised.too_many and not allow_memorised:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medzoo import catalog
-from medzoo.catalog import folders
+from medzoo.catalog import places
 from medzoo.entry import Entry
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 from tests.tools.paths import ROOT
@@ -198,7 +198,7 @@ def test_entries_remember_where_they_came_from(tmp_path: Path, monkeypatch: pyte
 
 def test_an_installed_package_has_its_registry_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "medzoo" / "registry" / "models")
-    monkeypatch.setattr(folders, "__file__", str(tmp_path / "medzoo" / "catalog" / "folders.py"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "medzoo" / "catalog" / "places.py"))
     assert [located.path for located in catalog.load_all()] == [path]
 
 

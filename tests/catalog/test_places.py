@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medzoo import catalog
-from medzoo.catalog.folders import RegistryWarning
+from medzoo.catalog.places import RegistryWarning
 from tests.tools.entry_points import write_entry_points
 from tests.tools.paths import ROOT
 
@@ -62,7 +62,7 @@ def test_own_folders_go_first(site: Path, tmp_path: Path, monkeypatch: pytest.Mo
     package(site)
     (tmp_path / "mine").mkdir()
     monkeypatch.setenv(catalog.ENVIRONMENT, str(tmp_path / "mine"))
-    assert catalog.registry_folders()[1:] == [tmp_path / "mine", site / "their_zoo" / "registry"]
+    assert catalog.folders()[1:] == [tmp_path / "mine", site / "their_zoo" / "registry"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class RegistryWarning(UserWarning):
     """An entry, or the registry of an installed package, was left out because it is broken."""
 
 
-def registry_folders() -> list[Path]:
+def folders() -> list[Path]:
     """All of them, medzoo's own first, then those of the variable, then those of packages; each once.
 
     Raises:
@@ -33,7 +33,7 @@ def registry_folders() -> list[Path]:
 
 
 def own_folders() -> list[Path]:
-    """That of medzoo, then those of the variable. Raises RegistryError as ``registry_folders`` does."""
+    """That of medzoo, then those of the variable. Raises RegistryError as ``folders`` does."""
     return each_once(_own_registry(), *_of_the_variable())
 
 
