@@ -13,12 +13,11 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from medzoo.catalog import yamlfile
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.errors import EntryError, TrainingError, problems
 
 STEPS = 20_000  # of a run that states none
 
-Positive = Annotated[int, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -49,10 +48,10 @@ class Held(Record):
         patience: measurements without a better snapshot after which the run stops; null for never.
     """
 
-    every: Positive = 1000
+    every: PositiveInt = 1000
     samples: Annotated[int, Field(ge=2)] = 256
     seed: Annotated[int, Field(ge=0)] = 0
-    patience: Positive | None = None
+    patience: PositiveInt | None = None
 
 
 class TrainConfig(Record):
@@ -91,16 +90,16 @@ class TrainConfig(Record):
     start: str | None = None
     config: Record
     techniques: tuple[Annotated[dict[str, Any], AfterValidator(_technique)], ...] = ()
-    steps: Positive
+    steps: PositiveInt
     batch: Annotated[int, Field(ge=2)] = 8
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    lr: PositiveFloat = 2e-4
     betas: tuple[Decay, Decay] = (0.5, 0.999)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     mirror: bool = False
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    snapshot: Positive = 500
+    snapshot: PositiveInt = 500
     held: Held = Held()
 
     @model_validator(mode="after")
@@ -145,8 +144,8 @@ class VolumeConfig(TrainConfig):
     """
 
     held_dataset: str | None = None
-    size: tuple[Positive, Positive, Positive]
-    spacing: Annotated[float, Field(gt=0)]
+    size: tuple[PositiveInt, PositiveInt, PositiveInt]
+    spacing: PositiveFloat
     deform: Deform = Deform()
     channels: None = None
     masks: Literal[False] = False

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.families.fastgan.fused import (
@@ -49,8 +50,8 @@ class Config(FamilyConfig):
     """Arguments of :class:`Network`."""
 
     ngf: Annotated[int, Field(ge=8)]
-    nz: Annotated[int, Field(ge=1)]
-    nc: Annotated[int, Field(ge=1)]
+    nz: PositiveInt
+    nc: PositiveInt
     im_size: Literal[128, 256, 512, 1024]
 
 

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import ConditionError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
@@ -39,7 +40,7 @@ class Config(FamilyConfig):
 
     network: Literal["pipeline", "shape", "inpaint"]
     input_nc: Annotated[int, Field(ge=2)]
-    output_nc: Annotated[int, Field(ge=1)]
+    output_nc: PositiveInt
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
 
 

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medzoo.entry import PositiveInt
+from medzoo.entry import PositiveFloat, PositiveInt
 from medzoo.families._autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -57,7 +57,7 @@ class Config(AutoencoderConfig):
     code_dim: PositiveInt
     prior_width: PositiveInt
     prior_layers: PositiveInt
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: PositiveFloat = 1.0
     top_k: PositiveInt | None = None
 
     @model_validator(mode="after")

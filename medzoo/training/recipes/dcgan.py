@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.families import dcgan
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
-from medzoo.training.config import Positive, TrainConfig
+from medzoo.training.config import TrainConfig
 from medzoo.training.losses import Comparison, Copies, GeneratorLoss, non_saturating
 from medzoo.training.recipes._base import Adversarial, Inputs, S, class_condition
 
@@ -31,7 +31,7 @@ class Config(Record):
     """Width and latent size of the generator; half of the published width, which makes a model of a few megabytes."""
 
     ngf: Annotated[int, Field(ge=4)] = 32
-    nz: Positive = 100
+    nz: PositiveInt = 100
 
 
 class Critic(Record):

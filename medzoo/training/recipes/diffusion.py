@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from medzoo.diffusion.guidance import Conditioning, guided
 from medzoo.diffusion.unet import Attention, Block, Shape, UNet
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.randomness import Noise
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, TrainConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Inputs, class_condition
 from medzoo.training.recipes._velocity import SCHEDULE, denoised, noised
@@ -35,10 +35,10 @@ class Config(Record):
     """
 
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    mult: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 2)
-    blocks: Positive = 2
-    attention: tuple[Positive, ...] = (4,)
-    heads: Positive = 2
+    mult: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 2)
+    blocks: PositiveInt = 2
+    attention: tuple[PositiveInt, ...] = (4,)
+    heads: PositiveInt = 2
 
 
 class Settings(TrainConfig):
@@ -57,7 +57,7 @@ class Settings(TrainConfig):
     without_class: Annotated[float, Field(ge=0, lt=1)] = 0.1
     sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     guidance: Annotated[float, Field(ge=0)] = 1.0
-    gamma: Annotated[float, Field(gt=0)] = 5.0
+    gamma: PositiveFloat = 5.0
     batch: Annotated[int, Field(ge=2)] = 32
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.families.fastgan.gate import compile_gates
 from medzoo.randomness import Noise
-from medzoo.training.config import NoClasses, Positive, TrainConfig
+from medzoo.training.config import NoClasses, TrainConfig
 from medzoo.training.losses import Comparison, Copies
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
 from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
@@ -25,7 +25,7 @@ class Config(Record):
     """Width and latent size of the generator; about half of the published ones, a model of 12 MB at 128 px."""
 
     ngf: Annotated[int, Field(ge=8)] = 28
-    nz: Positive = 128
+    nz: PositiveInt = 128
 
 
 class Critic(Record):

@@ -14,13 +14,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families import monai_ldm
 from medzoo.families.monai_ldm.decoding import decode
 from medzoo.families.monai_ldm.networks import Network
 from medzoo.randomness import Noise
 from medzoo.training import parallel
-from medzoo.training.config import Decay, Positive, VolumeConfig
+from medzoo.training.config import Decay, VolumeConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Facts, Inputs
 from medzoo.training.recipes._velocity import SCHEDULE as OF_PIXELS
@@ -43,10 +43,10 @@ class Config(Record):
     """
 
     autoencoder: Widths = (16, 32, 32)
-    latent: Positive = 4
+    latent: PositiveInt = 4
     unet: Widths = (48, 96)
-    blocks: Positive = 1
-    head: Positive = 32
+    blocks: PositiveInt = 1
+    head: PositiveInt = 32
 
 
 class Settings(VolumeConfig):
@@ -61,11 +61,11 @@ class Settings(VolumeConfig):
 
     family: Literal["monai_ldm"]
     config: Config = Config()
-    autoencoder_steps: Positive = 1000
+    autoencoder_steps: PositiveInt = 1000
     kl_weight: Annotated[float, Field(ge=0)] = 1e-3
     sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     batch: Annotated[int, Field(ge=2)] = 4
-    lr: Annotated[float, Field(gt=0)] = 5e-4
+    lr: PositiveFloat = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
     @model_validator(mode="after")

@@ -19,11 +19,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families.stylegan2.config import Config as ZooConfig
 from medzoo.families.stylegan2.network import Layer, Linear, Network
 from medzoo.randomness import Noise
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, TrainConfig
 from medzoo.training.losses import Comparison, Copies, GeneratorLoss, non_saturating
 from medzoo.training.recipes._base import Adversarial, Inputs, class_condition
 from medzoo.training.recipes._stylegan2_discriminator import Discriminator
@@ -47,10 +47,10 @@ class Config(Record):
         channel_base, channel_max: channels at s px are channel_base / s, at most channel_max.
     """
 
-    z_dim: Positive = 128
-    layers: Positive = 2
+    z_dim: PositiveInt = 128
+    layers: PositiveInt = 2
     channel_base: Annotated[int, Field(ge=256)] = 8192
-    channel_max: Positive = 256
+    channel_max: PositiveInt = 256
 
 
 class Critic(Record):
@@ -63,7 +63,7 @@ class Critic(Record):
     """
 
     channel_base: Annotated[int, Field(ge=256)] = 8192
-    channel_max: Positive = 256
+    channel_max: PositiveInt = 256
     r1: Weight | None = None
     path: Weight = 2.0
 
@@ -76,7 +76,7 @@ class Settings(TrainConfig):
     config: Config = Config()
     critic: Critic = Critic()
     batch: Annotated[int, Field(ge=2)] = 16
-    lr: Annotated[float, Field(gt=0)] = 0.0025
+    lr: PositiveFloat = 0.0025
     betas: tuple[Decay, Decay] = (0.0, 0.99)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.9978
 

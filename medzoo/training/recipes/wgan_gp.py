@@ -8,8 +8,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medzoo.entry import Record
-from medzoo.training.config import Decay, NoClasses, Positive, TrainConfig
+from medzoo.entry import PositiveFloat, PositiveInt, Record
+from medzoo.training.config import Decay, NoClasses, TrainConfig
 from medzoo.training.losses import Comparison, Copies, minus_mean
 from medzoo.training.recipes._base import Facts
 from medzoo.training.recipes.dcgan import Config, Size, TransposedConvolutions
@@ -26,7 +26,7 @@ class Critic(Record):
     """
 
     ndf: Annotated[int, Field(ge=4)] = 64
-    steps: Positive = 5
+    steps: PositiveInt = 5
     penalty: Annotated[float, Field(ge=0)] = 10.0
 
 
@@ -39,7 +39,7 @@ class Settings(TrainConfig):
     config: Config = Config()
     critic: Critic = Critic()
     batch: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0)] = 1e-4
+    lr: PositiveFloat = 1e-4
     betas: tuple[Decay, Decay] = (0.0, 0.9)
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 from torch import Tensor
 
+from medzoo.entry import PositiveFloat, PositiveInt
 from medzoo.training.techniques._base import Options, Technique
 
 
@@ -26,8 +27,8 @@ class AdaptiveOptions(Options):
     """
 
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
-    interval: Annotated[int, Field(gt=0)] = 4
-    kimg: Annotated[float, Field(gt=0)] = 500
+    interval: PositiveInt = 4
+    kimg: PositiveFloat = 500
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limit: Annotated[float, Field(gt=0, lt=1)] = 0.99
 

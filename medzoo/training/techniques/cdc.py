@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import TrainingError
 from medzoo.training import parallel
 from medzoo.training.techniques._base import Options, StepView, Technique
@@ -39,9 +40,9 @@ class CdcOptions(Options):
 
     weight: Annotated[float, Field(ge=0)] = 1000.0
     images: Annotated[int, Field(ge=3)] = 4
-    anchors: Annotated[int, Field(gt=0)] = 10
+    anchors: PositiveInt = 10
     sigma: Annotated[float, Field(ge=0)] = 0.1
-    interval: Annotated[int, Field(gt=0)] = 4
+    interval: PositiveInt = 4
 
 
 class Cdc(Technique[CdcOptions]):

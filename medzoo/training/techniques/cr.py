@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
+from medzoo.entry import PositiveFloat
 from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._consistency import squared, transformed
 
@@ -18,7 +16,7 @@ class CrOptions(Options):
         weight: of |D(x) - D(T x)|^2.
     """
 
-    weight: Annotated[float, Field(gt=0)] = 10.0
+    weight: PositiveFloat = 10.0
 
 
 class Cr(Technique[CrOptions]):

@@ -6,11 +6,9 @@ networks; from random ones it would keep random layers.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import nn
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import TrainingError
 from medzoo.training.techniques._base import Options, Technique
 
@@ -23,7 +21,7 @@ class FreezeDOptions(Options):
             with the network; the default leaves every discriminator here some to train.
     """
 
-    layers: Annotated[int, Field(gt=0)] = 3
+    layers: PositiveInt = 3
 
 
 class FreezeD(Technique[FreezeDOptions]):

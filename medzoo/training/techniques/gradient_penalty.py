@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from medzoo.entry import PositiveFloat
 from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._slope import steepness
 
@@ -20,7 +19,7 @@ class GradientPenaltyOptions(Options):
         weight: lambda.
     """
 
-    weight: Annotated[float, Field(gt=0)] = 10.0
+    weight: PositiveFloat = 10.0
 
 
 class GradientPenalty(Technique[GradientPenaltyOptions]):

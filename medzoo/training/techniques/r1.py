@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
-from pydantic import Field
 from torch import Tensor
 
+from medzoo.entry import PositiveFloat, PositiveInt
 from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._slope import steepness
 
@@ -20,8 +19,8 @@ class R1Options(Options):
         interval: steps between two penalties, each multiplied by this, so that it weighs the same on average.
     """
 
-    gamma: Annotated[float, Field(gt=0)] | None = None
-    interval: Annotated[int, Field(gt=0)] = 16
+    gamma: PositiveFloat | None = None
+    interval: PositiveInt = 16
 
 
 class R1(Technique[R1Options]):

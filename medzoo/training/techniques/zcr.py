@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from medzoo.entry import PositiveFloat
 from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._consistency import latent_d, latent_g
 
@@ -23,7 +24,7 @@ class ZcrOptions(Options):
         generator: weight of -|G(z) - G(T z)|^2.
     """
 
-    sigma: Annotated[float, Field(gt=0)] = 0.05
+    sigma: PositiveFloat = 0.05
     discriminator: Annotated[float, Field(ge=0)] = 20.0
     generator: Annotated[float, Field(ge=0)] = 0.5
 
