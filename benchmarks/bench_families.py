@@ -34,7 +34,7 @@ class Model:
     """A network of published size.
 
     Attributes:
-        image: shape [C, H, W] of the input image of one sample; None for none.
+        image: shape [C, H, W] of the input image of one sample; None if there is none.
         stats: statistics of batch norm in ``sampling.norm_stats``.
         unit: weights are N(0, 1): the network scales them itself (equalised learning rate).
     """

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_few_steps.py --data DIR [--model 10003] [--benchmark cxr_28] [--samples 312] [--json]
 
-One process, one thread unless told otherwise; the same weights. A row of diffusers is its scheduler, with the model's
+One process, one thread unless stated otherwise; the same weights. A row of diffusers is its scheduler, with the model's
 schedule, in the loop of its pipelines around the network as published; a row of medzoo is ``medzoo.load(...)`` with
 that sampler. Frechet distance and KID of EfficientNet-Lite0 features to the held-out images of the benchmark; seconds
 are those of the processor. The model must be one of diffusion in pixels, with classes or without condition.

@@ -165,18 +165,18 @@ def run(study: Study, options: argparse.Namespace) -> int:
     """
     folder, device = options.out, str(find(options.device))
     train, held = (
-        load_dataset(study.dataset, root=options.data, split=one, size=study.size) for one in ("train", "val")
+        load_dataset(study.dataset, root=options.data, split=name, size=study.size) for name in ("train", "val")
     )
     cells = study.cells(options.seeds or SEEDS[options.form], len(train))
     keep(folder, study)
     if not options.collect and not all(finished(folder, cell) for cell in cells):
         make_all(study, cells, train, held, folder, device, options.jobs)
-    found = collected(study, cells, train, held, folder, device)
-    write_bytes(folder / "results.json", json.dumps(found, indent=1).encode())
-    if found["cells"]:
-        write_bytes(folder / "table.md", limited_data_page.table(found).encode())
-        write_bytes(folder / "plot.svg", limited_data_page.plot(found).encode())
-        print(json.dumps(found, indent=1) if options.json else limited_data_page.table(found))
+    results = collected(study, cells, train, held, folder, device)
+    write_bytes(folder / "results.json", json.dumps(results, indent=1).encode())
+    if results["cells"]:
+        write_bytes(folder / "table.md", limited_data_page.table(results).encode())
+        write_bytes(folder / "plot.svg", limited_data_page.plot(results).encode())
+        print(json.dumps(results, indent=1) if options.json else limited_data_page.table(results))
     if left := [cell.name for cell in cells if not finished(folder, cell)]:
         raise MedzooError(f"{len(left)} of {len(cells)} runs are not finished ({left[0]} ...); type the command again")
     return 0
@@ -217,7 +217,7 @@ def watch(workers: Sequence[BaseProcess], study: Study, cells: Sequence[Cell], f
     running = list(workers)
     while running:
         ended = connection.wait([worker.sentinel for worker in running], timeout=PAUSE)
-        for worker in [one for one in running if one.sentinel in ended]:
+        for worker in [each for each in running if each.sentinel in ended]:
             worker.join()
             running.remove(worker)
         steps, done = made(study, cells, folder), sum(finished(folder, cell) for cell in cells)
@@ -249,16 +249,16 @@ def work(
     stop: Event,
 ) -> None:
     """One process: the cells that are neither finished nor another's. Ends when its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     torch.set_num_threads(1)
     try:
-        judge = HeldOut(held, device)
+        measure = HeldOut(held, device)
     except MedzooError as error:
         print(error, file=sys.stderr, flush=True)
         return
     with claimed(folder / "real") as mine:
         if mine and not (folder / "real.json").exists():
-            scores = judge(subset(train, study.samples, 0).images)
+            scores = measure(subset(train, study.samples, 0).images)
             write_bytes(folder / "real.json", json.dumps(scores).encode())
 
     def halt() -> bool:
@@ -270,7 +270,7 @@ def work(
         with claimed(folder / cell.name) as mine:
             if mine and not finished(folder, cell):
                 try:
-                    make(study, cell, train, judge, folder, device, halt)
+                    make(study, cell, train, measure, folder, device, halt)
                 except MedzooError as error:
                     print(f"{cell.name}: {error}", file=sys.stderr, flush=True)
 
@@ -279,26 +279,26 @@ def make(
     study: Study,
     cell: Cell,
     train: Images,
-    judge: HeldOut,
+    measure: HeldOut,
     folder: Path,
     device: str,
     stopped: Callable[[], object] = lambda: False,
 ) -> None:
     """Train one cell; ``cell.json`` appears when it is finished."""
     images, path = subset(train, cell.images, cell.seed), folder / cell.name
-    judge = copy.copy(judge)  # the features of held-out images are those of every cell, near copies are its own
-    judge.training = small_pixels(images.images)
-    trainer = Trainer(study.config(cell), images, path, judge, torch.device(device))
+    measure = copy.copy(measure)  # the features of held-out images are those of every cell, near copies are its own
+    measure.training = small_pixels(images.images)
+    trainer = Trainer(study.config(cell), images, path, measure, torch.device(device))
     if not trainer.run(lambda step, losses: None, stopped):
         return
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in read_table(path / "heldout.csv")]
     at = best(rows)
     assert at is not None
     log = read_table(path / "log.csv")
-    found = {**asdict(cell), "best": rows[at], "last": rows[-1], "trace": rows}
+    result = {**asdict(cell), "best": rows[at], "last": rows[-1], "trace": rows}
     if cell.technique in ADAPTIVE and log:
-        found["p"] = log[-1][f"{cell.technique}_p"]
-    write_bytes(path / "cell.json", json.dumps(found).encode())
+        result["p"] = log[-1][f"{cell.technique}_p"]
+    write_bytes(path / "cell.json", json.dumps(result).encode())
 
 
 def subset(train: Images, n: int, seed: int) -> Images:

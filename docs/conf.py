@@ -37,7 +37,7 @@ def setup(app: Any) -> None:
 
 
 def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are plain text: stars and bars mean themselves, and what a module's sets apart is a listing."""
+    """Docstrings are plain text: escape stars and bars, and show the indented blocks of a module's as listings."""
     if what == "module":
         for i in range(len(lines) - 2, 0, -1):
             if lines[i + 1].startswith("    ") and not lines[i] and lines[i - 1] and lines[i - 1][0] != " ":

@@ -1,36 +1,35 @@
-"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, models/*.md for the registry
-entries, and architectures/*.md for the families.
+"""Write the pages that the program itself knows best: cli.md, scores.md for the metrics, samplers.inc for diffusion.md,
+models/*.md for the registry entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
-Sphinx does it before every build (conf.py); git ignores the files.
+Sphinx runs it before every build (conf.py); git ignores the files.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from medzoo import catalog, metrics
-from medzoo.bench import cost
+from medzoo.bench import measures
 from medzoo.cli import main
 from medzoo.cli.page import sections
-from medzoo.entry import Entry
+from medzoo.diffusion.samplers import BY_NAME
+from medzoo.entry import SAMPLERS, Entry
 from medzoo.families import builtin_families, get_family, known_families
-from medzoo.metrics._base import Group
+from medzoo.text import as_markdown
 
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
 
 def write(folder: Path) -> None:
-    """Write every generated page into ``folder``; pages of entries that are gone are removed."""
+    """Write every generated page into ``folder``, and remove pages of entries that no longer exist."""
     os.environ.pop(catalog.ENVIRONMENT, None)  # only what is shipped
     found, broken = catalog.scan()
     if broken:
@@ -39,6 +38,7 @@ def write(folder: Path) -> None:
     pages = {
         folder / "cli.md": cli_page(),
         folder / "scores.md": scores_page(),
+        folder / "samplers.inc": samplers_table(),
         folder / "models" / "index.md": index_page(folder, found),
     }
     for model_id, each in located.items():
@@ -58,7 +58,7 @@ def write(folder: Path) -> None:
 
 def cli_page() -> str:
     """Every command with its help text, as the terminal shows it."""
-    lines = ["# Command line", "", "Exit codes: 0 done, 2 something for you to mend, 130 stopped by Ctrl-C.", ""]
+    lines = ["# Command line", "", "Exit codes: 0 success, 2 an error that you can fix, 130 stopped by Ctrl-C.", ""]
     for context in _commands(main, "medzoo", None):
         shown = context.command.get_help(context)
         lines += [f"## {context.command_path}", "", "```text", shown, "```", ""]
@@ -78,15 +78,22 @@ def _commands(command: click.Command, name: str, parent: click.Context | None) -
 
 def scores_page() -> str:
     """Every score of every metric, by group."""
-    found = [metrics.load(name) for name in metrics.names()] + [cost.METRIC]
+    found = [measures.load(name) for name in measures.names()]
     lines = [
         "# Scores",
         "",
         "What `medzoo bench` measures ([how](benchmarks.md)). The name is that of JSON and of `medzoo rank`.",
     ]
-    for group in get_args(Group):
-        rows = [(metric, scale) for metric in found if metric.group == group for scale in metric.scales]
-        lines += ["", f"## {group.capitalize()}", "", "| name | better | metric | what it is |", "|---|---|---|---|"]
+    for group in metrics.GROUPS:
+        rows = [(metric, scale) for metric in found if metric.group == group.name for scale in metric.scales]
+        lines += [
+            "",
+            f"## {group.title}",
+            "",
+            *([group.question, ""] if group.question else []),
+            "| name | better | metric | what it is |",
+            "|---|---|---|---|",
+        ]
         for metric, scale in rows:
             lines.append(
                 f"| `{scale.name}` | {scale.better} | `{metric.name}` | {scale.about.replace('|', chr(92) + '|')} |"
@@ -94,8 +101,18 @@ def scores_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def samplers_table() -> str:
+    """Every sampler of diffusion models, which docs/diffusion.md includes."""
+    lines = ["| sampler | what it is | usual steps: pixels | latents | calls in 10 steps |", "|---|---|---|---|---|"]
+    for name in SAMPLERS:
+        sampler = BY_NAME[name]
+        usual = f"{sampler.steps_of_pixels} | {sampler.steps_of_latents}"
+        lines.append(f"| `{name}` | {sampler.about} | {usual} | {sampler.calls(10)} |")
+    return "\n".join([*lines, ""])
+
+
 def index_page(folder: Path, found: Sequence[catalog.Located]) -> str:
-    """The table of all models, and the pictures there are."""
+    """The table of all models, and their pictures."""
     running = [each.entry for each in found if each.entry.family in known_families()]
     others = [each.entry for each in found if each.entry.family not in known_families()]
     lines = ["# Models", "", NOTICE, ""]
@@ -115,20 +132,23 @@ def _table(entries: Iterable[Entry]) -> list[str]:
         size = " x ".join(map(str, entry.output.size)) if entry.output.size else "varies"
         masks = " with masks" if entry.output.masks else ""
         needs = entry.condition.kind if entry.condition else "noise"
-        makes = f"{_escaped(entry.title)}, {size}{masks}"
-        weights, data = _escaped(entry.license.weights or "none stated"), _escaped(entry.license.data or "not known")
+        makes = f"{linked(entry.title)}, {size}{masks}"
+        weights, data = (
+            linked(entry.license.weights or "none stated"),
+            linked(entry.license.data or "not known"),
+        )
         rows.append(f"| [{entry.model_id}]({entry.model_id}.md) | {makes} | {needs} | {weights} | {data} |")
     return rows
 
 
 def model_page(folder: Path, located: catalog.Located) -> str:
-    """What ``medzoo info`` says, with a picture where docs/images has one."""
+    """The page of ``medzoo info``, with a picture where docs/images has one."""
     entry = located.entry
-    lines = [f"# {entry.model_id}", "", f"{_escaped(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
+    lines = [f"# {entry.model_id}", "", f"{linked(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
     for name, paragraphs in sections(entry):
         if name == "Use" or not paragraphs:
             continue
-        lines += [f"**{name}**", "", *(f"- {_escaped(paragraph)}" for paragraph in paragraphs), ""]
+        lines += [f"**{name}**", "", *(f"- {linked(paragraph)}" for paragraph in paragraphs), ""]
     if entry.family in known_families():
         python, command = dict(sections(entry))["Use"]
         lines += ["**Use**", "", "```python", python, "```", "", "```console", f"$ {command}", "```", ""]
@@ -136,18 +156,18 @@ def model_page(folder: Path, located: catalog.Located) -> str:
 
 
 def architectures_page() -> str:
-    lines = ["# Architectures", "", "The families that run, each one file of `medzoo/families`.", ""]
-    lines += [f"- [{family}]({family}.md): {_escaped(_about(family)[0])}" for family in builtin_families()]
+    lines = ["# Architectures", "", "The families that run, each one file or folder of `medzoo/families`.", ""]
+    lines += [f"- [{family}]({family}.md): {linked(_about(family)[0])}" for family in builtin_families()]
     return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *builtin_families(), "```", ""])
 
 
 def architecture_page(family: str, entries: Sequence[Entry]) -> str:
-    """What the docstrings of a family say, and the models of it."""
+    """The docstrings of a family, and its models."""
     generator = get_family(family)
-    lines = [f"# {family}", "", *(line for text in _about(family) for line in (_escaped(text), ""))]
-    lines += ["**Makes**", "", _escaped(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
+    lines = [f"# {family}", "", *(line for text in _about(family) for line in (linked(text), ""))]
+    lines += ["**Makes**", "", linked(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
     lines += ["**Configuration**", "", "```text", inspect.getdoc(generator.Config) or "", "```", ""]
-    lines += ["What the weights tell may be null in an entry; a file on its own runs too:", ""]
+    lines += ["Fields that the weights determine may be null in an entry. A file alone can be loaded, too:", ""]
     lines += ["```python", f'medzoo.load(family="{family}", weights="weights.pt")', "```", ""]
     lines += ["**Models**", "", *(f"- [{entry.model_id}](../models/{entry.model_id}.md)" for entry in entries)]
     return "\n".join([*lines, "" if entries else "None in the registry yet.", ""])
@@ -167,12 +187,8 @@ def _pictures(folder: Path, entry: Entry) -> list[str]:
     return [line for path in found for line in (f"![Synthetic, made by {entry.model_id}](../images/{path.name})", "")]
 
 
-def _escaped(text: str) -> str:
-    """Plain text as Markdown; addresses become links."""
-    parts = re.split(r"(https?://[^\s,;\]]+)", text)
-    return "".join(
-        f"<{part}>" if i % 2 else re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", part) for i, part in enumerate(parts)
-    )
+def linked(text: str) -> str:
+    return as_markdown(text, links=True)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,14 @@ from medzoo.lazy import exports
 if TYPE_CHECKING:
     from medzoo.bench import benchmark
     from medzoo.catalog.lookup import list_models, search
+    from medzoo.checking import check
     from medzoo.entry import Entry
     from medzoo.errors import MedzooError
+    from medzoo.publishing import publish
     from medzoo.samples import Samples
+    from medzoo.training import train
     from medzoo.zoo import generate, info, load, stream
+    from medzoo.zoo.into import generate_into
 
 __version__ = "0.1.0"
 
@@ -27,12 +31,16 @@ __all__ = [
     "MedzooError",
     "Samples",
     "benchmark",
+    "check",
     "generate",
+    "generate_into",
     "info",
     "list_models",
     "load",
+    "publish",
     "search",
     "stream",
+    "train",
 ]
 
 # Where each public name lives. It is imported when it is first used: a listing must not wait for torch.
@@ -41,12 +49,16 @@ _HOMES = {
     "MedzooError": "medzoo.errors",
     "Samples": "medzoo.samples",
     "benchmark": "medzoo.bench",
+    "check": "medzoo.checking",
     "generate": "medzoo.zoo",
+    "generate_into": "medzoo.zoo.into",
     "info": "medzoo.zoo",
     "list_models": "medzoo.catalog.lookup",
     "load": "medzoo.zoo",
+    "publish": "medzoo.publishing",
     "search": "medzoo.catalog.lookup",
     "stream": "medzoo.zoo",
+    "train": "medzoo.training",
 }
 
 __getattr__, __dir__ = exports(__name__, _HOMES)

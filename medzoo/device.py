@@ -1,16 +1,19 @@
-"""Devices: finding one, its free memory, and telling that it ran out."""
+"""Devices: finding one, its free memory, and what to do when it runs out."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from medzoo.errors import DeviceError
 
+T = TypeVar("T")
 # Float32 numbers alive at once for each number of the output: a generator's widest maps, twice over.
 WORKING_NUMBERS = 64
 MIB = 2**20
@@ -58,10 +61,14 @@ def free_memory(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
 
 
-def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """Switches off cuDNN's TF32, whose 10-bit mantissa would let the batch size change a float32 image."""
+def exact_convolutions(device: torch.device, *, deterministic: bool = False) -> AbstractContextManager[None]:
+    """Switches off cuDNN's TF32, whose 10-bit mantissa would let the batch size change a float32 image.
+
+    Args:
+        deterministic: also choose algorithms that give the same bits every time, as a training needs.
+    """
     if device.type == "cuda":
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return torch.backends.cudnn.flags(enabled=True, deterministic=deterministic, allow_tf32=False)
     return contextlib.nullcontext()
 
 
@@ -79,8 +86,38 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def in_parts(function: Callable[[slice], T], rows: int, size: int, device: torch.device) -> Iterator[T]:
+    """``function`` of the rows 0 to ``rows - 1`` of a batch, in parts that fit in memory; yields the result of each.
+
+    A part that does not fit is halved until it does, and those after it are no larger.
+
+    Args:
+        function: takes a part of the rows; called again for fewer of them where memory ran out.
+        size: rows of the first part.
+
+    Raises torch.OutOfMemoryError: a single row does not fit. Other errors of ``function`` pass.
+    """
+    done = 0
+    while done < rows:
+        part = slice(done, min(done + size, rows))
+        try:
+            result = function(part)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            yield result
+            done = part.stop
+            continue
+        # Only here, with the exception gone, are the tensors of the failed part free.
+        release_memory(device)
+        if part.stop - done == 1:
+            raise torch.OutOfMemoryError(f"out of memory: a single sample does not fit on '{device}'")
+        size = (part.stop - done) // 2
+
+
 def _free_memory() -> int:
-    """Bytes that this machine could hand out; 2 GiB where it cannot be told."""
+    """Bytes that this machine could hand out; 2 GiB where that is not known."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

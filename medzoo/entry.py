@@ -10,15 +10,25 @@ import datetime
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from medzoo import conditions
+
+if TYPE_CHECKING:
+    ConditionKind = str
+else:
+    ConditionKind = Literal[tuple(conditions.KINDS.builtin())]  # the files of medzoo/conditions
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
+# Samplers of diffusion models. To add one, name it here and write it in ``medzoo/diffusion/samplers.py``.
+SamplerName = Literal["ddpm", "ddim", "dpm++", "heun"]
+SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
 
 
 def _inside(path: str) -> str:
@@ -33,8 +43,28 @@ def _without_credentials(url: str) -> str:
     return url
 
 
+def _plain(value: Any, where: str = "config") -> Any:
+    """Only what JSON holds too: numbers, text, true, false, null, lists and mappings of them."""
+    if isinstance(value, dict):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise ValueError(f"{where}: names must be text, found {wrong[0]!r}")
+        for key, item in value.items():
+            _plain(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _plain(item, where)
+    elif not isinstance(value, str | int | float | None):
+        raise ValueError(f"{where}: expected numbers, text, lists or mappings, found {type(value).__name__}")
+    return value
+
+
 # A file or a branch of a repository: joined to folders of this machine, so it must not lead out of them.
 InsideRepo = Annotated[str, AfterValidator(_inside)]
+
+
+def _tuples(value: Any) -> Any:
+    """A list as a tuple, and so the lists in it. A mapping stays as it is: the fields of another library's class."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 class Record(BaseModel):
@@ -42,14 +72,15 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    # YAML has lists only; a frozen record holds tuples. (A validator on the model, not on "*": pydantic
-    # refuses field validators on ``kind``, which tells the sources of weights apart.)
+    # YAML has lists only; a frozen record holds tuples, at every depth, so that it can be compared and hashed.
+    # (A validator on the model, not on "*": pydantic refuses field validators on ``kind``, which tells the sources of
+    # weights apart.)
     @model_validator(mode="before")
     @classmethod
     def _lists_are_tuples(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        return {name: _tuples(value) for name, value in data.items()}
 
 
 class Output(Record):
@@ -104,7 +135,7 @@ class Condition(Record):
     """What a model needs beside noise.
 
     Attributes:
-        kind: ``class``, ``mask``, ``image``, ``images``, ``attributes`` or ``text``.
+        kind: ``class``, ``mask``, ``image``, ``images``, ``attributes`` or ``text``; see ``medzoo.conditions``.
         classes: names in the order of their indices, for kind ``class``.
         inputs: names of the images expected, for kinds ``mask``, ``image`` and ``images``.
         channels: channels of each input image; null where unknown or not an image.
@@ -116,11 +147,11 @@ class Condition(Record):
         about: one sentence on what the condition means and where it comes from.
     """
 
-    kind: Literal["class", "mask", "image", "images", "attributes", "text"]
+    kind: ConditionKind
     classes: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     channels: int | None = None
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    size: tuple[PositiveInt, PositiveInt] | None = None
     window: tuple[float, float] | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     attributes: tuple[Attribute, ...] | None = None
@@ -129,7 +160,7 @@ class Condition(Record):
 
     @model_validator(mode="after")
     def _says_what_goes_in(self) -> Condition:
-        field = {"class": "classes", "attributes": "attributes", "text": None}.get(self.kind, "inputs")
+        field = conditions.kind_of(self).needs
         if field is not None and not getattr(self, field):
             raise ValueError(f"a condition of kind '{self.kind}' needs {field}")
         for name, pair in (("window", self.window), ("range", self.range)):
@@ -147,8 +178,7 @@ class Sampling(Record):
             sample alone: train mode with a batch of one); null where the network has no batch norm or nobody knows.
         truncation: default truncation psi; null where it does not apply.
         steps: default number of sampler steps; null where it does not apply.
-        sampler: of a diffusion model, ``ddpm``, ``ddim``, ``dpm++`` (DPM-Solver++ 2M) or ``heun`` (EDM); null where it
-            does not apply.
+        sampler: of a diffusion model, one of ``SAMPLERS``; null where it does not apply.
         guidance: scale of classifier-free guidance, 1 for none; null where the model has none.
         strength: how much of the noise an input image gets, in (0, 1]; null where no image goes in.
         noise: injected noise, ``const`` (the maps stored with the weights), ``random`` (drawn for each sample) or
@@ -158,8 +188,8 @@ class Sampling(Record):
     latent: Literal["normal", "uniform"] | None
     norm_stats: Literal["running", "sample"] | None = None
     truncation: float | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
-    sampler: Literal["ddpm", "ddim", "dpm++", "heun"] | None = None
+    steps: PositiveInt | None = None
+    sampler: SamplerName | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     noise: Literal["const", "random", "none"] | None = None
@@ -172,11 +202,11 @@ class Source(Record):
     """Fields that every source of weights has: ``sha256`` and ``size`` (bytes) of the checkpoint file itself.
 
     ``part`` names the file where a model needs several: the family gets all parts as one state dict, ``part.key``.
-    A file of words (.json, .txt: a configuration, a vocabulary) becomes one tensor of its bytes, ``part.text``.
+    A text file (.json, .txt: a configuration, a vocabulary) becomes one tensor of its bytes, ``part.text``.
     """
 
     sha256: Sha256 | None
-    size: Annotated[int, Field(gt=0)] | None = None
+    size: PositiveInt | None = None
     part: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]+$")] | None = None
 
     @property
@@ -325,7 +355,7 @@ class Entry(Record):
     tags: tuple[str, ...]
     output: Output
     condition: Condition | None
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(_plain)]
     sampling: Sampling
     weights: tuple[WeightSource, ...]
     checkpoint: Checkpoint
@@ -345,7 +375,12 @@ class Entry(Record):
 
     @staticmethod
     def blank(model_id: str, family: str, **known: Any) -> dict[str, Any]:
-        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``."""
+        """The fields of an entry as its YAML states them: null, empty or a usual value but for what is ``known``.
+
+        >>> fields = Entry.blank("90001_DCGAN_EXAMPLE", "dcgan", organ="lung")
+        >>> fields["organ"], fields["contact"], Entry.model_validate(fields).number
+        ('lung', None, '90001')
+        """
         fields: dict[str, Any] = {
             "model_id": model_id, "title": model_id, "family": family, "modality": "unknown", "organ": None, "tags": [],
             "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None},

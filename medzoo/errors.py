@@ -6,6 +6,7 @@
     |   `-- UnknownModelError  no entry has that id (carries the closest matches)
     |-- WeightsError           weights could not be obtained
     |   |-- DownloadError      network, server or disk got in the way
+    |   |   `-- MissingFile    the repository is there, and has no such file
     |   |-- IntegrityError     size or hash differs from what the entry states
     |   `-- CheckpointError    the file is not the checkpoint that the entry describes
     |-- GenerationError        the model could not be run
@@ -67,6 +68,10 @@ class WeightsError(MedzooError):
 
 class DownloadError(WeightsError):
     """Network, server or disk got in the way of a download."""
+
+
+class MissingFile(DownloadError):
+    """The repository is there, and has no such file."""
 
 
 class IntegrityError(WeightsError):

@@ -2,7 +2,7 @@
 
 The k-th draw of sample i is the output of Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
 3", SC 2011) under key (seed, stream), counting up from (0, k, i, 0). Stream 0 holds latents, stream 1 everything
-that a network injects, stream 2 the class of a sample that is told none, later streams later uses, so that a latent
+that a network injects, stream 2 the class of a sample without a given one, later streams later uses, so that a latent
 does not depend on how much noise follows it.
 Only the raw 64-bit words of NumPy's Philox are used, whose values are part of the algorithm; NumPy does not promise
 that its distributions stay the same. The two transforms are ours, and ``tests/test_randomness.py`` holds their
@@ -41,6 +41,10 @@ class Noise:
         seed: 0 to 2^64 - 1.
         indices: index of each sample, 0 to 2^63 - 1.
         device, dtype: where the tensors go and as what; numbers are always drawn as float32 on the CPU.
+
+    >>> batch, alone = Noise(0, range(4)), Noise(0, [2])
+    >>> batch.latent((3,))[2].equal(alone.latent((3,))[0])
+    True
     """
 
     def __init__(

@@ -8,6 +8,8 @@ import unicodedata
 LONGEST = 20_000  # characters of one message
 _CREDENTIALS = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]+@")
 
+_ADDRESS = re.compile(r"(https?://[\w./?=%#~+:@-]*[\w/])")
+
 
 def printable(text: str, *, most: int = LONGEST) -> str:
     """Text that shows what it says and does nothing else; lines stay lines.
@@ -25,6 +27,24 @@ def one_line(text: str, *, most: int = 200) -> str:
     """``printable`` text on one line: line ends and tabs are shown as ``\\n`` and ``\\t``."""
     shown = printable(text.replace("\n", "\\n"), most=most * 4)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def as_markdown(text: str, *, links: bool = False) -> str:
+    """Text as Markdown on one line that shows just that: no markup, no HTML.
+
+    Args:
+        links: addresses of the web become links, to what they show.
+    """
+    text = " ".join(printable(text).split())
+    pieces = _ADDRESS.split(text) if links else [text]
+    return "".join(f"<{piece}>" if i % 2 else _unmarked(piece, first=i == 0) for i, piece in enumerate(pieces))
+
+
+def _unmarked(text: str, *, first: bool) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*\[\]|{}$~])", r"\\\1", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return re.sub(r"^([#+-])", r"\\\1", text) if first else text
 
 
 def _shown(character: str) -> str:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from medzoo.entry import Entry
 from tests.tools.paths import SHARED
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture
@@ -24,20 +30,20 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cache of the test's own, no extra registry, no model kept from the test before."""
+    """A cache of the test's own, the Hub client's too, no extra registry, no model kept from the test before."""
     monkeypatch.setenv("MEDZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+    hub = str(tmp_path_factory.mktemp("hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", hub)
+    if "huggingface_hub.constants" in sys.modules:  # which has read the environment
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", hub)
     monkeypatch.delenv("MEDZOO_REGISTRY", raising=False)
 
 
 @pytest.fixture
-def small_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training with pictures of two samples, a line of the log a step, and one thread."""
+def one_thread() -> Iterator[None]:
+    """Torch on one thread."""
     import torch
 
-    from medzoo.training import trainer
-
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -120,40 +126,7 @@ def read_png(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def random_state(fields: dict[str, Any], seed: int = 0) -> dict[str, Any]:
-    """Seeded weights for the family and config of an entry, of a size that keeps values near 1."""
-    import torch
+    """Seeded weights for the family and config of an entry."""
+    from medzoo import testing
 
-    from medzoo.families import get_family
-
-    family = get_family(fields["family"])
-    generator = object.__new__(family)  # weights are needed to make a whole one
-    generator.config = family.Config.model_validate(fields["config"])
-    torch.manual_seed(seed)
-    state, empty = {}, generator.build().state_dict()
-    spectral = [key.removesuffix("_u") for key in empty if key.endswith("_u")]
-    for key, tensor in empty.items():
-        noise = torch.randn(tensor.shape)
-        if not tensor.is_floating_point():
-            state[key] = torch.zeros_like(tensor)
-        elif key.endswith("running_var"):
-            state[key] = 0.5 + noise.abs()
-        elif key.endswith("_orig") and key.removesuffix("_orig") not in spectral:
-            state[key] = noise  # equalised learning rate: the network scales it
-        elif tensor.dim() > 1:
-            state[key] = noise / (tensor[0].numel() ** 0.5)
-        else:
-            state[key] = 0.1 * noise + (key.endswith("weight") and tensor.numel() > 1)
-    for name in spectral:
-        _set_singular_vectors(state, name)
-    return state
-
-
-def _set_singular_vectors(state: dict[str, Any], name: str) -> None:
-    """Spectral norm keeps the first singular vectors of its weight, over dimension 0 or (transposed) 1."""
-    import torch
-
-    weight, u = state[f"{name}_orig"], state[f"{name}_u"]
-    fits = weight.shape[0] == len(u) and weight[0].numel() == len(state[f"{name}_v"])
-    matrix = (weight if fits else weight.transpose(0, 1)).flatten(1)
-    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    state[f"{name}_u"], state[f"{name}_v"] = left[:, 0].contiguous(), right[0].contiguous()
+    return testing.random_state(fields["family"], fields["config"], seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -15,11 +16,11 @@ import pytest
 
 import medzoo
 from medzoo.cli import main
+from tests.tools import pages
+from tests.tools.pages import PAGES
 from tests.tools.paths import ROOT
 
 MODELS = {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
-WRITTEN = [path for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md", "scores.md")]
-TEXTS = sorted([*ROOT.glob("*.md"), *WRITTEN])
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +40,15 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "html"
 
 
+@pytest.mark.packaging
 def test_every_model_has_its_page(html: Path) -> None:
-    pages = {path.stem for path in (html / "models").glob("*.html")}
-    assert pages == MODELS | {"index"}
-    for name in sorted(pages):
+    names = {path.stem for path in (html / "models").glob("*.html")}
+    assert names == MODELS | {"index"}
+    for name in sorted(names):
         assert "not for clinical use" in (html / "models" / f"{name}.html").read_text(encoding="utf-8"), name
 
 
+@pytest.mark.packaging
 def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
     page = plain((html / "models" / "00010_FASTGAN_POLYP_PATCHES_W_MASKS.html").read_text(encoding="utf-8"))
     facts = ("images with masks, 256 x 256 pixels", "weights: GNU GENERAL PUBLIC LICENSE", "data: CC-BY-4.0")
@@ -54,6 +57,7 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
     assert "not built yet" not in page
 
 
+@pytest.mark.packaging
 def test_every_command_is_described(html: Path) -> None:
     page = plain((html / "cli.html").read_text(encoding="utf-8"))
     for path, command in commands(main, "medzoo"):
@@ -62,26 +66,33 @@ def test_every_command_is_described(html: Path) -> None:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
 
+@pytest.mark.packaging
 def test_every_public_name_is_described(html: Path) -> None:
     page = (html / "api.html").read_text(encoding="utf-8")
     for name in medzoo.__all__:
         assert f'id="medzoo.{name}"' in page or f'id="medzoo.errors.{name}"' in page, name
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("text", PAGES, ids=lambda path: path.name)
 class TestText:
-    def test_commands_exist(self, text: Path) -> None:
-        for line in blocks(text, "console"):
-            command = re.sub(r"^\$ |^\w+=\S+ |\s#.*$", "", line)
-            words = shlex.split(command)
-            if words[:1] == ["medzoo"] and line.startswith("$"):
-                check(main, words[1:], "medzoo")
+    def test_commands_are_complete(self, text: Path) -> None:
+        """Verb, options, arguments and their values, as the command itself would read them."""
+        for words in pages.commands(text):
+            parse(main, words, "medzoo")
 
-    def test_python_compiles_and_its_names_exist(self, text: Path) -> None:
-        code = "\n".join(blocks(text, "python"))
-        compile(code, str(text), "exec")
+    def test_commands_in_the_prose_exist(self, text: Path) -> None:
+        """They may leave arguments and values out: `medzoo generate --truncation`."""
+        for code in re.findall(r"`medzoo ([^`]+)`", text.read_text(encoding="utf-8")):
+            parse(main, shlex.split(code), "medzoo", complete=False)
+
+    def test_names_of_medzoo_exist(self, text: Path) -> None:
+        code = "\n".join(block.text for block in pages.blocks(text, "python"))
         for name in set(re.findall(r"\bmedzoo\.(\w+)", code)):
             assert hasattr(medzoo, name) or (ROOT / "medzoo" / name).exists() or (ROOT / f"medzoo/{name}.py").exists()
+
+    def test_no_name_with_an_underscore_is_imported(self, text: Path) -> None:
+        code = text.read_text(encoding="utf-8")
+        assert not re.findall(r"(?:from|import) medzoo[\w.]*\._\w+|\bimport _\w+", code)
 
     def test_models_exist(self, text: Path) -> None:
         named = set(re.findall(r"\b[0-8]\d{4}_[A-Z][A-Z0-9_-]+", text.read_text(encoding="utf-8")))  # 9....: examples
@@ -95,21 +106,37 @@ class TestText:
                 assert path.exists() or path.relative_to(ROOT).as_posix() in generated, target
 
 
-def blocks(text: Path, language: str) -> list[str]:
-    """The lines of all fenced blocks of a language."""
-    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [line.strip() if language == "console" else line for block in found for line in block.splitlines()]
+def test_commands_in_messages_exist() -> None:
+    """What errors and docstrings ask people to type; values that are filled in become X."""
+    for node in (node for path in (ROOT / "medzoo").rglob("*.py") for node in ast.walk(ast.parse(path.read_bytes()))):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+        else:
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        for code in re.findall(r"`+medzoo ([^`|]+?)`+", text):
+            parse(main, shlex.split(code), "medzoo", complete=False)
 
 
-def check(command: click.Command, words: list[str], name: str) -> None:
-    """Fail unless ``command`` knows every option and subcommand among ``words``."""
+def parse(command: click.Command, words: list[str], name: str, *, complete: bool = True) -> None:
+    """Fail unless ``command`` takes ``words``; without ``complete`` only verbs and options are looked at."""
     context = click.Context(command, info_name=name)
     if isinstance(command, click.Group) and words and not words[0].startswith("-"):
         verb = command.get_command(context, words[0])
         assert verb is not None, f"{name} has no command {words[0]}"
-        check(verb, words[1:], f"{name} {words[0]}")
-    else:
-        command.make_parser(context).parse_args(args=list(words))  # raises for an unknown option
+        parse(verb, words[1:], f"{name} {words[0]}", complete=complete)
+    elif not complete:
+        known = {option for parameter in command.get_params(context) for option in flags(parameter)}
+        unknown = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)} - known
+        assert not unknown, f"{name} has no option {', '.join(unknown)}"
+    elif not {"--help", "-h", "--version"} & set(words):
+        try:
+            command.make_context(name, list(words))
+        except click.UsageError as error:
+            pytest.fail(f"{name} {shlex.join(words)}: {error.format_message()}")
+
+
+def flags(parameter: click.Parameter) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
 
 
 def commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:

@@ -54,7 +54,7 @@ def test_a_record_is_frozen_and_holds_tuples(fields: dict[str, Any]) -> None:
         (("sampling", "latent"), "gaussian", "'normal' or 'uniform'"),
         (("weights", 0, "kind"), "ftp", "'package', 'hub', 'http', 'local'"),
         (("weights", 0, "sha256"), "5302E6", "pattern"),
-        (("weights", 0, "size"), 0, "greater than 0"),
+        (("weights", 0, "size"), 0, "greater than or equal to 1"),
         (("checkpoint", "container"), "zip", "'safetensors', 'torch', 'pickle' or 'unknown'"),
         (("license", "weights"), False, "valid string"),
         (("nonsense",), 1, "Extra inputs"),

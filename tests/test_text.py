@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medzoo.errors import CheckpointError
-from medzoo.text import one_line, printable
+from medzoo.text import as_markdown, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,20 @@ def test_nothing_steers_a_terminal(text: str) -> None:
     for character in printable(text):
         assert character == "\n" or unicodedata.category(character)[0] != "C", repr(character)
     assert "\n" not in one_line(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Polyps, 128 px: 12 %", "Polyps, 128 px: 12 %"),
+        ("a <script>alert(1)</script>", "a &lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("https://x.org/a><script>alert(1)</script>", "<https://x.org/a>&gt;&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("![beacon](https://evil/t.png)", r"!\[beacon\](<https://evil/t.png>)"),
+        ("[click](javascript:alert(1))", r"\[click\](javascript:alert(1))"),
+        ("\n\n# Forged heading\n\nMemorisation: none", r"\# Forged heading Memorisation: none"),
+        ("a | b `code` *bold* $x$ {role}`y`", r"a \| b \`code\` \*bold\* \$x\$ \{role\}\`y\`"),
+        ("see https://doi.org/10.1000/x_y.", "see <https://doi.org/10.1000/x_y>."),
+    ],
+)
+def test_markdown_shows_text_and_does_nothing_else(text: str, shown: str) -> None:
+    assert as_markdown(text, links=True) == shown

@@ -18,6 +18,8 @@ from tests.tools.paths import ROOT
 
 EMBEDDED = "10001_FASTGAN_POLYP_W_MASKS"
 
+pytestmark = pytest.mark.packaging
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

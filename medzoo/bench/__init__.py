@@ -8,17 +8,16 @@ Reference points come first: real images (the floor), blurred and noisy ones, co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medzoo import metrics
-from medzoo.bench import contenders, engine, reals
+from medzoo.bench import contenders, engine, measures, reals
 from medzoo.bench.contenders import Contender
 from medzoo.bench.engine import FAILURES, Session, Tell
 from medzoo.bench.reals import Reals
-from medzoo.bench.setting import COST, Benchmark, load, names
+from medzoo.bench.setting import Benchmark, load, names
 from medzoo.datasets import Protocol
 from medzoo.errors import BenchmarkError
 from medzoo.results import Result
@@ -77,56 +76,81 @@ def benchmark(
         out: folder of the results.
         n: another number of images than the benchmark states, which makes it another benchmark (``NAME-n50``).
         size: of the images of ``real``, which are squeezed to ``size`` x ``size`` pixels.
-        only: some of the benchmark's metrics; none for all.
+        only: some of the benchmark's metrics; empty for all. With ``real`` also metrics of installed packages.
         features: other extractors than the benchmark states, or more; ``package.module:attribute`` is the person's own.
         condition: of the models.
         device: for networks and features; None for a CUDA device if there is one.
-        tell: told what is under way.
+        tell: called with what is under way, see ``engine.Tell``.
 
     Raises MedzooError: nothing to measure, unknown names, real images that cannot be read. A contender that fails
-    does not end the others: see ``Outcome.failed``.
+    does not stop the others: see ``Outcome.failed``.
     """
     models, fake, only, features = map(_several, (models, fake, only, features))
     if not models and not fake:
         raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")
     if fake_masks is not None and len(fake) != 1:
         raise BenchmarkError(f"--fake-masks goes with one --fake, found {len(fake)}; measure one folder at a time")
-    setting, known = _setting(name, real, training, data, size)
+    setting, known = _setting(name, real, training, data, size, only)
     setting = _changed(setting, n, features)
-    for one in only:
-        if one not in setting.metrics:
-            raise BenchmarkError(f"metric '{one}' is not part of {setting.name}; it has {', '.join(setting.metrics)}")
-    session = Session(setting, known, tuple(only) or setting.metrics, Path(out), device, condition)
+    session = Session(setting, known, _chosen(setting, only), Path(out), device, condition)
     if tell is not None:
         session.tell = tell
     session.check()
+    return _measured(session, [*_of_models(models, session), *_of_fakes(fake, fake_masks, session)])
 
-    def model(given: str) -> Contender:
-        return contenders.of_model(given, setting, known, device=device, condition=condition)
 
-    def folder(given: str) -> Contender:
-        masks = None if fake_masks is None else Path(fake_masks)
-        return contenders.of_folder(Path(given), setting, known, masks=masks)
+_Made = tuple[str, Callable[[], Contender]]
+"""What the person named, and what makes the contender of it, which may fail."""
 
-    points = contenders.of_references(setting, known)
-    rows = {one.record.id: (one, engine.measure(one, session, {})) for one in points}
+
+def _of_models(models: Sequence[str | int], session: Session) -> Iterator[_Made]:
+    setting, known, options = session.setting, session.reals, {"device": session.device, "condition": session.condition}
+    for model in map(str, models):
+        yield model, lambda model=model: contenders.of_model(model, setting, known, **options)  # type: ignore[misc]
+
+
+def _of_fakes(fake: Sequence[Path | str], masks: Path | str | None, session: Session) -> Iterator[_Made]:
+    setting, known, of_masks = session.setting, session.reals, None if masks is None else Path(masks)
+    for folder in map(Path, fake):
+        yield str(folder), lambda path=folder: contenders.of_folder(path, setting, known, masks=of_masks)  # type: ignore[misc]
+
+
+def _measured(session: Session, named: Sequence[_Made]) -> Outcome:
+    """Reference points first, since their values go beside those of all others."""
+    points = contenders.of_references(session.setting, session.reals)
+    rows = {point.record.id: (point, engine.measure(point, session, {})) for point in points}
     references = {label: result for label, (_, result) in rows.items()}
     failed: dict[str, str] = {}
-    for make, given in [*((model, str(one)) for one in models), *((folder, str(one)) for one in fake)]:
+    for name, make in named:
         try:
-            contender = make(given)
+            contender = make()
             if contender.record.id in rows:
                 raise BenchmarkError(f"{contender.record.id} is there already; name it once, or rename the folder")
             rows[contender.record.id] = contender, engine.measure(contender, session, references)
         except FAILURES as error:
-            failed[given] = str(error) or type(error).__name__
-            session.tell(given, f"failed: {failed[given]}", 0, 0)
+            failed[name] = str(error) or type(error).__name__
+            session.tell(name, f"failed: {failed[name]}", 0, 0)
     measured, results = zip(*rows.values(), strict=True)
-    return Outcome(results, failed, setting, known, measured)
+    return Outcome(results, failed, session.setting, session.reals, measured)
+
+
+def _chosen(setting: Benchmark, only: Sequence[str]) -> tuple[str, ...]:
+    """The metrics to measure now."""
+    for metric in only:
+        if metric not in setting.metrics:
+            raise BenchmarkError(
+                f"metric '{metric}' is not part of {setting.name}; it has {', '.join(setting.metrics)}"
+            )
+    return tuple(only) or setting.metrics
 
 
 def _setting(
-    name: str | None, real: Path | str | None, training: Path | str | None, data: Path | str | None, size: int
+    name: str | None,
+    real: Path | str | None,
+    training: Path | str | None,
+    data: Path | str | None,
+    size: int,
+    only: Sequence[str],
 ) -> tuple[Benchmark, Reals]:
     """What is measured and against which images: a benchmark of the registry, or one that folders make."""
     if (name is None) == (real is None):
@@ -134,7 +158,7 @@ def _setting(
     if name is None:
         form = Protocol(size=size, channels="RGB")
         known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
-        return _of_folders(Path(str(real)), form, known), known
+        return _of_folders(Path(str(real)), form, known, only), known
     if training is not None:
         raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
     setting = load(name)
@@ -146,10 +170,12 @@ def _several(given: Any) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str | int | Path) else tuple(given)
 
 
-def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
-    """The benchmark that a person's folders make: every metric that they allow."""
-    has = {"training": known.training, "masks": known.held.masks, "labels": known.held.labels}
-    lacking = {what for what, found in has.items() if found is None}
+def _of_folders(real: Path, form: Protocol, known: Reals, only: Sequence[str]) -> Benchmark:
+    """The benchmark that a person's folders make: every metric that they allow, and those named of other packages."""
+    given = {"training": known.training, "masks": known.held.masks, "labels": known.held.labels}
+    lacking = {what for what, images in given.items() if images is None}
+    others = [metric for metric in only if metric in measures.names() and metric not in measures.builtin()]
+    allowed = [metric for metric in measures.builtin() if not lacking & set(measures.load(metric).needs)]
     return Benchmark(
         name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}-{form.size}",
         title=f"against the images of {real}",
@@ -160,7 +186,7 @@ def _of_folders(real: Path, form: Protocol, known: Reals) -> Benchmark:
         seeds=(0,),
         image=form,
         features=("efficientnet_lite0",),
-        metrics=(*(one for one in metrics.names() if not lacking & set(metrics.load(one).needs)), COST),
+        metrics=tuple(dict.fromkeys([*allowed, *others])),
         bootstrap=100,
         notes=None,
     )

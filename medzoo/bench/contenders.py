@@ -37,9 +37,9 @@ class Contender:
         record: who it is, as results state it.
         seeds: those it is measured with.
         n: how many images of each seed.
-        images: seed -> its images; the progress is told (done, total).
+        images: seed -> its images; the progress is called with (done, total).
         model: what ``zoo.load`` takes, None for what is no model.
-        reference: which kind of reference point ("real", "blur", "noise", "copies"), None for none.
+        reference: which kind of reference point ("real", "blur", "noise", "copies"); None if it is none.
     """
 
     record: ContenderRecord
@@ -53,7 +53,7 @@ class Contender:
 def of_model(
     model_id: str, setting: Benchmark, reals: Reals, *, device: str | None, condition: Any = None
 ) -> Contender:
-    """A model of the registry. Raises MedzooError: unknown, not to be had, or not of pictures."""
+    """A model of the registry. Raises MedzooError: unknown, not available, or not of pictures."""
     from medzoo.families._condition import resolve_condition
 
     generator = zoo.load(model_id, device=device)
@@ -62,14 +62,15 @@ def of_model(
         raise BenchmarkError(f"{entry.model_id}: makes volumes; benchmarks of volumes are not built yet")
     if entry.output.channels not in (1, 3):
         raise BenchmarkError(f"{entry.model_id}: makes {entry.output.channels} channels; 1 or 3 can be measured")
-    conditions = _digest_of(resolve_condition(entry, generator.accepts, condition, range(setting.n)))
+    conditions = _digest_of(resolve_condition(entry, generator.declared, condition, range(setting.n)))
+    name = cache.in_paths(generator.name)
     made_by = [__version__, entry.revision, generator.weights_sha256, generator.device.type]
     key = _digest(" ".join(map(str, (*made_by, conditions, setting.revision))))
     weights_sha256 = generator.weights_sha256
     del generator  # many models may be measured in one run, and networks are large
 
     def images(seed: int, progress: Progress) -> Images:
-        store = _Store(cache.root() / BATCHES_KEPT / entry.model_id / f"{key[:16]}-{seed}", setting.n)
+        store = _Store(cache.root() / BATCHES_KEPT / name / f"{key[:16]}-{seed}", setting.n)
 
         def rest(start: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int64] | None]]:
             missing = [range(start, setting.n)]
@@ -85,7 +86,7 @@ def of_model(
     if entry.output.masks > 1:
         notes.append("masks of several channels are not measured")
     record = ContenderRecord(
-        id=entry.model_id,
+        id=name,
         kind="model",
         title=entry.title,
         revision=entry.revision if condition is None else f"{entry.revision}-{conditions[:6]}",
@@ -99,8 +100,7 @@ def of_model(
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
     """A folder (or file) of images. Raises DatasetError."""
-    found = _in_classes(read(path, setting.image, masks=masks), reals.classes)
-    chosen = shuffled(found, setting.n)
+    chosen = shuffled(_in_classes(read(path, setting.image, masks=masks), reals.classes), setting.n)
     record = ContenderRecord(
         id=safe(path.resolve().name),
         kind="folder",
@@ -123,7 +123,7 @@ def of_references(setting: Benchmark, reals: Reals) -> list[Contender]:
     if len(chosen) < setting.n or len(others) < len(reals.held):
         note = f"{len(chosen)} images against {len(others)}, where models have {setting.n} against {len(reals.held)}: "
         note += "scores that depend on the numbers differ"
-    found = []
+    points = []
     for name, (title, degrade) in references(setting.image.size).items():
         if name == "copies" and reals.training is None:
             continue
@@ -137,8 +137,8 @@ def of_references(setting: Benchmark, reals: Reals) -> list[Contender]:
             id=name, kind="reference", title=title, revision=revision, weights_sha256=None, license=None, family=None,
             note=note,
         )  # fmt: skip
-        found.append(Contender(record, (0,), len(chosen), images, reference=name.partition("_")[0]))
-    return found
+        points.append(Contender(record, (0,), len(chosen), images, reference=name.partition("_")[0]))
+    return points
 
 
 def halves(images: Images) -> tuple[Images, Images]:
@@ -152,7 +152,7 @@ def halves(images: Images) -> tuple[Images, Images]:
 
 def safe(name: str) -> str:
     """A folder's name as the name of its results."""
-    safe = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "_" for one in name).lstrip("._-")
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name).lstrip("._-")
     return safe or "folder"
 
 
@@ -203,10 +203,10 @@ class _Store:
 
     def _open(self, name: str) -> NDArray[Any] | None:
         try:
-            found: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
-        return found if len(found) == self.n else None
+        return array if len(array) == self.n else None
 
 
 def _in_classes(images: Images, wanted: tuple[str, ...] | None) -> Images:
@@ -227,7 +227,7 @@ def _classes(entry: Entry) -> tuple[str, ...] | None:
 def _digest_of(conditions: Conditions) -> str:
     """Of what samples are conditioned on: the numbers and pixels, not the words or paths that lead to them."""
     digest = hashlib.sha256()
-    for array in (conditions.labels, conditions.attributes, *(one.read() for one in conditions.inputs)):
+    for array in (conditions.labels, conditions.attributes, *(image.read() for image in conditions.inputs)):
         digest.update(b"none" if array is None else f"{array.shape} {array.dtype}\n".encode() + array.tobytes())
     return digest.hexdigest()
 

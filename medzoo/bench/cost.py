@@ -13,56 +13,67 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from medzoo.errors import BenchmarkError
-from medzoo.metrics._base import Case, Metric, Scale, Score
+from medzoo.metrics import Need, Scale, Score
 
-SECONDS = 5.0  # that images are made for after the first ones
-_SCALES = (
-    Scale(
-        "first_image_s", "first image", "lower",
-        "seconds from starting Python to the first image, weights on the disk",
-    ),
-    Scale("images_per_s", "images/s", "higher", f"fused, float32, for {SECONDS:g} seconds or more after a first batch"),
-    Scale("peak_memory_mb", "peak memory", "lower", "MB of the process at its largest; on CUDA of its tensors"),
-    Scale("weights_mb", "weights", "lower", "MB of the files of weights"),
-)  # fmt: skip
+_SECONDS = 5.0  # that images are made for after the first ones
 
 
-def measure(
-    model: str, *, device: str | None, condition: Any = None, machine: Mapping[str, Any] | None = None
-) -> Mapping[str, Score]:
-    """The scores of ``METRIC``; ``machine`` is their detail.
+@dataclass(frozen=True)
+class Cost:
+    """A ``MeasuresModel``; ``seconds``: for how long images are made after the first ones."""
 
-    Raises BenchmarkError: the process failed (with its last line), or the condition cannot be given to it.
-    """
-    try:
-        stated = json.dumps(condition, default=_path)
-    except TypeError as error:
-        raise BenchmarkError(f"{model}: its cost cannot be measured with this condition ({error})") from None
-    words = [sys.executable, "-m", "medzoo.bench.cost", model, repr(SECONDS), device or "", stated]
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**os.environ, "MEDZOO_STARTED": repr(time.time())}
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BenchmarkError(f"{model}: its cost cannot be measured: {last}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {scale.name: Score(float(found[scale.name]), detail=machine) for scale in _SCALES}
+    seconds: float = _SECONDS
+    name: str = "cost"
+    group: str = "cost"
+    scales: tuple[Scale, ...] = (
+        Scale(
+            "first_image_s", "first image", "lower",
+            "seconds from starting Python to the first image, weights on the disk",
+        ),
+        Scale(
+            "images_per_s", "images/s", "higher",
+            f"fused, float32, for {_SECONDS:g} seconds or more after a first batch",
+        ),
+        Scale("peak_memory_mb", "peak memory", "lower", "MB of the process at its largest; on CUDA of its tensors"),
+        Scale("weights_mb", "weights", "lower", "MB of the files of weights"),
+    )  # fmt: skip
+    needs: tuple[Need, ...] = ()
+    references: tuple[str, ...] = ()
+    every_seed: bool = False
+    version: int = 1
+
+    def measure_model(
+        self, model: str, *, device: str | None, condition: Any = None, machine: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Score]:
+        """A score for each of ``scales``; ``machine`` is their detail.
+
+        Raises BenchmarkError: the process failed (with its last line), or the condition cannot be given to it.
+        """
+        try:
+            stated = json.dumps(condition, default=_path)
+        except TypeError as error:
+            raise BenchmarkError(f"{model}: its cost cannot be measured with this condition ({error})") from None
+        words = [sys.executable, "-m", "medzoo.bench.cost", model, repr(self.seconds), device or "", stated]
+        environment = {**os.environ, "MEDZOO_STARTED": repr(time.time())}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise BenchmarkError(f"{model}: its cost cannot be measured: {last}")
+        values = json.loads(done.stdout.splitlines()[-1])
+        return {scale.name: Score(float(values[scale.name]), detail=machine) for scale in self.scales}
+
+
+COST = Cost()
 
 
 def _path(condition: Any) -> str:
     if isinstance(condition, os.PathLike):
         return str(os.fspath(condition))
     raise TypeError(f"found {type(condition).__name__}; give files, names or numbers")
-
-
-def _no_case(case: Case) -> Mapping[str, Score]:
-    raise AssertionError("cost is measured of a model, not of its images")
-
-
-METRIC = Metric("cost", "cost", _SCALES, _no_case, references=(), every_seed=False)
 
 
 def _probe(model: str, seconds: float, device: str | None, condition: Any) -> dict[str, float]:
@@ -84,7 +95,7 @@ def _probe(model: str, seconds: float, device: str | None, condition: Any) -> di
         import torch
 
         peak = torch.cuda.max_memory_allocated(generator.device)
-    weights = sum(one.path.stat().st_size for one in zoo.fetch_weights(model))
+    weights = sum(file.path.stat().st_size for file in zoo.fetch_weights(model))
     return {
         "first_image_s": first,
         "images_per_s": made / passed,

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo import device as devices
-from medzoo import metrics, results
-from medzoo.bench import cost, records
+from medzoo import results
+from medzoo.bench import measures, records
 from medzoo.bench.contenders import Contender, halves
+from medzoo.bench.measures import Measure
 from medzoo.bench.reals import Reals
-from medzoo.bench.setting import COST, Benchmark
+from medzoo.bench.setting import Benchmark
 from medzoo.datasets import Images
 from medzoo.errors import MedzooError, ResultError
 from medzoo.files import cache
-from medzoo.metrics._base import Case, Metric, View
+from medzoo.metrics import Case, Metric, Score, View
 from medzoo.results import Result
 
 if TYPE_CHECKING:
-    from medzoo.features._base import Extractor
+    from medzoo.features import Extractor
 
 Tell = Callable[[str, str, int, int], None]
 """Called with the contender, what is under way, and how much of it is done: (done, total), 0 where nobody knows."""
@@ -52,8 +53,7 @@ class Session:
 
     def check(self) -> None:
         """Load what every contender will need, before anything slow. Raises MedzooError."""
-        named = [metrics.load(name) for name in self.chosen if name != COST]
-        if any("features" in metric.needs or "probabilities" in metric.needs for metric in named):
+        if any(map(_in_features, measures.distinct(self.chosen))):
             for name in self.setting.features:
                 self.extractor(name)
 
@@ -66,8 +66,8 @@ class Session:
 
     def view(self, images: Images, features: str | None, progress: Callable[[int, int], None]) -> View:
         """The images with their features, made once however many metrics ask."""
-        for one, name, view in self._views:
-            if one is images and name == features:
+        for known, name, view in self._views:
+            if known is images and name == features:
                 return view
         vectors = probabilities = None
         if features is not None:
@@ -86,7 +86,7 @@ class Session:
 
     def extractors(self) -> dict[str, dict[str, Any]]:
         """What results record of the extractors at hand."""
-        return {name: {**one.about, "version": one.version} for name, one in self._extractors.items()}
+        return {name: {**own.about, "version": own.version} for name, own in self._extractors.items()}
 
     @cached_property
     def halves(self) -> tuple[Images, Images]:
@@ -110,51 +110,20 @@ def measure(contender: Contender, session: Session, references: Mapping[str, Res
     Args:
         references: results of the reference points, whose values go beside those of the contender.
     """
-    path = results.path_of(session.out, contender.record.id, contender.record.revision, session.setting.name)
-    with cache.locked_for(
-        path, lambda: session.tell(contender.record.id, "another process measures it; waiting", 0, 0)
-    ):
+    name = contender.record.id
+    path = results.path_of(session.out, name, contender.record.revision, session.setting.name)
+    with cache.locked_for(path, lambda: session.tell(name, "another process measures it; waiting", 0, 0)):
         result = _begun(contender, session, path)
-        work = [(seed, _pending(contender, session, result, seed)) for seed in contender.seeds]
-        if any(tasks for _, tasks in work):
-            result = records.going_on(result, session.made)
-        for seed, tasks in work:
+        runs = [_Run(contender, session, references, seed) for seed in contender.seeds]
+        pending = [run.pending(result) for run in runs]
+        if any(pending):
+            result = records.resumed(result, session.made)
+        for run, tasks in zip(runs, pending, strict=True):
             if tasks:
-                result = _measured(contender, session, result, seed, tasks, references)
-        result = records.beside(result, references)
+                result = run.measured(result, tasks)
+        result = records.with_references(result, references)
         results.write(session.out, result)
     return result
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One call of a metric: in the features of an extractor, None for a metric that needs none."""
-
-    metric: Metric
-    features: str | None
-
-
-def _tasks(contender: Contender, session: Session) -> Iterator[_Task]:
-    for name in session.chosen:
-        if name == COST:
-            if contender.model is not None:
-                yield _Task(cost.METRIC, None)
-            continue
-        metric = metrics.load(name)
-        if contender.reference is not None and contender.reference not in metric.references:
-            continue
-        in_features = {"features", "probabilities"} & set(metric.needs)
-        for extractor in session.setting.features if in_features else (None,):
-            yield _Task(metric, extractor)
-
-
-def _pending(contender: Contender, session: Session, result: Result, seed: int) -> list[_Task]:
-    return [
-        task
-        for task in _tasks(contender, session)
-        if (task.metric.every_seed or seed == contender.seeds[0])
-        and not records.has(result, task.metric, task.features, seed, session.machine)
-    ]
 
 
 def _begun(contender: Contender, session: Session, path: Path) -> Result:
@@ -165,97 +134,143 @@ def _begun(contender: Contender, session: Session, path: Path) -> Result:
         references={}, made=session.made, failed={},
     )  # fmt: skip
     try:
-        found = results.read(path)
+        earlier = results.read(path)
     except ResultError as error:
         session.tell(contender.record.id, f"measured anew: {error}", 0, 0)
         return fresh
-    result = records.continued(found, fresh, session.extractors())
+    result = records.continued(earlier, fresh, session.extractors())
     failed = {name: why for name, why in result.failed.items() if name not in session.chosen}
     return result.model_copy(update={"failed": failed})
 
 
-def _measured(
-    contender: Contender,
-    session: Session,
-    result: Result,
-    seed: int,
-    pending: list[_Task],
-    references: Mapping[str, Result],
-) -> Result:
-    """All pending metrics of one seed, saved after each."""
-    name, first = contender.record.id, seed == contender.seeds[0]
+def _in_features(measure: Measure) -> bool:
+    return bool({"features", "probabilities"} & set(measure.needs))
 
-    def telling(what: str) -> Callable[[int, int], None]:
-        return lambda done, total: session.tell(name, what, done, total)
 
-    images = None
-    if any(task.metric is not cost.METRIC for task in pending):
-        started = time.perf_counter()
-        images = contender.images(seed, telling(f"seed {seed}: images"))
-        result = records.timed(result, "images", time.perf_counter() - started)
-    for number, task in enumerate(pending):
-        session.tell(name, f"seed {seed}: {task.metric.name}", number, len(pending))
-        started = ready = time.perf_counter()
-        try:
-            if images is None or task.metric is cost.METRIC:
-                assert contender.model is not None
-                scores = cost.measure(
-                    contender.model, device=session.device, condition=session.condition, machine=session.machine
-                )
+@dataclass(frozen=True)
+class _Task:
+    """One call of a metric: in the features of an extractor, None for a metric that needs none."""
+
+    measure: Measure
+    features: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One seed of a contender: which tasks there are, and their scores."""
+
+    contender: Contender
+    session: Session
+    references: Mapping[str, Result]
+    seed: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the seed whose notes and details results show."""
+        return self.seed == self.contender.seeds[0]
+
+    def pending(self, result: Result) -> list[_Task]:
+        """Tasks whose scores the result has not."""
+        return [task for task in self.tasks() if not self.is_measured(task, result)]
+
+    def tasks(self) -> list[_Task]:
+        chosen = [measure for measure in map(measures.load, self.session.chosen) if self.applies(measure)]
+        extractors = self.session.setting.features
+        return [_Task(it, name) for it in chosen for name in (extractors if _in_features(it) else (None,))]
+
+    def applies(self, measure: Measure) -> bool:
+        """Whether it can be measured of such a contender, and is to be with this seed."""
+        if not isinstance(measure, Metric) and self.contender.model is None:
+            return False
+        if self.contender.reference is not None and self.contender.reference not in measure.references:
+            return False
+        return measure.every_seed or self.first
+
+    def is_measured(self, task: _Task, result: Result) -> bool:
+        machine = None if isinstance(task.measure, Metric) else self.session.machine
+        return records.has_score(result, task.measure, task.features, self.seed, machine)
+
+    def measured(self, result: Result, tasks: Sequence[_Task]) -> Result:
+        """The result with the scores of all tasks, saved after each; images are made only if a task looks at them."""
+        images = None
+        if any(isinstance(task.measure, Metric) for task in tasks):
+            started = time.perf_counter()
+            images = self.contender.images(self.seed, self.telling(f"seed {self.seed}: images"))
+            result = records.with_seconds(result, "images", time.perf_counter() - started)
+        for number, task in enumerate(tasks):
+            self.telling(f"seed {self.seed}: {task.measure.name}")(number, len(tasks))
+            try:
+                result = self.with_task(result, task, images)
+            except FAILURES as error:
+                failed = {task.measure.name: self.why(task, error), **result.failed}
+                result = result.model_copy(update={"failed": failed})
             else:
-                case = _case(contender, session, task, images, seed, telling)
-                ready = time.perf_counter()
-                scores = task.metric.measure(case)
-        except FAILURES as error:
-            where = [task.features] if task.features and len(session.setting.features) > 1 else []
-            where += [] if first else [f"seed {seed}"]
-            why = ": ".join([*where, str(error) or type(error).__name__])
-            result = result.model_copy(update={"failed": {task.metric.name: why, **result.failed}})
-            continue
-        result = records.joined(result, task.metric, task.features, seed, scores, first=first)
+                results.write(self.session.out, records.with_references(result, self.references))
+        self.session.forget(images)
+        return result
+
+    def with_task(self, result: Result, task: _Task, images: Images | None) -> Result:
+        """The result with the scores of one task, and the time that it and its features took."""
+        started = ready = time.perf_counter()
+        scores: Mapping[str, Score]
+        if isinstance(task.measure, Metric):
+            assert images is not None
+            case = self.case(task.measure, task.features, images)
+            ready = time.perf_counter()
+            scores = task.measure.measure(case)
+        else:
+            assert self.contender.model is not None
+            options = {"device": self.session.device, "condition": self.session.condition}
+            scores = task.measure.measure_model(self.contender.model, **options, machine=self.session.machine)
+        spent = time.perf_counter() - ready
+        result = records.with_scores(result, task.measure, task.features, self.seed, scores, first=self.first)
         if task.features is not None:
-            about = {**result.extractors, task.features: session.extractors()[task.features]}
+            about = {**result.extractors, task.features: self.session.extractors()[task.features]}
             result = result.model_copy(update={"extractors": about})
-            result = records.timed(result, "features", ready - started)
-        result = records.timed(result, task.metric.name, time.perf_counter() - ready)
-        results.write(session.out, records.beside(result, references))
-    session.forget(images)
-    return result
+            result = records.with_seconds(result, "features", ready - started)
+        return records.with_seconds(result, task.measure.name, spent)
 
+    def why(self, task: _Task, error: BaseException) -> str:
+        """A failure in words: of which extractor and seed, where there are several."""
+        where = [task.features] if task.features and len(self.session.setting.features) > 1 else []
+        where += [] if self.first else [f"seed {self.seed}"]
+        return ": ".join([*where, str(error) or type(error).__name__])
 
-def _case(
-    contender: Contender,
-    session: Session,
-    task: _Task,
-    images: Images,
-    seed: int,
-    telling: Callable[[str], Callable[[int, int], None]],
-) -> Case:
-    """What the metric is given. Raises ValueError: the images have not what it needs."""
-    metric, reals = task.metric, session.reals
-    fake, held = images, reals.held
-    if contender.reference is not None and (reals.training is None or metric.floor == "heldout"):
-        first, held = session.halves
-        if contender.reference == "real":
-            fake = first
-    training = reals.training if "training" in metric.needs else None
-    if "training" in metric.needs and training is None:
-        raise ValueError("no training images are known: name them with --training")
-    given = {"generated": fake, "real": held} | ({"training": training} if training is not None else {})
-    for what, attribute in (("masks", "masks"), ("labels", "labels")):
-        for whose, one in given.items():
-            if what in metric.needs and getattr(one, attribute) is None:
-                raise ValueError(f"the {whose} images have no {what}")
-    views = {
-        whose: session.view(one, task.features, telling(f"features of {whose} images")) for whose, one in given.items()
-    }
-    if "probabilities" in metric.needs and views["generated"].probabilities is None:
-        raise ValueError(f"{task.features} has no classifier")
-    return Case(
-        views["generated"],
-        views["real"],
-        views.get("training"),
-        repeats=session.setting.bootstrap,
-        seed=seed,
-        say=lambda words: telling(words)(0, 0),
-    )
+    def telling(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.session.tell(self.contender.record.id, what, done, total)
+
+    def case(self, metric: Metric, features: str | None, images: Images) -> Case:
+        """What the metric is given. Raises ValueError: the images have not what it needs."""
+        compared = self.compared(metric, images)
+        views = {
+            whose: self.session.view(those, features, self.telling(f"features of {whose} images"))
+            for whose, those in compared.items()
+        }
+        if "probabilities" in metric.needs and views["generated"].probabilities is None:
+            raise ValueError(f"{features} has no classifier")
+        return Case(
+            views["generated"],
+            views["real"],
+            views.get("training"),
+            repeats=self.session.setting.bootstrap,
+            seed=self.seed,
+            say=lambda words: self.telling(words)(0, 0),
+        )
+
+    def compared(self, metric: Metric, images: Images) -> dict[str, Images]:
+        """The sets of images that the metric looks at. Raises ValueError: one of them has not what it needs."""
+        reals, reference = self.session.reals, self.contender.reference
+        fake, held = images, reals.held
+        if reference is not None and (reals.training is None or metric.floor == "heldout"):
+            half, held = self.session.halves
+            fake = half if reference == "real" else fake
+        compared = {"generated": fake, "real": held}
+        if "training" in metric.needs:
+            if reals.training is None:
+                raise ValueError("no training images are known: name them with --training")
+            compared["training"] = reals.training
+        for what in ("masks", "labels"):
+            for whose, those in compared.items():
+                if what in metric.needs and getattr(those, what) is None:
+                    raise ValueError(f"the {whose} images have no {what}")
+        return compared

@@ -93,7 +93,7 @@ def _shared(held: Images, training: Images) -> int:
     """How many held-out images are, pixel by pixel, training images."""
 
     def digests(images: Images) -> Iterator[bytes]:  # the pixels themselves would be kept twice
-        return (hashlib.sha256(one.tobytes()).digest() for one in images.images)
+        return (hashlib.sha256(image.tobytes()).digest() for image in images.images)
 
     known = set(digests(training))
-    return sum(one in known for one in digests(held))
+    return sum(digest in known for digest in digests(held))

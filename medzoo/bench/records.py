@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from medzoo import __version__, metrics
-from medzoo.bench.setting import COST
-from medzoo.metrics._base import Metric, Score
+from medzoo import __version__
+from medzoo.bench import measures
+from medzoo.bench.measures import Measure
+from medzoo.metrics import Scale, Score
 from medzoo.results import ReferenceScore, Result, ScoreRecord, SeedScore
 
 
-def continued(found: Result | None, fresh: Result, extractors: Mapping[str, dict[str, Any]]) -> Result:
+def continued(earlier: Result | None, fresh: Result, extractors: Mapping[str, dict[str, Any]]) -> Result:
     """What an earlier run has, as far as today's would make the same of the same images; else ``fresh``.
 
     Args:
-        found: what is on the disk.
+        earlier: what is on the disk.
         fresh: the empty result of today, with its ``extractors`` empty.
         extractors: name -> what would be recorded of the extractors at hand; of others nothing can be said.
     """
-    if found is None or found.benchmark["revision"] != fresh.benchmark["revision"] or found.data != fresh.data:
+    if earlier is None or earlier.benchmark["revision"] != fresh.benchmark["revision"] or earlier.data != fresh.data:
         return fresh
-    if found.contender.weights_sha256 != fresh.contender.weights_sha256:
+    if earlier.contender.weights_sha256 != fresh.contender.weights_sha256:
         return fresh
-    changed = {name for name, about in extractors.items() if _decides(found.extractors.get(name)) != _decides(about)}
-    kept = tuple(one for one in found.scores if one.features not in changed and _of_today(one))
-    features = dict.fromkeys([*fresh.benchmark["features"], *(one.features for one in kept if one.features)])
-    return found.model_copy(
+    changed = {name for name, about in extractors.items() if _decides(earlier.extractors.get(name)) != _decides(about)}
+    scores = tuple(score for score in earlier.scores if score.features not in changed and _of_today(score))
+    features = dict.fromkeys([*fresh.benchmark["features"], *(score.features for score in scores if score.features)])
+    return earlier.model_copy(
         update={
             "contender": fresh.contender,
             "benchmark": {**fresh.benchmark, "features": list(features)},
-            "extractors": {name: about for name, about in found.extractors.items() if name not in changed},
-            "scores": kept,
+            "extractors": {name: about for name, about in earlier.extractors.items() if name not in changed},
+            "scores": scores,
         }
     )
 
@@ -47,12 +49,10 @@ def _decides(about: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _of_today(score: ScoreRecord) -> bool:
     """Whether the metric still is what it was."""
-    return score.metric == COST or (
-        score.metric in metrics.names() and metrics.load(score.metric).version == score.version
-    )
+    return score.metric in measures.names() and measures.load(score.metric).version == score.version
 
 
-def going_on(result: Result, made: dict[str, Any]) -> Result:
+def resumed(result: Result, made: dict[str, Any]) -> Result:
     """The result with more about to be measured: ``made`` says by what, and keeps what made the scores that it has."""
     before = dict(result.made)
     seconds, earlier = before.pop("seconds", {}), before.pop("earlier", [])
@@ -63,55 +63,69 @@ def going_on(result: Result, made: dict[str, Any]) -> Result:
     return result.model_copy(update={"made": {**made, "seconds": seconds if result.scores else {}, **more}})
 
 
-def has(result: Result, metric: Metric, features: str | None, seed: int, machine: Mapping[str, Any]) -> bool:
-    """Whether a metric is measured; what a model costs, on this machine."""
+def has_score(
+    result: Result, measure: Measure, features: str | None, seed: int, machine: Mapping[str, Any] | None
+) -> bool:
+    """Whether something is measured; ``machine``: that it has to have been measured on, None if any will do."""
     return any(
-        score.metric == metric.name
+        score.metric == measure.name
         and score.features == features
-        and any(one.seed == seed for one in score.seeds)
-        and (metric.name != COST or score.detail == machine)
+        and any(other.seed == seed for other in score.seeds)
+        and (machine is None or score.detail == machine)
         for score in result.scores
     )
 
 
-def joined(
-    result: Result, metric: Metric, features: str | None, seed: int, scores: Mapping[str, Score], *, first: bool
+def with_scores(
+    result: Result, measure: Measure, features: str | None, seed: int, scores: Mapping[str, Score], *, first: bool
 ) -> Result:
     """The result with the scores of one more seed; ``first``: of that whose notes and details are shown."""
-    kept = {(one.name, one.features): one for one in result.scores}
-    for scale in metric.scales:
-        if scale.name not in scores:
-            continue
-        score, key = scores[scale.name], (scale.name, features)
-        before = kept.get(key)
-        seeds = {one.seed: one for one in (() if before is None else before.seeds)}
-        seeds[seed] = SeedScore(
-            seed=seed,
-            value=_known(score.value),
-            low=_known(score.low),
-            high=_known(score.high),
-            error=_known(score.error),
-        )
-        every = tuple(seeds[one] for one in sorted(seeds))
-        kept[key] = ScoreRecord(
-            name=scale.name,
-            title=scale.title,
-            metric=metric.name,
-            group=metric.group,
-            features=features,
-            better=scale.better,
-            percent=scale.percent,
-            version=metric.version,
-            about=scale.about,
-            value=_mean(every, "value"),
-            low=_mean(every, "low"),
-            high=_mean(every, "high"),
-            error=_mean(every, "error"),
-            note=score.note if first or before is None else before.note,
-            detail=score.detail if first else None if before is None else before.detail,
-            seeds=every,
-        )
-    return result.model_copy(update={"scores": tuple(kept.values())})
+    records = {(record.name, record.features): record for record in result.scores}
+    for scale in measure.scales:
+        if scale.name in scores:
+            key, score = (scale.name, features), scores[scale.name]
+            before = records.get(key)
+            seeds = _with_seed(() if before is None else before.seeds, seed, score)
+            # The pairs and curves of another seed would show other images than the page does.
+            shown = score if first else replace(score, detail=None) if before is None else before
+            records[key] = _record(measure, scale, features, seeds, shown)
+    return result.model_copy(update={"scores": tuple(records.values())})
+
+
+def _with_seed(seeds: Iterable[SeedScore], seed: int, score: Score) -> tuple[SeedScore, ...]:
+    """The scores of seeds with another one, in their order; one of the same seed takes the place of the older."""
+    value, low, high, error = map(_known, (score.value, score.low, score.high, score.error))
+    by_seed = {other.seed: other for other in seeds}
+    by_seed[seed] = SeedScore(seed=seed, value=value, low=low, high=high, error=error)
+    return tuple(by_seed[number] for number in sorted(by_seed))
+
+
+def _record(
+    measure: Measure,
+    scale: Scale,
+    features: str | None,
+    seeds: tuple[SeedScore, ...],
+    shown: Score | ScoreRecord,
+) -> ScoreRecord:
+    """The mean over seeds, with the note and the detail of ``shown``."""
+    return ScoreRecord(
+        name=scale.name,
+        title=scale.title,
+        metric=measure.name,
+        group=measure.group,
+        features=features,
+        better=scale.better,
+        percent=scale.percent,
+        version=measure.version,
+        about=scale.about,
+        value=_mean(seeds, "value"),
+        low=_mean(seeds, "low"),
+        high=_mean(seeds, "high"),
+        error=_mean(seeds, "error"),
+        note=shown.note,
+        detail=shown.detail,
+        seeds=seeds,
+    )
 
 
 def _known(value: float | None) -> float | None:
@@ -119,26 +133,26 @@ def _known(value: float | None) -> float | None:
 
 
 def _mean(seeds: tuple[SeedScore, ...], which: str) -> float | None:
-    values = [getattr(one, which) for one in seeds]
+    values = [getattr(seed, which) for seed in seeds]
     return None if any(value is None for value in values) else float(np.mean(values))
 
 
-def beside(result: Result, references: Mapping[str, Result]) -> Result:
+def with_references(result: Result, references: Mapping[str, Result]) -> Result:
     """The result with the scores of reference points beside its own, but for those in other features of that name."""
 
     def brief(point: Result) -> tuple[ReferenceScore, ...]:
         return tuple(
-            ReferenceScore(name=one.name, features=one.features, value=one.value, low=one.low, high=one.high)
-            for one in point.scores
-            if one.features is None
-            or one.features not in result.extractors
-            or _decides(point.extractors.get(one.features)) == _decides(result.extractors[one.features])
+            ReferenceScore(name=score.name, features=score.features, value=score.value, low=score.low, high=score.high)
+            for score in point.scores
+            if score.features is None
+            or score.features not in result.extractors
+            or _decides(point.extractors.get(score.features)) == _decides(result.extractors[score.features])
         )
 
-    return result.model_copy(update={"references": {name: brief(one) for name, one in references.items()}})
+    return result.model_copy(update={"references": {name: brief(point) for name, point in references.items()}})
 
 
-def timed(result: Result, what: str, seconds: float) -> Result:
+def with_seconds(result: Result, what: str, seconds: float) -> Result:
     """The result with more seconds spent on something."""
     spent = {**result.made.get("seconds", {})}
     spent[what] = round(spent.get(what, 0.0) + seconds, 2)

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from medzoo import catalog, features, metrics
+from medzoo import catalog, features
+from medzoo.bench import measures
 from medzoo.catalog import yamlfile
 from medzoo.datasets import Protocol
 from medzoo.entry import Record
 from medzoo.errors import BenchmarkError, EntryError
 from medzoo.results import Name
-
-COST = "cost"  # measured by ``medzoo.bench.cost``: it needs the model, not its images
 
 
 class Benchmark(Record):
@@ -32,9 +31,9 @@ class Benchmark(Record):
         seeds: of the models; every score is the mean over them.
         image: how every image is brought to one form.
         features: extractors, each of which the metrics that need features are measured in.
-        metrics: files of ``medzoo/metrics``, and ``cost``.
+        metrics: files of ``medzoo/metrics``, metrics of installed packages, and ``cost``.
         bootstrap: resamplings of each interval that is resampled.
-        notes: what a reader has to know, null for nothing.
+        notes: what a reader has to know; null if there is nothing.
     """
 
     name: Name
@@ -54,7 +53,7 @@ class Benchmark(Record):
     def _known(self) -> Benchmark:
         if self.image.channels is None:
             raise ValueError("image: state the channels, L or RGB: images of both cannot be compared")
-        known = [*metrics.names(), COST]
+        known = measures.names()
         for name in self.metrics:
             if name not in known:
                 raise ValueError(f"metrics: no metric is named '{name}'; there are {', '.join(known)}")
@@ -90,10 +89,10 @@ def load(name: str) -> Benchmark:
     path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
     if path is None or not path.is_file():
         raise BenchmarkError(f"no benchmark is named '{name}'; there are {', '.join(sorted(files)) or 'none'}")
-    found = yamlfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
-    if found.name != path.stem:
-        raise EntryError(f"{path}: name '{found.name}' differs from the file's; make them the same")
-    for one in found.features:
-        if not features.is_builtin(one):  # a file must not say which code is run
-            raise EntryError(f"{path}: features: '{one}' is none of {', '.join(features.names())}")
-    return found
+    setting = yamlfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
+    if setting.name != path.stem:
+        raise EntryError(f"{path}: name '{setting.name}' differs from the file's; make them the same")
+    for extractor in setting.features:
+        if not features.is_builtin(extractor):  # a file must not say which code is run
+            raise EntryError(f"{path}: features: '{extractor}' is none of {', '.join(features.names())}")
+    return setting

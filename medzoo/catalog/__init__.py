@@ -7,7 +7,6 @@ any other file, and a broken file hides only itself.
 from __future__ import annotations
 
 import difflib
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +14,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo.catalog import yamlfile
+from medzoo.catalog.places import (
+    ENVIRONMENT,
+    RegistryWarning,
+    each_once,
+    folders,
+    own_folders,
+    package_folders,
+)
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
 
-ENVIRONMENT = "MEDZOO_REGISTRY"
 
-
-class RegistryWarning(UserWarning):
-    """An entry was left out because its file is broken."""
+__all__ = [
+    "ENVIRONMENT",
+    "FIELDS",
+    "Located",
+    "RawEntry",
+    "RegistryWarning",
+    "folders",
+    "load_all",
+    "load_file",
+    "model_files",
+    "named_files",
+    "parse",
+    "read_all",
+    "resolve",
+    "scan",
+]
 
 
 @dataclass(frozen=True)
@@ -35,17 +54,18 @@ class Located:
         entry: the validated record.
         path: its YAML file; relative ``local`` weights start at the folder of this file.
         registry: its registry folder; ``package`` weights are relative to it.
-
-    Both are None for an entry that lies in no folder of this machine.
+        address: ``hf://organisation/repository@<commit>`` of an entry of the Hub, which lies in no folder of this
+            machine: then the other two are None.
     """
 
     entry: Entry
     path: Path | None
     registry: Path | None
+    address: str | None = None
 
 
 @dataclass(frozen=True)
-class Sheet:
+class RawEntry:
     """What a YAML file states, read but not validated: enough for a listing, and quick.
 
     Attributes:
@@ -107,19 +127,19 @@ def scan() -> tuple[list[Located], list[EntryError]]:
     return found, broken
 
 
-def read_all() -> tuple[list[Sheet], list[EntryError]]:
+def read_all() -> tuple[list[RawEntry], list[EntryError]]:
     """What every file states, sorted by id, and one error for each file that does not even fit a listing.
 
     A file that looks wrong is validated, so that its error lists everything.
     """
-    found: list[Sheet] = []
+    found: list[RawEntry] = []
     broken: list[EntryError] = []
     for path, registry in model_files().values():
         try:
             stated = yamlfile.fields(_text(path), str(path))
             if not _fits_a_listing(stated, path):
                 load_file(path, registry)
-            found.append(Sheet(stated, path, registry))
+            found.append(RawEntry(stated, path, registry))
         except EntryError as error:
             broken.append(error)
     return found, broken
@@ -141,7 +161,7 @@ def load_file(path: Path, registry: Path | None = None) -> Located:
     if entry.model_id != path.stem:
         raise EntryError(
             f"{path}:{yamlfile.line_of(text, str(path), 'model_id')}: model_id: '{entry.model_id}' differs from "
-            f"the file name; name the file {entry.model_id}.yaml or mend the id"
+            f"the file name; name the file {entry.model_id}.yaml or correct the id"
         )
     if registry is None:
         registry = path.parent.parent if path.parent.name == "models" else path.parent
@@ -159,57 +179,39 @@ def parse(text: str, name: str) -> Entry:
     return yamlfile.parse(text, name, Entry)
 
 
-def folders() -> list[Path]:
-    """The registry folders: the one that came along, then those of the environment variable MEDZOO_REGISTRY.
-
-    Raises:
-        RegistryError: a folder that the variable names does not exist.
-    """
-    found = [_own_registry()]
-    for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep):
-        if not part.strip():
-            continue
-        folder = Path(part.strip()).expanduser()
-        if not folder.is_dir():
-            raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; mend or unset the variable")
-        if folder.resolve() not in [known.resolve() for known in found]:
-            found.append(folder)
-    return found
-
-
 def model_files() -> dict[str, tuple[Path, Path]]:
     """id -> (file, registry folder), over all registry folders, sorted by id.
 
+    An id that an installed package defines once more gives a ``RegistryWarning``, and the first file counts.
+
     Raises:
-        RegistryError: two folders define the same id.
+        RegistryError: two folders of this machine define the same id.
     """
     files: dict[str, tuple[Path, Path]] = {}
-    for registry in folders():
+    own = own_folders()
+    for registry in each_once(*own, *package_folders()):
         models = registry / "models"
-        for path in (models if models.is_dir() else registry).glob("*.y*ml"):  # .yaml and .yml
-            if path.stem in files:
+        for path in sorted((models if models.is_dir() else registry).glob("*.y*ml")):  # .yaml and .yml
+            if path.stem not in files:
+                files[path.stem] = (path, registry)
+            elif registry not in own:
+                message = f"two files define {path.stem}: {files[path.stem][0]} and {path}; the first is taken"
+                warnings.warn(message, RegistryWarning, stacklevel=2)
+            else:
                 raise RegistryError(
                     f"two files define {path.stem}: {files[path.stem][0]} and {path}; "
                     f"give one of them an id of its own, or take its folder out of {ENVIRONMENT}"
                 )
-            files[path.stem] = (path, registry)
     return dict(sorted(files.items()))
 
 
 def named_files(kind: str) -> dict[str, Path]:
-    """Name -> ``<registry>/<kind>/<name>.yaml``; a folder of MEDZOO_REGISTRY cannot replace what came along."""
+    """Name -> ``<registry>/<kind>/<name>.yaml``; what came along goes before what the variable and packages add."""
     files: dict[str, Path] = {}
     for registry in folders():
         for path in sorted((registry / kind).glob("*.yaml")):
             files.setdefault(path.stem, path)
     return files
-
-
-def _own_registry() -> Path:
-    """The registry inside an installed package, or beside the package in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "registry"
-    return inside if inside.is_dir() else package.parent / "registry"
 
 
 def _text(path: Path) -> str:

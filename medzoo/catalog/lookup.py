@@ -1,6 +1,6 @@
 """Which entries fit: filters and words.
 
-Everything here works on sheets, that is on what the YAML files state, so that a listing needs no validation;
+Everything here works on raw entries, that is on what the YAML files state, so that a listing needs no validation;
 ``list_models`` and ``search`` return validated entries.
 """
 
@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from medzoo import catalog
-from medzoo.catalog import Located, RegistryWarning, Sheet
+from medzoo import catalog, conditions
+from medzoo.catalog import Located, RawEntry, RegistryWarning
 from medzoo.errors import EntryError, MedzooError
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
 
-CONDITIONS = ("none", "class", "mask", "image", "images", "attributes", "text")
+CONDITIONS = ("none", *conditions.KINDS.builtin())
 
 
 def list_models(
@@ -38,7 +38,7 @@ def list_models(
     Args:
         modality, organ: words, or their usual synonyms ("mri", "mammo").
         family: name of a family.
-        condition: one of "none", "class", "mask", "image", "images", "attributes", "text".
+        condition: "none", or a kind of condition: "class", "mask", "image", "images", "attributes", "text".
         masks: True for models that make masks too, False for those that do not.
         size: ``256`` (every side), ``">=256"``, ``"<512"``, or ``"224x192"`` (height x width), in pixels.
         license: words of the licence of the weights; "none" for entries that state none.
@@ -47,7 +47,7 @@ def list_models(
     Raises:
         MedzooError: a filter that cannot be understood.
     """
-    sheets = select(
+    raw_entries = select(
         read(),
         modality=modality,
         organ=organ,
@@ -58,7 +58,7 @@ def list_models(
         license=license,
         offline=offline,
     )
-    return entries(sheets)
+    return entries(raw_entries)
 
 
 def search(text: str) -> list[Entry]:
@@ -66,21 +66,21 @@ def search(text: str) -> list[Entry]:
     return entries(find(read(), text))
 
 
-def read() -> list[Sheet]:
-    """Every sheet; each broken file gives a ``RegistryWarning`` instead."""
-    sheets, broken = catalog.read_all()
+def read() -> list[RawEntry]:
+    """Every raw entry; each broken file gives a ``RegistryWarning`` instead."""
+    raw_entries, broken = catalog.read_all()
     for error in broken:
         warnings.warn(str(error), RegistryWarning, stacklevel=3)
-    return sheets
+    return raw_entries
 
 
-def entries(sheets: Iterable[Sheet]) -> list[Entry]:
-    """The validated entries of sheets; each broken file gives a ``RegistryWarning`` instead."""
-    return [located.entry for sheet in sheets if (located := _loaded(sheet)) is not None]
+def entries(raw_entries: Iterable[RawEntry]) -> list[Entry]:
+    """The validated entries of raw ones; each broken file gives a ``RegistryWarning`` instead."""
+    return [located.entry for raw in raw_entries if (located := _loaded(raw)) is not None]
 
 
 def select(
-    sheets: Iterable[Sheet],
+    raw_entries: Iterable[RawEntry],
     *,
     modality: str | None = None,
     organ: str | None = None,
@@ -90,8 +90,8 @@ def select(
     size: str | int | None = None,
     license: str | None = None,
     offline: bool = False,
-) -> list[Sheet]:
-    """The sheets that fit all filters; see ``list_models``."""
+) -> list[RawEntry]:
+    """The raw entries that fit all filters; see ``list_models``."""
     if condition is not None and condition not in CONDITIONS:
         raise MedzooError(f"condition '{condition}' is not known; it is one of {', '.join(CONDITIONS)}")
     fits_size = _size_test(size)
@@ -107,16 +107,16 @@ def select(
             and (license is None or _fits_license(license, fields["license"]["weights"]))
         )
 
-    found = [sheet for sheet in sheets if fits(sheet.fields)]
-    return [sheet for sheet in found if _is_offline(sheet)] if offline else found
+    fitting = [raw for raw in raw_entries if fits(raw.fields)]
+    return [raw for raw in fitting if _is_offline(raw)] if offline else fitting
 
 
-def find(sheets: Iterable[Sheet], text: str) -> list[Sheet]:
-    """The sheets in which every word of ``text`` occurs, those first in which the words matter most."""
+def find(raw_entries: Iterable[RawEntry], text: str) -> list[RawEntry]:
+    """The raw entries in which every word of ``text`` occurs, those first in which the words matter most."""
     wanted = words(text)
-    scored = [(_score(wanted, sheet.fields), sheet) for sheet in sheets] if wanted else []
-    hits = [(score, sheet) for score, sheet in scored if score > 0]
-    return [sheet for _, sheet in sorted(hits, key=lambda hit: (-hit[0], hit[1].path.stem))]
+    scored = [(_score(wanted, raw.fields), raw) for raw in raw_entries] if wanted else []
+    hits = [(score, raw) for score, raw in scored if score > 0]
+    return [raw for _, raw in sorted(hits, key=lambda hit: (-hit[0], hit[1].path.stem))]
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
@@ -238,16 +238,16 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "_").replace(" ", "_")
 
 
-def _is_offline(sheet: Sheet) -> bool:
+def _is_offline(raw: RawEntry) -> bool:
     from medzoo import weights
 
-    located = _loaded(sheet)
+    located = _loaded(raw)
     return located is not None and weights.is_available_offline(located.entry, located.registry, located.path)
 
 
-def _loaded(sheet: Sheet) -> Located | None:
+def _loaded(raw: RawEntry) -> Located | None:
     try:
-        return sheet.load()
+        return raw.load()
     except EntryError as error:
         warnings.warn(str(error), RegistryWarning, stacklevel=4)
         return None

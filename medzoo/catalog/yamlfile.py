@@ -7,13 +7,14 @@ fields, everything else validates.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from medzoo import limits
 from medzoo.errors import EntryError, sentence
+from medzoo.text import one_line, printable
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=Record)
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is eight times faster, where it is there
-_CONTROL = re.compile(r"[^\t\n -~\xa0-\U0010ffff]")  # they steer a terminal, or end a path
+_PARAGRAPHS = ("notes", "about", "text")  # fields that may go over several lines
 _LONGEST = 100  # characters of a wrong value that a message repeats
 _DEEPEST = 50  # an entry needs about six levels; some parsers crash at ten thousand
 
@@ -45,13 +46,14 @@ def fields(text: str, name: str) -> dict[str, Any]:
     return _construct(root, name)
 
 
-def parse(text: str, name: str, record: type[R]) -> R:
+def parse(text: str, name: str, record: type[R], what: str = "entry") -> R:
     """Text of a YAML file -> a record, such as ``Entry``.
 
     Args:
         text: the YAML.
         name: what messages call it, a path or an address.
         record: the type.
+        what: what messages call the record as a whole.
 
     Raises:
         EntryError: as for ``fields``, or fields that do not fit; every problem is listed with its line.
@@ -64,7 +66,9 @@ def parse(text: str, name: str, record: type[R]) -> R:
         found = record.model_validate(_construct(root, name))
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise _entry_error(name, problems + [_problem(root, detail, details) for detail in details]) from None
+        shown = details[: limits.most("problems")]
+        problems += [_problem(root, detail, details, what) for detail in shown]
+        raise _entry_error(name, problems, more=len(details) - len(shown)) from None
     if problems:
         raise _entry_error(name, problems)
     return found
@@ -85,6 +89,8 @@ def _compose(text: str, name: str) -> yaml.MappingNode:
     if not isinstance(root, yaml.MappingNode):
         found = "nothing" if root is None else _shown(root)
         raise EntryError(f"{name}:1: expected the fields of an entry, found {found}")
+    if problems := list(_unreadable(root)):
+        raise _entry_error(name, problems)
     return root
 
 
@@ -96,8 +102,6 @@ def _refuse_traps(text: str, name: str) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 1
         if depth > _DEEPEST:
             raise EntryError(f"{name}:{line}: more than {_DEEPEST} levels deep; no entry is")
-        if isinstance(event, yaml.ScalarEvent) and (found := _CONTROL.search(event.value)):
-            raise EntryError(f"{name}:{line}: holds the control character {found[0]!r}; remove it")
         if isinstance(event, yaml.AliasEvent):
             raise EntryError(f"{name}:{line}: *{event.anchor} repeats an anchor (&); write the value out")
 
@@ -137,12 +141,36 @@ def _duplicates(node: yaml.Node) -> Iterator[tuple[int, str]]:
             yield from _duplicates(value)
 
 
-def _entry_error(name: str, problems: list[tuple[int, str]]) -> EntryError:
-    lines = [f"{name}:{line}: {text}" for line, text in sorted(problems)]
+def _unreadable(node: yaml.Node, field: str = "") -> Iterator[tuple[int, str]]:
+    """Characters that steer a terminal, hide or reorder what a person reads, or forge a line of a listing."""
+    if isinstance(node, yaml.ScalarNode):
+        value = node.value.rstrip("\n")
+        if value.isprintable():  # nearly always, and a listing reads much text
+            return
+        wrong = sorted({character for character in value if character != "\n" and printable(character) != character})
+        if "\n" in value and field not in _PARAGRAPHS:
+            wrong.insert(0, "\n")
+        if wrong:
+            names = ", ".join(map(one_line, wrong[:4]))
+            yield node.start_mark.line + 1, f"{field or 'a value'}: holds {names}; remove what is no readable text"
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _unreadable(child, field)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _unreadable(key, "a field's name")
+            yield from _unreadable(value, str(key.value) if isinstance(key, yaml.ScalarNode) else "")
+
+
+def _entry_error(name: str, problems: list[tuple[int, str]], more: int = 0) -> EntryError:
+    most = limits.most("problems")
+    lines = [f"{name}:{line}: {one_line(text, most=500)}" for line, text in sorted(problems)[:most]]
+    if (left := more + len(problems) - len(lines)) > 0:
+        lines.append(f"{name}: and {left} more problems")
     return EntryError("\n".join(lines))
 
 
-def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails]) -> tuple[int, str]:
+def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails], what: str) -> tuple[int, str]:
     """One finding of pydantic -> (line, sentence that says what was expected and what was found)."""
     loc, kind = detail["loc"], detail["type"]
     node, path = _find(root, loc)
@@ -159,7 +187,7 @@ def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails])
         words = sentence(detail)
     else:
         words = sentence(detail, _shown(node)) + _hint(kind, node)
-    return _line(root, loc), f"{where or 'entry'}: {words}"
+    return _line(root, loc), f"{where or what}: {words}"
 
 
 def _find(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[yaml.Node, list[int | str]]:

@@ -18,13 +18,16 @@ from medzoo.errors import MedzooError
 VERBS = {
     "list": ("medzoo.cli.registry:list_", "List models, filtered by modality, organ, condition, size, licence, ..."),
     "search": ("medzoo.cli.registry:search", 'Find models by words: medzoo search "mammo mass".'),
-    "info": ("medzoo.cli.registry:info", "All that is known of one model: licences, data, scores, how to call it."),
+    "info": (
+        "medzoo.cli.registry:info",
+        "Show all that is known about one model: licences, data, scores, how to call it.",
+    ),
     "rank": ("medzoo.cli.registry:rank", "Order models by a score, best first: medzoo rank --by FID."),
-    "generate": ("medzoo.cli.generate:generate", "Make images with a model and save them."),
+    "generate": ("medzoo.cli.generate:generate", "Generate images with a model and save them."),
     "bench": ("medzoo.cli.bench:bench", "Measure models or folders of images against real images."),
-    "cache": ("medzoo.cli.cache:cache", "Look after the downloaded and converted weights."),
+    "cache": ("medzoo.cli.cache:cache", "Manage the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
-    "export": ("medzoo.cli.train:export", "Make a model of the registry from a training run."),
+    "export": ("medzoo.cli.train:export", "Export a training run as a model of the registry."),
     "new": ("medzoo.cli.new:new", "Draft the files of a new model or family."),
     "check": ("medzoo.cli.check:check", "Validate entries: schema, licences, hashes, loading, seeds, golden samples."),
     "publish": ("medzoo.cli.publish:publish", "Put a model on the Hugging Face Hub, with card and golden samples."),
@@ -32,7 +35,7 @@ VERBS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is typed, and prints errors the user can mend without a traceback."""
+    """A group that imports a command when it is typed, and prints errors that the user can fix without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -59,10 +62,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run, then exit: 0, 2 for what the user can mend, 130 for Ctrl-C, 1 for a closed pipe (``| head``)."""
+        """Run, then exit: 0, 2 for what the user can fix, 130 for Ctrl-C, 1 for a closed pipe (``| head``)."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("default", UserWarning)  # what this program warns of is for the user to read
+                warnings.simplefilter("default", UserWarning)  # the user should read what this program warns of
                 warnings.showwarning = _show_warning
                 result = super().main(*args, **{**extra, "standalone_mode": False})
             sys.stdout.flush()  # a closed pipe shows here and not when Python shuts down
@@ -78,7 +81,7 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             _drop_output()
             sys.exit(1)
-        except OSError as error:  # what no module foresaw; also a full disk behind standard output
+        except OSError as error:  # not expected by any module; also a full disk behind standard output
             _drop_output()
             click.echo(f"medzoo: {error.filename or 'the output'}: {error.strerror or error}", err=True)
             sys.exit(2)
@@ -86,7 +89,7 @@ class LazyGroup(click.Group):
 
 
 def _drop_output() -> None:
-    """What is left in the buffer of standard output has nowhere to go; Python would say so again at its end."""
+    """Discard the rest of the buffer of standard output, which Python would otherwise report again when it exits."""
     with suppress(OSError, ValueError):  # a stand-in without a file number
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -34,12 +34,14 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", type=PATH, help=DATA)
 @click.option("--out", type=PATH, default=Path("results"), show_default=True, help="Folder of the results.")
 @click.option(
-    "-n", "--number", "n", type=click.IntRange(min=2), help="Images of each, instead of the benchmark's number."
+    "-n", "--number", "n", type=click.IntRange(min=2), help="Images per contender (default: the benchmark's)."
 )
 @click.option(
     "--size", type=click.IntRange(8, 8192), default=256, show_default=True, help="With --real: pixels a side."
 )
-@click.option("--only", metavar="METRIC,...", help="Some of the benchmark's metrics.")
+@click.option(
+    "--only", metavar="METRIC,...", help="Some of the benchmark's metrics; with --real also of installed packages."
+)
 @click.option("--features", metavar="NAME,...", help="Other extractors; package.module:name is one of your own.")
 @click.option("--condition", help="Of the models: a class, a file or folder of input images.")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
@@ -53,7 +55,7 @@ def bench(models: tuple[str, ...], as_json: bool, **options: Any) -> None:
     usefulness, cost, each beside reference points made of real images in the same run.
 
     What is in --out already is not measured again; Ctrl-C loses at most the metric under way. One that fails does not
-    end the others.
+    stop the others.
     """
     from medzoo import report, results
     from medzoo.bench import benchmark
@@ -66,7 +68,7 @@ def bench(models: tuple[str, ...], as_json: bool, **options: Any) -> None:
     options |= {name: tuple(re.findall(r"[^\s,]+", options[name] or "")) for name in ("only", "features")}
     with _progress(quiet or as_json) as tell:
         outcome = benchmark(models=models, tell=tell, **options)
-    plain = [results.as_json(one) for one in outcome.results]
+    plain = [results.as_json(result) for result in outcome.results]
     if files["report"] is not None:
         pictures = report.gather(outcome, real=not published)
         files["report"].write_text(report.html_page(plain, pictures, outcome.failed), encoding="utf-8")

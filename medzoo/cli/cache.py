@@ -10,7 +10,7 @@ import click
 
 @click.group()
 def cache() -> None:
-    """Look after the downloaded and converted weights."""
+    """Manage the downloaded and converted weights."""
 
 
 @cache.command("list")
@@ -28,7 +28,7 @@ def list_(as_json: bool) -> None:
         click.echo(f"{item.model_id:{width}}  {_size(item.size):>9}  {item.date[:10]}  {item.source}")
     for path in cachedir.unfinished():
         size = _size(path.stat().st_size)
-        click.echo(f"{path.parent.name:{width}}  {size:>9}  unfinished download, continued when it is asked for again")
+        click.echo(f"{path.parent.name:{width}}  {size:>9}  unfinished download, continued by the next attempt")
     click.echo(f"{len(items)} models, {_size(sum(item.size for item in items))} in {cachedir.root()}", err=True)
 
 
@@ -40,10 +40,10 @@ def verify(context: click.Context) -> None:
 
     problems = cachedir.problems()
     for model_id, path, problem in problems:
-        click.echo(f"{path}: {problem}. Type `medzoo cache clear {model_id}`, then fetch it again.", err=True)
+        click.echo(f"{path}: {problem}. Type `medzoo cache clear {model_id}`, then download it again.", err=True)
     if problems:
         context.exit(2)
-    click.echo(f"{len(cachedir.stored())} models verified, all as they were stored.")
+    click.echo(f"{len(cachedir.stored())} models verified, all unchanged.")
 
 
 @cache.command()
@@ -51,7 +51,7 @@ def verify(context: click.Context) -> None:
 @click.option("--all", "everything", is_flag=True, help="Clear every model.")
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
 def clear(model_id: str | None, everything: bool, yes: bool) -> None:
-    """Delete the cached weights of MODEL_ID, or of all models, and forget the hashes first seen."""
+    """Delete the cached weights of MODEL_ID, or of all models, and forget the hashes of first downloads."""
     from medzoo.files import cache as cachedir
     from medzoo.weights import lockfile
 
@@ -70,7 +70,7 @@ def clear(model_id: str | None, everything: bool, yes: bool) -> None:
 @cache.command()
 @click.argument("model_ids", nargs=-1, required=True, metavar="MODEL_ID...")
 def warm(model_ids: tuple[str, ...]) -> None:
-    """Fetch and convert the weights of each MODEL_ID, so that it runs without a network."""
+    """Download and convert the weights of each MODEL_ID, so that it runs offline."""
     from medzoo.zoo import fetch_weights
 
     for model_id in model_ids:
@@ -79,9 +79,9 @@ def warm(model_ids: tuple[str, ...]) -> None:
 
 
 def _known(stated: str) -> str:
-    """The full id of something cached, from the id or the number it begins with.
+    """The full id of a cached model, from its id or its number.
 
-    The registry is not asked: what is cached may have left it.
+    The registry is not asked: a cached model may no longer be in it.
     """
     from medzoo.errors import UnknownModelError
     from medzoo.files import cache as cachedir

@@ -56,7 +56,7 @@ def _counts(tensors: int, numbers: int) -> str:
 
 
 def _source(characters: int) -> str:
-    return f"{characters:,} characters of Python come along and are left out"
+    return f"{characters:,} characters of Python in the file are left out"
 
 
 def _size(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medzoo.publish.drafts import Drafted
+    from medzoo.publishing.drafts import Drafted
 
 PATH = click.Path(path_type=Path)
 
@@ -30,27 +30,36 @@ def new() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
     """Draft the entry of a model of a family that exists: one YAML file."""
-    from medzoo.publish.drafts import new_model
+    from medzoo.publishing.drafts import new_model
 
-    _told(new_model(nearest, registry, model_id=model_id, own=own), as_json)
+    _report(new_model(nearest, registry, model_id=model_id, own=own), as_json)
 
 
 @new.command()
 @click.argument("name")
+@click.option(
+    "--plugin", type=PATH, metavar="DIR", help="A package of your own in DIR, instead of files of a checkout."
+)
 @click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
 @click.option(
     "--families", type=PATH, default=Path("medzoo/families"), show_default=True, help="Folder of the families."
 )
 @click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def family(name: str, own: bool, families: Path, registry: Path, as_json: bool) -> None:
-    """Draft a family NAME: one Python file that runs, and an entry of it."""
-    from medzoo.publish.drafts import new_family
+def family(name: str, plugin: Path | None, own: bool, families: Path, registry: Path, as_json: bool) -> None:
+    """Draft a family NAME: one Python file that runs, and an entry of it.
 
-    _told(new_family(name, families, registry, own=own), as_json)
+    With --plugin DIR: a package that medzoo finds once it is installed, with the contract tests.
+    """
+    from medzoo.publishing.drafts import new_family, new_plugin
+
+    if plugin is not None:
+        _report(new_plugin(name, plugin), as_json)
+    else:
+        _report(new_family(name, families, registry, own=own), as_json)
 
 
-def _told(drafted: Drafted, as_json: bool) -> None:
+def _report(drafted: Drafted, as_json: bool) -> None:
     if as_json:
         fields = {"model_id": drafted.model_id, "files": list(map(str, drafted.files)), "case": drafted.case}
         click.echo(json.dumps(fields))
@@ -59,5 +68,9 @@ def _told(drafted: Drafted, as_json: bool) -> None:
         click.echo(f"written: {path}")
     click.echo("Replace every TODO in " + ("it." if len(drafted.files) == 1 else "them."))
     if drafted.case is not None:
-        click.echo(f"Add to CASES in tests/families/test_families.py:\n    {drafted.case}")
-    click.echo(f"Then: medzoo check {drafted.files[-1]}")
+        click.echo(f"Add to CASES in tests/families/test_contract.py:\n    {drafted.case}")
+    if drafted.package is not None:
+        click.echo(f"Then: pip install -e {drafted.package}; python -m pytest {drafted.package}")
+        click.echo(f"and: medzoo check {drafted.model_id}")
+    else:
+        click.echo(f"Then: medzoo check {drafted.files[-1]}")

@@ -9,14 +9,14 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from medzoo import weights
+from medzoo import conditions, weights
 from medzoo.errors import MedzooError
 from medzoo.families import known_families
 from medzoo.results.ranking import direction
 
 if TYPE_CHECKING:
     from medzoo.catalog import Located
-    from medzoo.entry import Attribute, Condition, Entry, Sampling, Score, Verified, WeightSource
+    from medzoo.entry import Condition, Entry, Sampling, Score, Verified, WeightSource
 
 NOTICE = "Synthetic images for research; not for clinical use."
 _INDENT = 14
@@ -88,28 +88,11 @@ def _makes(entry: Entry) -> str:
 
 
 def _needs(condition: Condition | None) -> list[str]:
-    if condition is None:
-        return ["nothing but noise"]
-    if condition.kind == "text":
-        beside = f"; {', '.join(condition.inputs)} may go beside it" if condition.inputs else ""
-        optional = "" if condition.required else " (optional)"
-        return [f"text: a prompt{optional}{beside}", *([condition.about] if condition.about else [])]
-    parts: list[str] = [condition.kind]
-    if condition.classes:
-        parts.append(", ".join(f"{name} ({index})" for index, name in enumerate(condition.classes)))
-    if condition.inputs:
-        parts.append(", ".join(condition.inputs))
-    lines = [": ".join(parts) + ("" if condition.required else " (optional)")]
-    for attribute in condition.attributes or ():
-        low = "" if attribute.low is None else f" from {attribute.low:g}"
-        high = "" if attribute.high is None else f" to {attribute.high:g}"
-        default = "" if attribute.default is None else f", {attribute.default:g} unless stated"
-        lines.append(f"{attribute.name}{low}{high}{f' ({attribute.unit})' if attribute.unit else ''}{default}")
-    return lines + ([condition.about] if condition.about else [])
+    return ["nothing but noise"] if condition is None else conditions.kind_of(condition).about(condition)
 
 
 def _samples(sampling: Sampling) -> list[str]:
-    """How it samples unless told otherwise, of what users can choose; nothing of a model without such choices."""
+    """The usual values of what users can choose of its sampling; nothing for a model without such choices."""
     chosen = (
         ("truncation", sampling.truncation),
         ("sampler", sampling.sampler),
@@ -176,44 +159,19 @@ def _citation(entry: Entry) -> str:
 
 def _use(entry: Entry) -> list[str]:
     """What to type, with everything that the model needs: in Python, then in a shell."""
-    given = _example(entry.condition)
+    kind = None if entry.condition is None else conditions.kind_of(entry.condition)
+    given = "" if kind is None or entry.condition is None else kind.example(entry.condition)
     python = f", condition={json.dumps(given, ensure_ascii=False)}" if given else ""
     if isinstance(given, str):
         words = [given] if given else []
     else:
         words = [f"{name}={value}" for name, value in given.items()]
     flags = "".join(f" --condition {shlex.quote(word)}" for word in words)
-    output, kind = entry.output, entry.condition.kind if entry.condition is not None else None
-    from_images = given and kind not in ("class", "text")
+    output = entry.output
     if output.channels not in (1, 3) or output.masks > 1:
         flags += " --format npz"  # a PNG cannot hold it
-    count = "" if from_images else " -n 16"  # one for each input image unless stated
+    count = "" if given and kind is not None and kind.one_each else " -n 16"
     return [
         f'medzoo.generate("{entry.model_id}", 16{python})',
         f"medzoo generate {entry.model_id}{count}{flags} --out samples",
     ]
-
-
-def _example(condition: Condition | None) -> str | dict[str, str | float]:
-    """A condition to begin with: a class, a prompt, a folder of images, or images and numbers by name; "" for none."""
-    if condition is None or (not condition.required and condition.kind not in ("class", "text")):
-        return ""
-    if condition.kind == "text":
-        return "a prompt"
-    if condition.kind == "class":
-        return (condition.classes or ("",))[0]
-    inputs = condition.inputs or ()
-    needed = [one for one in condition.attributes or () if one.default is None]
-    numbers: dict[str, str | float] = {} if len(inputs) > 1 else {one.name: _middle(one) for one in needed}
-    if condition.kind == "attributes":
-        return numbers
-    if len(inputs) == 1 and not numbers:
-        return "folder/"
-    return {name: f"{name}/" if len(inputs) > 1 else "folder/" for name in inputs} | numbers
-
-
-def _middle(attribute: Attribute) -> float:
-    """A number between the bounds: 1 where there are not two."""
-    if attribute.low is None or attribute.high is None:
-        return attribute.low if attribute.low is not None and attribute.low > 1 else 1
-    return (attribute.low + attribute.high) / 2

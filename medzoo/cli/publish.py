@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from medzoo.publish import Prepared
+    from medzoo.publishing import Prepared, Published
 
 PATH = click.Path(path_type=Path)
 
@@ -35,52 +35,36 @@ PATH = click.Path(path_type=Path)
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
 @click.option("--yes", is_flag=True, help="Do not ask before uploading.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON (goes with --yes or --dry-run).")
-def publish(model: str, repo: str, dry_run: bool, out: Path | None, as_json: bool, **options: Any) -> None:
+def publish(model: str, repo: str, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Publish a model on the Hugging Face Hub, so that medzoo.generate("hf://USER/NAME", 4) runs it everywhere.
 
     Writes weights, entry, model card, sample grid and golden samples into a folder, shows what would be uploaded, asks,
     and uploads it in one commit. Refused are models without licence, statement of data or a check for copies of
     training images.
     """
-    from medzoo import publish as publishing
-    from medzoo.publish import run
+    from medzoo import publishing
 
-    yes, registry, update = options["yes"], options["registry_pr"], options["update"]
+    yes, registry = options.pop("yes"), options.pop("registry_pr")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json goes with --yes or --dry-run")
-    publishing.check_name(repo)
-    if not dry_run:
-        publishing.token()  # said before anything slow
-    if run.is_run(Path(model)):
-        names = {name: options[name] for name in ("half", "data", "device")}
-        model = str(run.exported(Path(model), options["model_id"], **names))
-        click.echo(f"entry of the run: {model}", err=True)
-    prepared = publishing.prepare(
+
+    def confirm(prepared: Prepared) -> bool:
+        if not as_json:
+            _show(prepared, repo, dry_run)
+        if not (dry_run or yes):
+            click.confirm("Upload?", abort=True, err=True)
+        return True
+
+    done = publishing.publish(
         model,
         repo,
-        out or Path("published") / repo.rpartition("/")[2],
-        results=options["results"],
-        allow_memorised=options["allow_memorised"],
-        device=options["device"],
+        dry_run=dry_run,
+        registry=registry,
+        confirm=confirm,
+        report=lambda line: click.echo(line, err=True),
+        **options,
     )
-    entry, commit, written = prepared.staged.entry, None, None
-    if registry is not None:
-        written = publishing.registry_file(entry, registry, update=update)  # said before anything is sent
-    if not as_json:
-        _show(prepared, repo, dry_run)
-    if not dry_run:
-        if not yes:
-            click.confirm("Upload?", abort=True, err=True)
-        commit = publishing.upload(
-            prepared.staged,
-            repo,
-            update=update,
-            private=options["private"],
-            message=options["message"] or f"Publish {entry.model_id} with medzoo",
-        )
-        if written is not None:
-            publishing.write_registry_file(written, entry, commit)
-    _tell(prepared, repo, commit, written, as_json)
+    _report(done, as_json)
 
 
 def _show(prepared: Prepared, repo: str, dry_run: bool) -> None:
@@ -96,19 +80,19 @@ def _show(prepared: Prepared, repo: str, dry_run: bool) -> None:
     click.echo(f"Look at them in {staged.folder}, README.md first.")
 
 
-def _tell(prepared: Prepared, repo: str, commit: str | None, written: Path | None, as_json: bool) -> None:
-    staged = prepared.staged
+def _report(done: Published, as_json: bool) -> None:
+    staged, file = done.prepared.staged, done.registry_file
     if as_json:
-        made = str(written) if written and commit else None
         fields = {
-            "repo": repo, "commit": commit, "model_id": staged.entry.model_id, "folder": str(staged.folder),
-            "files": staged.sizes(), "near_copies": prepared.memorised.share, "registry": made,
+            "repo": done.repo, "commit": done.commit, "model_id": staged.entry.model_id, "folder": str(staged.folder),
+            "files": staged.sizes(), "near_copies": done.prepared.memorised.share,
+            "registry": str(file) if file else None,
         }  # fmt: skip
         click.echo(json.dumps(fields))
         return
-    if commit is not None:
-        click.echo(f'Published: commit {commit}. Everybody can type: medzoo.generate("hf://{repo}", 4)')
-    if commit is None:
+    if done.commit is None:
         click.echo("Nothing was uploaded (dry run).")
-    elif written is not None:
-        click.echo(f"{written}: written; commit this one file on a branch, and open a pull request with it")
+        return
+    click.echo(f'Published: commit {done.commit}. Everybody can type: medzoo.generate("hf://{done.repo}", 4)')
+    if file is not None:
+        click.echo(f"{file}: written; commit this one file on a branch, and open a pull request with it")

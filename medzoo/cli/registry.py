@@ -1,4 +1,4 @@
-"""``medzoo list | search | info | rank``: what there is."""
+"""``medzoo list | search | info | rank``: what is in the registry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo.catalog import Sheet, lookup
+from medzoo.catalog import RawEntry, lookup
 from medzoo.cli.table import table
 from medzoo.results import ranking
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medzoo.results import Result
     from medzoo.weights.inspection import Contents
 
-RESULTS = "Folder of your own results, beside those that came along.  [default: results]"
+RESULTS = "Folder of your own results, in addition to the included ones.  [default: results]"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -28,18 +28,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option("--modality", metavar="WORDS", help="mammography, endoscopy, x-ray, MRI, ...")
 @click.option("--organ", metavar="WORDS", help="breast, colon, lung, brain, ...")
 @click.option("--family", metavar="NAME", help="fastgan, dcgan, cyclegan, ...")
-@click.option("--condition", type=click.Choice(lookup.CONDITIONS), help="What the model needs beside noise.")
-@click.option("--masks/--no-masks", default=None, help="Only models that make masks too, or only those that do not.")
+@click.option("--condition", type=click.Choice(lookup.CONDITIONS), help="What the model takes beside noise.")
+@click.option(
+    "--masks/--no-masks", default=None, help="Only models that also generate masks, or only those that do not."
+)
 @click.option("--size", metavar="SIZE", help="256, '>=256', '<512' (every side), or 224x192 (height x width).")
 @click.option("--license", metavar="WORDS", help="Licence of the weights: mit, bsd, gpl, ..., or none.")
 @click.option("--offline", is_flag=True, help="Only models whose weights are on this machine.")
 @json_option
 def list_(as_json: bool, **filters: Any) -> None:
-    """List models, one a line; all filters given must fit."""
-    sheets = lookup.read()
-    found = lookup.select(sheets, **filters)
-    if not found and sheets:
-        click.echo(f"medzoo: no model fits{_choices(sheets, filters)}", err=True)
+    """List the models that match all filters, one per line."""
+    raw_entries = lookup.read()
+    found = lookup.select(raw_entries, **filters)
+    if not found and raw_entries:
+        click.echo(f"medzoo: no model fits{_choices(raw_entries, filters)}", err=True)
     _show(found, as_json)
 
 
@@ -47,7 +49,7 @@ def list_(as_json: bool, **filters: Any) -> None:
 @click.argument("words", nargs=-1, required=True)
 @json_option
 def search(words: tuple[str, ...], as_json: bool) -> None:
-    """Find the models in which all WORDS occur, best first; usual synonyms count (mammo, CXR, endo, MR)."""
+    """Find the models in which all WORDS or their usual synonyms occur (mammo, CXR, endo, MR), best first."""
     text = " ".join(words)
     found = lookup.find(lookup.read(), text)
     if not found:
@@ -59,14 +61,15 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 @click.argument("model_id", metavar="ID|FILE")
 @json_option
 def info(model_id: str, as_json: bool) -> None:
-    """All that is known of one model; ID may be its number, a unique part of it, or hf://organisation/repository.
+    """Show all that is known about one model.
 
-    Of a FILE of weights (.pkl, .pth, .pt, .safetensors, ...): what is in it, without running any of it.
+    ID may be its number, a unique part of its id, or hf://organisation/repository. For a FILE of weights (.pkl, .pth,
+    .pt, .safetensors, ...), show what is in it, without running any of it.
     """
     from medzoo.weights import inspection
 
     if inspection.is_file(model_id):
-        _show_file(inspection.look(Path(model_id).expanduser()), as_json)
+        _show_file(inspection.inspect(Path(model_id).expanduser()), as_json)
         return
     from medzoo.cli.page import page
     from medzoo.zoo import find
@@ -79,14 +82,16 @@ def info(model_id: str, as_json: bool) -> None:
 @click.option(
     "--by", "--metric", "metric", metavar="METRIC", required=True, help="FID, FID_RADIMAGENET, SEG_IOU, kid, ..."
 )
-@click.option("--benchmark", metavar="NAME", help="Order what `medzoo bench` measured, reference points among it.")
-@click.option("--features", metavar="NAME", help="Of the benchmark's extractors, where it has several.")
+@click.option(
+    "--benchmark", metavar="NAME", help="Order the scores that `medzoo bench` measured, with their reference points."
+)
+@click.option("--features", metavar="NAME", help="One of the benchmark's extractors, if it has several.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help=RESULTS)
 @json_option
 def rank(metric: str, benchmark: str | None, features: str | None, results: Path, as_json: bool) -> None:
-    """Order models by a score, best first; what others reported and what was verified here are told apart.
+    """Order models by a score, best first, and say which scores others reported and which were verified here.
 
-    Scores of different protocols cannot be compared: read the protocol beside each, or take those of one --benchmark.
+    Scores of different protocols cannot be compared: read the protocol beside each, or use those of one --benchmark.
     """
     if benchmark is None:
         result = ranking.rank(lookup.read(), metric)
@@ -130,20 +135,20 @@ def _show_file(contents: Contents, as_json: bool) -> None:
     click.echo(_json(asdict(contents)) if as_json else filepage.page(contents))
 
 
-def _show(sheets: Sequence[Sheet], as_json: bool) -> None:
+def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
     if as_json:
-        click.echo(_json([_stated(entry) for entry in lookup.entries(sheets)]))
-    elif sheets:
-        click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(sheet) for sheet in sheets]))
+        click.echo(_json([_stated(entry) for entry in lookup.entries(raw_entries)]))
+    elif raw_entries:
+        click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(raw) for raw in raw_entries]))
         if sys.stdout.isatty():
-            click.echo(f"{len(sheets)} models; more of one: medzoo info ID", err=True)
+            click.echo(f"{len(raw_entries)} models; for more about one: medzoo info ID", err=True)
 
 
-def _row(sheet: Sheet) -> list[str]:
-    fields = sheet.fields
+def _row(raw: RawEntry) -> list[str]:
+    fields = raw.fields
     output, condition = fields["output"], fields["condition"]
     return [
-        sheet.path.stem,
+        raw.path.stem,
         "x".join(str(side) for side in output["size"] or ["varies"]),
         str(output["masks"] or "-"),
         condition["kind"] if condition else "-",
@@ -152,8 +157,8 @@ def _row(sheet: Sheet) -> list[str]:
     ]
 
 
-def _choices(sheets: Sequence[Sheet], filters: dict[str, Any]) -> str:
-    """For the first filter that nothing fits by itself: what there is instead."""
+def _choices(raw_entries: Sequence[RawEntry], filters: dict[str, Any]) -> str:
+    """For the first filter that matches nothing by itself: the values that do."""
     stated: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         "modality": lambda fields: fields["modality"],
         "organ": lambda fields: fields["organ"],
@@ -161,10 +166,10 @@ def _choices(sheets: Sequence[Sheet], filters: dict[str, Any]) -> str:
         "license": lambda fields: fields["license"]["weights"],
     }
     for name, get in stated.items():
-        if filters[name] is not None and not lookup.select(sheets, **{name: filters[name]}):
-            there = sorted({get(sheet.fields) or "none" for sheet in sheets}, key=str.casefold)
+        if filters[name] is not None and not lookup.select(raw_entries, **{name: filters[name]}):
+            there = sorted({get(raw.fields) or "none" for raw in raw_entries}, key=str.casefold)
             return f": --{name} '{filters[name]}'; there are: {', '.join(there)}"
-    return " whose weights are on this machine; fetch some with medzoo cache warm ID" if filters["offline"] else ""
+    return " whose weights are on this machine; download some with medzoo cache warm ID" if filters["offline"] else ""
 
 
 def _stated(entry: Entry) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Columns for people, tabs for pipes."""
+"""Tables: aligned columns in a terminal, tabs in a pipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WIDEST = 16  # of a column in the middle; ids are never cut
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text: aligned and cut to the terminal, or, in a pipe, whole and between tabs without a header."""
+    """Rows as text: aligned and cut to the terminal or, in a pipe, complete, separated by tabs and without a header."""
     if not sys.stdout.isatty():
         return "\n".join("\t".join(row) for row in rows)
     lines = [header, *rows]

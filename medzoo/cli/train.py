@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-if TYPE_CHECKING:
-    import torch
+from medzoo import plugins
 
-    from medzoo.datasets import Images
-    from medzoo.training.config import TrainConfig
-    from medzoo.training.trainer import Trainer
+if TYPE_CHECKING:
+    from medzoo.training import Run, Stopped
 
 DATA = "Folder that holds the datasets.  [default: $MEDZOO_DATA]"
 IMAGES = f"{DATA} With --family: the images themselves."
 DEVICE = "cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]"
 TECHNIQUE = "Against over-fitting, as NAME or NAME:OPTION=VALUE,...; several are used in their order."
-STEPS = 20_000  # of a run without a configuration
-RECIPES = Path(__file__).parents[1] / "training" / "recipes"
-FAMILIES = ", ".join(sorted(one.stem for one in RECIPES.glob("[!_]*.py")))  # read from there without importing torch
+FAMILIES = ", ".join(plugins.builtin("medzoo.training.recipes"))  # without importing torch
+# Options that describe a run without CONFIG, and how they are typed.
+INSTEAD = {
+    "family": "--family", "size": "--size", "channels": "--channels", "techniques": "--technique", "start": "--from",
+    "classes": "--classes", "batch": "--batch", "seed": "--seed", "patience": "--patience",
+}  # fmt: skip
 
 
 @click.command()
@@ -45,7 +42,7 @@ FAMILIES = ", ".join(sorted(one.stem for one in RECIPES.glob("[!_]*.py")))  # re
 @click.option("--batch", type=click.IntRange(min=2), help="With --family: images of one update.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: of everything random.")
 @click.option("--patience", type=click.IntRange(min=1), help="With --family: measurements without a better snapshot.")
-@click.option("--steps", type=click.IntRange(min=1), help=f"Stop here, not where CONFIG says.  [--family: {STEPS}]")
+@click.option("--steps", type=click.IntRange(min=1), help="Stop here, not where CONFIG says.  [--family: 20000]")
 @click.option("--device", help=DEVICE)
 @click.option("--no-held-out", is_flag=True, help="Measure no held-out distances (then there is no best snapshot).")
 @click.option("--tensorboard", is_flag=True, help="Write numbers and pictures to --out/tensorboard as well.")
@@ -57,44 +54,30 @@ def train(config: Path | None, data: Path | None, out: Path, **options: Any) -> 
     CONFIG (a YAML file) describes it; or --family, with --data DIR --size PIXELS, for the images in a folder. Ctrl-C
     saves and ends; the same command goes on from there.
     """
+    from medzoo import training
     from medzoo.training import parallel
 
+    settings = {name: value for name in INSTEAD if (value := options.pop(name))}
+    if config and settings:
+        raise click.UsageError(f"{INSTEAD[next(iter(settings))]} is for a run without CONFIG; state it in {config}")
+    if config is None and (data is None or not {"family", "size"} <= settings.keys()):
+        raise click.UsageError("give CONFIG (a YAML file), or --family, --data and --size")
+    if "techniques" in settings:
+        settings["techniques"] = [_technique(text) for text in settings["techniques"]]
+    as_json = options.pop("as_json")
+    options |= {"held_out": not options.pop("no_held_out"), "quiet": options.pop("quiet") or as_json}
     try:
         with parallel.joined(options.pop("device")) as device:
-            _train(config, data, out, device, **options)
-    except parallel.Told:  # the first process has said it
+            try:
+                run = training.train(config, data, out, device=str(device), **options, **settings)
+            except training.Stopped as stopped:
+                run = stopped.run
+                if not run.finished and parallel.rank() == 0:
+                    _stop(stopped)
+            if parallel.rank() == 0:
+                _report(run, as_json)
+    except parallel.AlreadyReported:
         sys.exit(2)
-
-
-def _train(config: Path | None, data: Path | None, out: Path, device: torch.device, **options: Any) -> None:
-    from medzoo.training import parallel
-    from medzoo.training.board import Board
-    from medzoo.training.heldout import HeldOut
-    from medzoo.training.trainer import Trainer
-
-    board = parallel.first(lambda: Board(out)) if options["tensorboard"] else None  # before anything slow
-    settings, images, held = parallel.in_turn(
-        lambda: _described(config, data, **options) if config else _from_folder(data, **options)
-    )
-    measure = None if options["no_held_out"] else parallel.first(lambda: HeldOut(held, str(device), images))
-    trainer = Trainer(settings, images, out, measure, device, board)
-    quiet = options["quiet"] or options["as_json"] or parallel.rank() > 0
-    if not quiet:
-        click.echo(f"{settings.source}: {len(images)} images to learn, {len(held)} held out", err=True)
-    with _signals() as caught:
-        started = time.monotonic()
-        made = _run(trainer, caught, quiet=quiet)
-        seconds = time.monotonic() - started
-    if parallel.rank():
-        return
-    if trainer.step < settings.steps and trainer.stopped is None:  # caught here, or by another process
-        click.echo(
-            f"Stopped: step {trainer.step} of {settings.steps} is saved in {out}. "
-            "To go on, type the same command again.",
-            err=True,
-        )
-        sys.exit(128 + (caught or [signal.SIGINT])[0])
-    _report(trainer, out, made, seconds, options["as_json"])
 
 
 @click.command()
@@ -114,20 +97,11 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
     Writes weights/ID.safetensors, training/ID/ and, where there is none, a draft of models/ID.yaml. Batch-norm
     statistics, if any, are computed anew, and kept if the held-out KID gets smaller.
     """
-    from medzoo.training.config import load_config
-
-    settings = load_config(run / "config.yaml")
     from dataclasses import asdict
 
-    from medzoo.device import find
-    from medzoo.training import data as reading
-    from medzoo.training.export import export as write
-    from medzoo.training.heldout import HeldOut
+    from medzoo.training import export_run
 
-    device = find(options.pop("device"))
-    images, held = reading.load(settings, data)
-    about = reading.about(settings, images)
-    done = write(run, held_out=HeldOut(held, str(device), images), about=about, device=device, **options)
+    done = export_run(run, data=data, **options)
     if as_json:
         click.echo(json.dumps({**asdict(done), "weights": str(done.weights), "entry": str(done.entry)}))
         return
@@ -141,128 +115,49 @@ def export(run: Path, data: Path | None, as_json: bool, **options: Any) -> None:
         click.echo(f"{done.entry}: was there and is left alone; state sha256 and size {done.size} under weights")
 
 
-def _described(
-    config: Path, data: Path | None, steps: int | None, **options: Any
-) -> tuple[TrainConfig, Images, Images]:
-    """What a YAML file says, the images to learn and those held out."""
-    from medzoo.training.config import load_config
-
-    instead = {
-        "family": "--family", "size": "--size", "channels": "--channels", "techniques": "--technique",
-        "start": "--from", "classes": "--classes", "batch": "--batch", "seed": "--seed", "patience": "--patience",
-    }  # fmt: skip
-    if given := [shown for name, shown in instead.items() if options[name]]:
-        raise click.UsageError(f"{given[0]} is for a run without CONFIG; state it in {config}")
-    settings = load_config(config)  # before anything slow
-    if steps is not None:
-        settings = settings.model_copy(update={"steps": steps})
-    from medzoo.training.data import load
-
-    return settings, *load(settings, data)
-
-
-def _from_folder(data: Path | None, **options: Any) -> tuple[TrainConfig, Images, Images]:
-    """What options say of the images at a path; masks are learned where there are any."""
-    family, size, start = options["family"], options["size"], options["start"]
-    if family is None or size is None or data is None:
-        raise click.UsageError("give CONFIG (a YAML file), or --family, --data and --size")
-    from medzoo.training import parallel
-    from medzoo.training.config import settings_of
-    from medzoo.training.data import load
-
-    fields = {
-        "family": family, "folder": str(data.resolve()), "size": size, "masks": False, "classes": options["classes"],
-        "techniques": [_technique(one) for one in options["techniques"]], "steps": options["steps"] or STEPS,
-        "start": str(Path(start).resolve()) if start and Path(start).is_dir() else start,
-        "channels": options["channels"], "seed": options["seed"], "held": {"patience": options["patience"]},
-    }  # fmt: skip
-    if options["batch"] is not None:
-        fields["batch"] = options["batch"]
-    settings = settings_of(fields)  # before anything slow
-    images, held = load(settings)
-    few = min(settings.batch, len(images))
-    fields["batch"] = options["batch"] or few - few % parallel.world()
-    return settings_of(fields | {"masks": images.masks is not None}), images, held
-
-
 def _technique(text: str) -> dict[str, Any]:
     """``r1:gamma=10,every=16`` -> {name: r1, gamma: 10, every: 16}."""
     import yaml
 
     name, _, options = text.partition(":")
-    found: dict[str, Any] = {"name": name}
-    for one in filter(None, re.split(r",(?![^\[]*\])", options)):
-        key, equals, value = one.partition("=")
+    technique: dict[str, Any] = {"name": name}
+    for option in filter(None, re.split(r",(?![^\[]*\])", options)):
+        key, equals, value = option.partition("=")
         try:
-            found[key.strip()] = yaml.safe_load(value)
+            technique[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             equals = ""
         if not equals:
             raise click.BadParameter(
                 f"'{text}': expected NAME:OPTION=VALUE, such as r1:gamma=10", param_hint="--technique"
             )
-    return found
+    return technique
 
 
-def _run(trainer: Trainer, caught: list[int], *, quiet: bool) -> int:
-    """Train under a progress bar; the number of steps made."""
-    from tqdm import tqdm
-
-    # In a log file a bar line every half minute will do.
-    pace = 0.5 if sys.stderr.isatty() else 30.0
-    total, made = trainer.config.steps, 0
-    with tqdm(total=total, unit="step", disable=quiet, mininterval=pace, smoothing=0.05, dynamic_ncols=True) as bar:
-
-        def report(step: int, losses: dict[str, float]) -> None:
-            nonlocal made
-            made += 1
-            if made == 1:  # rate and time left count this session's steps, without those made before
-                bar.initial = bar.n = bar.last_print_n = step - 1
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
-            bar.update()
-
-        trainer.run(report, lambda: caught)
-    return made
+def _stop(stopped: Stopped) -> NoReturn:
+    """Say what was saved, and end as a process does that the signal ended."""
+    run = stopped.run
+    click.echo(
+        f"Stopped: step {run.step} of {run.steps} is saved in {run.folder}. To go on, type the same command again.",
+        err=True,
+    )
+    sys.exit(128 + stopped.signum)
 
 
-def _report(trainer: Trainer, out: Path, made: int, seconds: float, as_json: bool) -> None:
-    best = trainer.best
+def _report(run: Run, as_json: bool) -> None:
+    best, stopped = run.best, run.stopped
     if as_json:
         summary = {
-            "folder": str(out), "step": trainer.step, "made": made, "seconds": round(seconds, 3),
-            "steps_per_second": round(made / seconds, 3) if made else None,
-            "best": None if best is None else {"step": best.step, **best.scores}, "stopped": trainer.stopped,
+            "folder": str(run.folder), "step": run.step, "made": run.made, "seconds": round(run.seconds, 3),
+            "steps_per_second": round(run.made / run.seconds, 3) if run.made else None,
+            "best": None if best is None else {"step": best.step, **best.scores}, "stopped": stopped,
         }  # fmt: skip
         click.echo(json.dumps(summary))
         return
-    rate = f", {made} made in {seconds / 60:.1f} min ({made / seconds:.2f} steps/s)" if made else ", none left to make"
-    click.echo(f"{out}: {trainer.step} steps{rate}")
+    rate = f", {run.made} made in {run.seconds / 60:.1f} min ({run.made / run.seconds:.2f} steps/s)"
+    click.echo(f"{run.folder}: {run.step} steps{rate if run.made else ', none left to make'}")
     if best is not None:
         click.echo(f"best: step {best.step}, held-out kid {best.scores['kid']:.4g}, fd {best.scores['fd']:.4g}")
-    if trainer.stopped is not None:
-        click.echo(f"ended early: {trainer.stopped}")
-    click.echo(f"pictures: {out / 'samples'}")
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The first Ctrl-C (or SIGTERM) only fills the list, so that the step under way is finished; the second ends."""
-    caught: list[int] = []
-    watched = (signal.SIGINT, signal.SIGTERM)
-
-    def note(signum: int, frame: object) -> None:
-        caught.append(signum)
-        restore()
-        click.echo("\nSaving after this step (again: end at once) ...", err=True)
-
-    def restore() -> None:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-    before = {one: signal.getsignal(one) for one in watched}
-    for one in watched:
-        signal.signal(one, note)
-    try:
-        yield caught
-    finally:
-        restore()
+    if stopped is not None:
+        click.echo(f"ended early: {stopped}")
+    click.echo(f"pictures: {run.folder / 'samples'}")

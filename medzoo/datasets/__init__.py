@@ -8,15 +8,20 @@ One protocol everywhere (``Protocol``), because distances between sets of images
 squeezed to a square (the aspect ratio changes, nothing is cut off), with Pillow's antialiased bicubic filter unless
 another is stated; masks with its box filter (area average), then >= 1/2.
 
-An adapter is a layout record with ``items(source, split)``, which yields one picture at a time; ``gather`` squeezes
-them as they come.
+How the files of a data set lie is a ``Layout``, whose ``items(source, split)`` yields one ``Item`` at a time;
+``gather`` squeezes them as they come. A new layout is one subclass and its line in ``medzoo.datasets.layouts``.
 """
 
 from medzoo.datasets.folder import load_folder
+from medzoo.datasets.gathering import Item, gather
 from medzoo.datasets.images import Images, content_sha256, relabel
+from medzoo.datasets.layout import Layout
+from medzoo.datasets.layouts import LAYOUTS
 from medzoo.datasets.paths import load_path
+from medzoo.datasets.pictures import decode, foreground
 from medzoo.datasets.protocol import Protocol, fit
 from medzoo.datasets.registry import Dataset, dataset_names, describe, load_dataset, load_volumes
+from medzoo.datasets.source import Source
 from medzoo.datasets.splitting import ByBlock, ByGroup, Stretch, part
 from medzoo.datasets.volumes import Slices, VolumeLayout
 
@@ -25,14 +30,21 @@ __all__ = [
     "ByGroup",
     "Dataset",
     "Images",
+    "Item",
+    "LAYOUTS",
+    "Layout",
     "Protocol",
     "Slices",
+    "Source",
     "Stretch",
     "VolumeLayout",
     "content_sha256",
     "dataset_names",
+    "decode",
     "describe",
     "fit",
+    "foreground",
+    "gather",
     "load_dataset",
     "load_folder",
     "load_path",

@@ -11,25 +11,28 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout, visible_files
 from medzoo.datasets.pictures import Window, foreground, scaled, upright
 from medzoo.datasets.source import Source
 from medzoo.datasets.splitting import SPLITS, check_apart
-from medzoo.entry import Record
 from medzoo.errors import DatasetError
 from medzoo.imagefiles._picture import MOST_PIXELS
+
+if TYPE_CHECKING:
+    from medzoo.datasets.volumes import Slices
 
 MOST_BYTES = 2**32  # of labels, of groups, and of an array whose order makes it be read whole
 MOST_IMAGES = 2**24
 
 
-class ArrayLayout(Record):
+class ArrayLayout(Layout):
     """One ``.npz`` or ``.npy`` file.
 
     Attributes:
@@ -41,6 +44,8 @@ class ArrayLayout(Record):
         window: values that become black and white, or null.
     """
 
+    file_kinds = frozenset({"npy", "zip"})
+
     kind: Literal["arrays"]
     file: str
     images: str
@@ -50,17 +55,26 @@ class ArrayLayout(Record):
     classes: tuple[str, ...] | None = None
     window: Window | None = None
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        files = visible_files(folder)
+        return len(files) == 1 and files[0].suffix == ".npz"
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> ArrayLayout:
+        return inferred_layout(path if path.is_file() else _only_archive(path), split, window)
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         path = source.checked(self.file)
         with ExitStack() as stack:
             archive = Archive(path, stack)
             images = archive.rows(self.images.format(split=split))
-            masks = self._rows(archive, self.masks, split, images.n)
+            drawn = self._rows(archive, self.masks, split, images.n)
             labels = self._few(archive, self.labels, split, images.n)
             groups = self._few(archive, self.groups, split, images.n)
             if self.groups is not None and "{split}" in self.groups:
                 self._check_groups(archive, self.groups)
-            mask_rows = iter(masks) if masks is not None else None
+            mask_rows = iter(drawn) if drawn is not None else None
             for i, row in enumerate(images):
                 where = f"{path}: {images.key}[{i}]"
                 pixels = scaled(upright(row, where), where, self.window)
@@ -93,7 +107,7 @@ class ArrayLayout(Record):
         check_apart(found, str(archive.path))
 
 
-def found_layout(path: Path, split: str | None, window: Window | None) -> ArrayLayout:
+def inferred_layout(path: Path, split: str | None, window: Window | None) -> ArrayLayout:
     """The layout of a user's own file, by the names of its arrays. Raises DatasetError."""
     with ExitStack() as stack:
         keys = Archive(path, stack).keys
@@ -125,6 +139,13 @@ def _of_split(path: Path, keys: tuple[str, ...], split: str | None) -> str:
     raise DatasetError(f"{path}: no split '{split}'; it has {', '.join(splits)}")
 
 
+def _only_archive(folder: Path) -> Path:
+    archives = sorted(folder.glob("*.npz"))
+    if len(archives) != 1:
+        raise DatasetError(f"{folder}: {len(archives)} .npz files in it; give one of them")
+    return archives[0]
+
+
 class Archive:
     """The arrays of a .npz file, or the one of a .npy file, which is called ``images``."""
 
@@ -154,8 +175,8 @@ class Archive:
                 file = self._stack.enter_context(self._zip.open(f"{key}.npy"))
             return Rows(self.path, key, file, size)
         except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
-            told = str(error).partition("\n")[0]
-            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({told})") from None
+            reason = str(error).partition("\n")[0]
+            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({reason})") from None
 
 
 class Rows:

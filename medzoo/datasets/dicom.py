@@ -5,30 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout, first_kind
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import Source, naming
 from medzoo.datasets.splitting import ByGroup, filtered
 from medzoo.datasets.volumes import Slices
-from medzoo.entry import Record
 from medzoo.errors import DatasetError
 from medzoo.files import kind as filekind
 from medzoo.imagefiles import read_image
 
+_OPENED = 20  # files that are opened to find out what a tree of folders holds
 _TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames")
 
 
-class DicomLayout(Record):
+class DicomLayout(Layout):
     """All DICOM files below a folder, ordered by patient, series and instance number.
 
     Names of images are made of hashes and numbers: file names often tell a patient's name. A hash of a number hides it
-    from a reader, but whoever knows the numbers can compute the hashes: it is no anonymisation.
+    from a reader, but anybody who knows the numbers can compute the hashes: it is no anonymisation.
 
     Attributes:
         folder: with ``{split}`` for the name of a split.
@@ -39,6 +41,8 @@ class DicomLayout(Record):
         split: how patients are parted, where the folders do not, or null.
     """
 
+    file_kinds = frozenset({"dicom"})
+
     kind: Literal["dicom"]
     folder: str = "."
     files: tuple[str, ...] | None = None
@@ -46,7 +50,19 @@ class DicomLayout(Record):
     slices: Slices | None = None
     split: ByGroup | None = None
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        """Files of patients may lie however deep."""
+        if not deep:
+            return first_kind(folder, frozenset({"nifti", "dicom"})) == "dicom"
+        files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return any(is_dicom(path) for path in islice(files, _OPENED))
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> DicomLayout:
+        return cls(kind="dicom", files=(path.name,) if path.is_file() else None, window=window, slices=slices)
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         below = source.inside(self.folder.format(split=split))
         return filtered(self._all(below), self.split, split, str(below))
 
@@ -117,8 +133,8 @@ def _head(source: Source, name: str) -> _Head:
     except DatasetError:
         raise
     except Exception as error:  # damaged files make pydicom raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"{path}: DICOM file that cannot be read ({told})") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DatasetError(f"{path}: DICOM file that cannot be read ({reason})") from None
 
 
 def _hashed(kind: str, text: object) -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from medzoo.datasets.gathering import Item, gather
 from medzoo.datasets.images import Images
+from medzoo.datasets.layout import Layout
 from medzoo.datasets.pictures import SUFFIXES, Window, decode, foreground
 from medzoo.datasets.protocol import Mode, Protocol
 from medzoo.datasets.source import Source
 from medzoo.datasets.splitting import ByGroup, filtered
-from medzoo.entry import Record
 from medzoo.errors import DatasetError
 
+if TYPE_CHECKING:
+    from medzoo.datasets.volumes import Slices
 
-class FlatLayout(Record):
+
+class FlatLayout(Layout):
     """The pictures of one folder, sorted by name; its sub-folders are not entered.
 
     Attributes:
@@ -27,12 +30,24 @@ class FlatLayout(Record):
         split: how images are parted, where the folders do not, or null.
     """
 
+    takes_masks = True
+
     kind: Literal["flat"]
     images: str = "."
     masks: str | None = None
     window: Window | None = None
     group_to: int | None = None
     split: ByGroup | None = None
+
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return has_pictures(folder) or has_pictures(folder / "images")
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> FlatLayout:
+        inner = "images" if (path / "images").is_dir() and not has_pictures(path) else "."
+        masks = "masks" if inner == "images" and (path / "masks").is_dir() else None
+        return cls(kind="flat", images=inner, masks=masks, window=window)
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         images = source.inside(self.images.format(split=split))
@@ -42,7 +57,7 @@ class FlatLayout(Record):
         return filtered(found, self.split, split, str(source))
 
 
-class LabelLayout(Record):
+class LabelLayout(Layout):
     """One sub-folder a class, named like it; the pictures lie right in it.
 
     Attributes:
@@ -55,7 +70,15 @@ class LabelLayout(Record):
     classes: tuple[str, ...] | None = None
     window: Window | None = None
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return deep and any(has_pictures(folder / name) for name in class_folders(folder))
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> LabelLayout:
+        return cls(kind="labels", window=window)
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         below = source.inside(self.folder.format(split=split))
         for name in self.classes or class_folders(below.folder):
             for item in flat_items(below.inside(name), None, window=self.window):
@@ -148,6 +171,13 @@ def picture_files(folder: Path) -> dict[str, str]:
     if not found:
         raise DatasetError(f"{folder}: no image found; expected files ending in {' '.join(SUFFIXES)}")
     return found
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether picture files lie right in a folder, by their suffix."""
+    return folder.is_dir() and any(
+        path.suffix.lower() in SUFFIXES and not path.name.startswith(".") for path in folder.iterdir()
+    )
 
 
 def class_folders(folder: Path) -> list[str]:

@@ -10,24 +10,29 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout
 from medzoo.datasets.pictures import decode, foreground, load_array, scaled, upright
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import MOST_BYTES, Source, compare, naming
-from medzoo.entry import Record
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import read_image
+from medzoo.samples import formats
+
+if TYPE_CHECKING:
+    from medzoo.datasets.pictures import Window
+    from medzoo.datasets.volumes import Slices
 
 MANIFEST = "manifest.jsonl"
 _FULL = (0.0, 65535.0)  # black and white of samples of 16 bits
 
 
-class ManifestLayout(Record):
+class ManifestLayout(Layout):
     """A folder with ``manifest.jsonl`` and the files that it lists, in any format of ``medzoo.samples.formats``.
 
     A sample's label is that of its record; classes have the names of the conditions where each has one. Every file is
@@ -37,7 +42,15 @@ class ManifestLayout(Record):
     kind: Literal["manifest"]
     folder: str = "."
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return (folder / MANIFEST).is_file()
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> ManifestLayout:
+        return cls(kind="manifest")
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         below = source.inside(self.folder.format(split=split))
         records = _records(below)
         names = _class_names(records)
@@ -72,7 +85,7 @@ class _Files:
         if where.suffix == ".png":
             return decode(content, where, _FULL)
         if where.suffix not in (".npy", ".npz"):
-            raise DatasetError(f"{where}: a sample in a form that is not read; expected png, npy, npz, dcm, nii.gz")
+            return as_uint8(np.moveaxis(self._decoded(content, where), 0, 2))
         array = load_array(content, where) if where.suffix == ".npy" else _member(content, "image", where)
         return scaled(upright(_flat(array, where), where), where)
 
@@ -87,9 +100,18 @@ class _Files:
         if where.suffix in (".dcm", ".gz"):
             return _only(self._read(where, record.get("mask_sha256")), where) >= 0.5
         content = self._content(record, record["mask_file"], record.get("mask_sha256"))
+        if where.suffix not in (".npy", ".png"):
+            return _only(self._decoded(content, where), where) >= 0.5
         if where.suffix == ".npy":
             return foreground(_only(load_array(content, where), where), where)
         return foreground(decode(content, where), where)
+
+    def _decoded(self, content: bytes, where: Path) -> NDArray[np.float32]:
+        """[C, H, W] in [0, 1] of a file of a format that says how its files are read."""
+        for format in map(formats.load, formats.names()):
+            if format.decode is not None and where.name.endswith(format.suffixes):
+                return np.asarray(_flat(format.decode(content), where), np.float32)
+        raise DatasetError(f"{where}: a sample in a form that is not read; expected png, npy, npz, dcm, nii.gz")
 
     def _read(self, path: Path, sha256: Any) -> NDArray[np.float32]:
         """[C, H, W] in [0, 1] of a DICOM or NIfTI file."""

@@ -61,7 +61,7 @@ def scaled(values: NDArray[Any], where: Path | str, window: Window | None = None
     if values.dtype.kind not in "biuf":
         raise DatasetError(f"{where}: holds {values.dtype}; expected numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); mend or remove it")
+        raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); repair or remove it")
     if window is not None:
         low, high = window
         return as_uint8(((values.astype(np.float64) - low) / (high - low)).clip(0, 1))
@@ -85,7 +85,7 @@ def foreground(pixels: NDArray[Any], where: Path | str) -> NDArray[np.bool_]:
     Raises DatasetError for another range, such as that of numbered classes, which would pass for empty.
     """
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); mend or remove it")
+        raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); repair or remove it")
     if pixels.ndim == 3:
         from PIL.Image import fromarray
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Mode = Literal["RGB", "L"]
-_BAND = 64  # images converted at a time: the working memory
+BAND = 64  # images converted at a time: the working memory
 
 
 class Protocol(Record):
@@ -67,13 +67,14 @@ def squeeze_mask(mask: NDArray[Any], size: int) -> NDArray[np.uint8]:
 
 
 def fit(
-    images: NDArray[Any], masks: NDArray[Any] | None, protocol: Protocol
+    images: NDArray[Any], masks: NDArray[Any] | None, protocol: Protocol, *, band: int = BAND
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """A protocol applied to arrays in memory: the same pixels as saving them as 8-bit PNG and reading the files.
 
     Args:
         images: uint8 [n, C, H, W], or floats in [0, 1], which become floor(255 x + 1/2) first; C is 1 or 3.
         masks: [n, K, H, W] of 0 and 1 (or False and True), or None.
+        band: images converted at a time.
 
     Returns:
         uint8 [n, C', size, size] and uint8 [n, K, size, size] or None; the arrays themselves where nothing is to do.
@@ -85,15 +86,15 @@ def fit(
     mode = protocol.channels or ("RGB" if images.shape[1] == 3 else "L")
     same = images.shape[2:] == (protocol.size, protocol.size)
     if not (same and images.dtype == np.uint8 and images.shape[1] == (3 if mode == "RGB" else 1)):
-        images = _fitted(images, protocol.model_copy(update={"channels": mode}))
+        images = _fitted(images, protocol.model_copy(update={"channels": mode}), band)
     if masks is None:
         return images, None
     if same and masks.dtype == np.uint8:
         return images, masks
-    flat = (one for stack in masks for one in stack)
+    flat = (mask for stack in masks for mask in stack)
     fitted = np.empty((*masks.shape[:2], protocol.size, protocol.size), np.uint8)
-    for place, one in zip(fitted.reshape(-1, 1, protocol.size, protocol.size), flat, strict=True):
-        place[:] = squeeze_mask(one, protocol.size)
+    for place, mask in zip(fitted.reshape(-1, 1, protocol.size, protocol.size), flat, strict=True):
+        place[:] = squeeze_mask(mask, protocol.size)
     return images, fitted
 
 
@@ -102,10 +103,10 @@ def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     return (image.astype(np.float32, copy=False) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _fitted(images: NDArray[Any], protocol: Protocol) -> NDArray[np.uint8]:
+def _fitted(images: NDArray[Any], protocol: Protocol, size: int) -> NDArray[np.uint8]:
     found = np.empty((len(images), 3 if protocol.channels == "RGB" else 1, protocol.size, protocol.size), np.uint8)
-    for start in range(0, len(images), _BAND):
-        band = images[start : start + _BAND]
+    for start in range(0, len(images), size):
+        band = images[start : start + size]
         if band.dtype != np.uint8:
             if not (band.min() >= 0 and band.max() <= 1):  # not a number compares false
                 raise DatasetError(f"images must lie in [0, 1], found [{band.min()}, {band.max()}]")

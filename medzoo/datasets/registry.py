@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import os
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from medzoo import catalog
 from medzoo.catalog import yamlfile
-from medzoo.datasets.arrays import ArrayLayout
-from medzoo.datasets.dicom import DicomLayout
-from medzoo.datasets.folder import FlatLayout, LabelLayout, stated
+from medzoo.datasets.folder import stated
 from medzoo.datasets.gathering import gather
 from medzoo.datasets.images import Images
-from medzoo.datasets.manifest import ManifestLayout
+from medzoo.datasets.layout import Layout
+from medzoo.datasets.layouts import LAYOUTS
 from medzoo.datasets.packages import DebianPackage, PythonPackage
 from medzoo.datasets.protocol import Protocol
 from medzoo.datasets.source import SUMS, Source, read_bytes
-from medzoo.datasets.tables import FolderLayout, MetadataLayout
 from medzoo.datasets.volumes import VolumeLayout
-from medzoo.entry import Record, Sha256
+from medzoo.entry import PositiveInt, Record, Sha256
 from medzoo.errors import DatasetError, EntryError
 from medzoo.imagefiles import Volume
 
-Layout = Annotated[
-    FolderLayout
-    | ArrayLayout
-    | FlatLayout
-    | LabelLayout
-    | MetadataLayout
-    | ManifestLayout
-    | VolumeLayout
-    | DicomLayout,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    AnyLayout = Layout
+else:
+    AnyLayout = Annotated[reduce(or_, LAYOUTS), Field(discriminator="kind")]
 Package = Annotated[PythonPackage | DebianPackage, Field(discriminator="kind")]
 
 
@@ -58,9 +51,9 @@ class Dataset(Record):
     title: str
     modality: str
     organ: str | None
-    splits: dict[str, Annotated[int, Field(gt=0)]]
+    splits: dict[str, PositiveInt]
     channels: Literal[1, 3]
-    layout: Layout
+    layout: AnyLayout
     folder: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = None
     sha256sums: Sha256 | None = None
     files: dict[str, Sha256] | None = None
@@ -111,10 +104,10 @@ def load_dataset(
     if protocol.channels is None:
         protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
     source = _source(dataset, root)
-    found = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
-    if len(found) != dataset.splits[split]:
-        raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(found)}")
-    return found
+    images = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
+    if len(images) != dataset.splits[split]:
+        raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(images)}")
+    return images
 
 
 def load_volumes(name: str, *, root: Path | str | None = None) -> tuple[tuple[str, Volume], ...]:

@@ -94,8 +94,8 @@ def naming(path: Path | str) -> Iterator[None]:
     except ImageFileError as error:
         raise DatasetError(str(error)) from error
     except (OSError, EOFError, ValueError) as error:
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"{path}: cannot be read ({told})") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DatasetError(f"{path}: cannot be read ({reason})") from error
 
 
 @contextmanager

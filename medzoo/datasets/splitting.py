@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.images import Images
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.errors import DatasetError
 
 SPLITS: Mapping[str, tuple[str, ...]] = {  # what people call them
@@ -27,7 +27,7 @@ class Stretch(Record):
     """So many images in a row for a split; null for none (a gap)."""
 
     split: str | None
-    n: Annotated[int, Field(ge=1)]
+    n: PositiveInt
 
 
 class ByBlock(Record):

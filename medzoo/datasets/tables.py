@@ -6,17 +6,21 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout
 from medzoo.datasets.pictures import Window, decode, foreground
 from medzoo.datasets.source import Source
 from medzoo.datasets.splitting import SPLITS, ByGroup, Rule, check_apart, filtered
-from medzoo.entry import Record, Sha256
+from medzoo.entry import Sha256
 from medzoo.errors import DatasetError
+
+if TYPE_CHECKING:
+    from medzoo.datasets.volumes import Slices
 
 Row = Mapping[str, Any]
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -25,7 +29,7 @@ _LABELS = ("label", "class")
 _GROUPS = ("patient_id", "patient", "group")
 
 
-class FolderLayout(Record):
+class FolderLayout(Layout):
     """One file an image, and a CSV table that assigns each to a split.
 
     Attributes:
@@ -56,7 +60,7 @@ class FolderLayout(Record):
             raise ValueError("a split by group needs the group column")
         return self
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         """In the order of the names, which is the order that blocks are cut in."""
         where = str(source.path(self.table))
         rows = _csv_rows(source.bytes(self.table, self.table_sha256), where)
@@ -82,7 +86,7 @@ class FolderLayout(Record):
         return _read(source, name, self.images.format(id=name), masks, _cell(row, self.label), _cell(row, self.group))
 
 
-class MetadataLayout(Record):
+class MetadataLayout(Layout):
     """A folder with ``metadata.jsonl`` or ``metadata.csv`` as the Hugging Face library ``datasets`` reads it.
 
     Attributes:
@@ -104,7 +108,15 @@ class MetadataLayout(Record):
     classes: tuple[str, ...] | None = None
     window: Window | None = None
 
-    def items(self, source: Source, split: str | None) -> Iterator[Item]:
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return any((folder / name).is_file() for name in (*METADATA, "metadata.parquet"))
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> MetadataLayout:
+        return cls(kind="metadata", window=window)
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         below = source.inside(self.folder.format(split=split))
         name = self.file or metadata_file(below)
         where, rows = str(below.path(name)), _metadata_rows(below, name)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.layout import Layout, first_kind
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import Source, naming
 from medzoo.datasets.splitting import Rule, filtered
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.errors import DatasetError
 from medzoo.files import kind as filekind
 from medzoo.imagefiles import Volume, read_volume
@@ -36,7 +37,7 @@ class Slices(Record):
     axis: Axis = "axial"
     start: int | None = None
     stop: int | None = None
-    step: Annotated[int, Field(ge=1)] = 1
+    step: PositiveInt = 1
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     def of(self, n: int) -> range:
@@ -48,7 +49,7 @@ class Slices(Record):
         return self.foreground == 0 or float((pixels > 25).mean()) >= self.foreground
 
 
-class VolumeLayout(Record):
+class VolumeLayout(Layout):
     """NIfTI volumes of one number a voxel. The group of a slice is its volume.
 
     Attributes:
@@ -62,6 +63,9 @@ class VolumeLayout(Record):
         split: how slices are parted; null for no splits.
     """
 
+    file_kinds = frozenset({"nifti"})
+    takes_masks = True
+
     kind: Literal["volume"]
     files: tuple[str, ...] | None = None
     masks: tuple[str, ...] | str | None = None
@@ -69,6 +73,17 @@ class VolumeLayout(Record):
     window: Window | None = None
     slices: Slices = Slices()
     split: Rule | None = None
+
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return not deep and first_kind(folder, frozenset({"nifti", "dicom"})) == "nifti"
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> VolumeLayout:
+        alone = path.is_file()
+        files = (path.name,) if alone else None
+        masks = "masks" if not alone and (path / "masks").is_dir() else None
+        return cls(kind="volume", files=files, masks=masks, window=window, slices=slices or Slices())
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         if masks is None and isinstance(self.masks, str):

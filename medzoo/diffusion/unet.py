@@ -17,13 +17,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
-
-Positive = Annotated[int, Field(ge=1)]
+from medzoo.entry import PositiveInt, Record
 
 
 class Shape(Record):
-    """In the words of the published code; ``told`` finds all but ``num_heads``, ``groups`` and ``max_period``.
+    """In the words of the published code; ``infer_config`` finds all but ``num_heads``, ``groups`` and ``max_period``.
 
     Attributes:
         model_channels: width at full size, and length of the code of the time step.
@@ -39,17 +37,17 @@ class Shape(Record):
         conv_resample: sizes change by convolutions, as in all published models.
     """
 
-    in_channels: Positive
-    out_channels: Positive
+    in_channels: PositiveInt
+    out_channels: PositiveInt
     model_channels: Annotated[int, Field(ge=2, multiple_of=2)]
-    channel_mult: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)]
+    channel_mult: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=16)]
     num_res_blocks: Annotated[int, Field(ge=1, le=100)]
-    attention_resolutions: tuple[Positive, ...]
+    attention_resolutions: tuple[PositiveInt, ...]
     use_scale_shift_norm: bool = False
-    num_classes: Positive | None = None
-    num_heads: Positive = 1
-    num_head_channels: Positive | None = None
-    groups: Positive = 32
+    num_classes: PositiveInt | None = None
+    num_heads: PositiveInt = 1
+    num_head_channels: PositiveInt | None = None
+    groups: PositiveInt = 32
     max_period: Annotated[float, Field(gt=1)] = 10000.0
     dropout: float = 0.0
     conv_resample: Literal[True] = True
@@ -63,8 +61,8 @@ class Shape(Record):
         return self
 
 
-def told(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The fields of ``Shape`` that a state dict tells; empty for another network."""
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The fields of ``Shape`` that follow from a state dict; empty for another network."""
     code, first, last = (state.get(f"{name}.weight") for name in ("time_embed.0", "input_blocks.0.0", "out.2"))
     if code is None or first is None or last is None or code.dim() != 2 or first.dim() != 4:
         return {}

@@ -1,4 +1,4 @@
-"""The U-Nets of diffusion models for speed: of improved-diffusion (``_unet``), and of diffusers."""
+"""The U-Nets of diffusion models for speed: of improved-diffusion (``unet.py``), and of diffusers."""
 
 from __future__ import annotations
 

@@ -16,17 +16,36 @@ from medzoo.plugins import Folder
 if TYPE_CHECKING:
     from medzoo.families._base import FamilyConfig as FamilyConfig
     from medzoo.families._base import Generator as Generator
+    from medzoo.families._condition import Conditions as Conditions
     from medzoo.families._condition import Given as Given
+    from medzoo.families._translate import InstanceNorm as InstanceNorm
+    from medzoo.families._translate import Translator as Translator
+    from medzoo.families._translate import norm_layer as norm_layer
 
-__all__ = ["FamilyConfig", "Generator", "Given", "builtin_families", "get_family", "known_families"]
+__all__ = [
+    "Conditions",
+    "FamilyConfig",
+    "Generator",
+    "Given",
+    "InstanceNorm",
+    "Translator",
+    "builtin_families",
+    "get_family",
+    "known_families",
+    "norm_layer",
+]
 
-
+# What the author of a family needs beside medzoo.randomness (Noise, Replay), medzoo.nets (norms) and medzoo.errors.
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "Conditions": "medzoo.families._condition",
         "FamilyConfig": "medzoo.families._base",
         "Generator": "medzoo.families._base",
         "Given": "medzoo.families._condition",
+        "InstanceNorm": "medzoo.families._translate",
+        "Translator": "medzoo.families._translate",
+        "norm_layer": "medzoo.families._translate",
     },
 )
 
@@ -48,10 +67,10 @@ def builtin_families() -> tuple[str, ...]:
 
 def _class_in(module: ModuleType) -> type[Generator]:
     """The one Generator that a module defines."""
-    found = [thing for thing in vars(module).values() if _is_family(thing) and thing.__module__ == module.__name__]
-    if len(found) != 1:
-        raise RegistryError(f"{module.__name__} must define one Generator, found {len(found)}")
-    family: type[Generator] = found[0]
+    own = [thing for thing in vars(module).values() if _is_family(thing) and thing.__module__ == module.__name__]
+    if len(own) != 1:
+        raise RegistryError(f"{module.__name__} must define one medzoo.families.Generator, found {len(own)}")
+    family: type[Generator] = own[0]
     return family
 
 

@@ -17,22 +17,21 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Entry
-from medzoo.errors import EntryError, GenerationError
+from medzoo.entry import PositiveInt
+from medzoo.errors import GenerationError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
 WIDEST = 4  # times the width of the first map
 
 
 class AutoencoderConfig(FamilyConfig):
     """What both families state; each says what it means, since its own text is what people read."""
 
-    width: Positive
+    width: PositiveInt
     blocks: Annotated[int, Field(ge=0)] = 1
-    channels: Positive
+    channels: PositiveInt
     image_size: Annotated[int, Field(ge=8, le=1024)]
     classes: Annotated[int, Field(ge=0)] = 0
 
@@ -40,6 +39,7 @@ class AutoencoderConfig(FamilyConfig):
 class Autoencoder(Generator):
     """What the generators of both families share: their encoder, which weights may lack, and their classes."""
 
+    kinds = ("class",)
     # Whether the weights hold the encoder.
     encodes = True
 
@@ -48,14 +48,13 @@ class Autoencoder(Generator):
         return config.channels, (config.image_size, config.image_size)
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         if not config.classes:
             return None
         return {"kind": "class", "classes": tuple(map(str, range(config.classes))), "required": False}
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         self.encodes = any(name.startswith("encoder.") for name in state)
-        check_classes(self.entry, self.config.classes)
         return state
 
     def images_for(self, images: Tensor) -> Tensor:
@@ -95,7 +94,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The other way round: maps -> images, without a bound on their values."""
+    """The inverse of :class:`Encoder`: maps -> images, without a bound on their values."""
 
     def __init__(self, channels: int, width: int, downs: int, blocks: int) -> None:
         super().__init__()
@@ -136,7 +135,7 @@ def norm(width: int) -> nn.GroupNorm:
 
 
 def infer_decoder(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], int]:
-    """Fields ``width``, ``blocks`` and ``channels`` that a state dict tells, and how often its decoder doubles.
+    """Fields ``width``, ``blocks`` and ``channels`` that a state dict shows, and how often its decoder doubles.
 
     Raises IndexError where it is of another network.
     """
@@ -145,19 +144,3 @@ def infer_decoder(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], int]:
     residuals = sum(bool(re.fullmatch(r"decoder\.layers\.\d+\.conv1\.weight", key)) for key in state)
     width, channels = ups[-1].shape[:2]
     return {"width": width, "blocks": residuals // len(ups), "channels": channels}, len(ups)
-
-
-def check_classes(entry: Entry, classes: int) -> None:
-    """The condition that the entry declares must be one that the network takes. Raises EntryError."""
-    declared = entry.condition
-    if declared is None:
-        return
-    if declared.kind != "class" or not classes:
-        what = f"one of {classes} classes" if classes else "no condition"
-        raise EntryError(
-            f"{entry.model_id}: 'condition' is of kind '{declared.kind}', and the weights take {what}; correct it"
-        )
-    if len(declared.classes or ()) > classes:
-        raise EntryError(
-            f"{entry.model_id}: 'condition' names {len(declared.classes or ())} classes, the weights have {classes}"
-        )

@@ -7,21 +7,20 @@ the original state-dict names, and a ``Generator`` with ``sample_batch``. See ``
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from medzoo import device as devices
 from medzoo.entry import Condition, Entry, Record
-from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError, problems
-from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
+from medzoo.errors import ConditionError, GenerationError
+from medzoo.families import _loading, _running
+from medzoo.families._condition import Conditions, Given, accepted, count_inputs, resolve_condition
+from medzoo.families._running import whole_number
 from medzoo.nets import use_statistics
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
 from medzoo.samples import Samples
@@ -30,7 +29,9 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class FamilyConfig(Record):
-    """Base of a family's configuration: frozen, strict, closed to unknown fields; lists become tuples."""
+    """Base of a family's configuration: frozen, strict, closed to unknown fields; lists become tuples at every depth,
+    so that a config can be compared and hashed.
+    """
 
 
 class Generator:
@@ -45,7 +46,14 @@ class Generator:
         precision: float32, bfloat16 or float16; what comes out is float32 always.
         weights_sha256: hash of the checkpoint file, noted in every Samples.
 
-    Raises EntryError (config), CheckpointError (state), DeviceError or GenerationError (precision).
+    Attributes:
+        config: the validated configuration, an instance of ``Config``.
+        network: what ``prepare`` gave.
+        name: what samples say they come from: the id of the entry, or the ``hf://`` address and commit of one of the
+            Hub, which may state any id.
+        declared: the condition that the entry declares, with the channels of its images; None without one.
+
+    Raises EntryError (config, condition), CheckpointError (state), DeviceError or GenerationError (precision).
     """
 
     Config: ClassVar[type[FamilyConfig]]
@@ -58,10 +66,12 @@ class Generator:
     # What a user may choose of ``Entry.sampling``: those of truncation, noise, steps, sampler, guidance and strength
     # that such networks have.
     options: ClassVar[tuple[str, ...]] = ()
+    # Kinds of condition that an entry of the family may declare, () for none; None where ``sample_batch`` decides.
+    kinds: ClassVar[tuple[str, ...] | None] = None
     # Whether the family draws attributes (NaN in ``Given``) that neither the caller nor the entry gives.
     draws_attributes: ClassVar[bool] = False
-    # Told (calls of the network done, in all) while a batch is under way, by families that call it many times.
-    tell: Callable[[int, int], None] | None = None
+    # Called with (calls of the network done, calls in all) during a batch, by families that call it many times.
+    on_progress: Callable[[int, int], None] | None = None
 
     def __init__(
         self,
@@ -74,14 +84,19 @@ class Generator:
         weights_sha256: str | None = None,
     ) -> None:
         self.entry, self.fused, self.precision, self.weights_sha256 = entry, fused, precision, weights_sha256
-        self.device, self.dtype = self.check(device, precision)
+        self.name = entry.model_id
+        self.device, self.dtype = self.check_options(device, precision)
         self.config: Any = self.configure(entry, state)
-        self.accepts = self._condition()
-        network = self._loaded(self.adapt(state)).float().eval().requires_grad_(False)
+        self.declared = self._declared()
+        _loading.check_sizes(self)
+        self.begin(state)
+        network = _loading.load_network(self, self.adapt(state)).float().eval().requires_grad_(False)
+        _loading.check_norms(entry, network)
         use_statistics(network, entry.sampling.norm_stats or "running")
         self.network = self.prepare(network, fused).to(self.device, self.dtype)
         if fused and self.channels_last and all(weight.dim() < 5 for weight in self.network.parameters()):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _loading.check_declared(self)
 
     # What a family writes or may override.
 
@@ -92,7 +107,7 @@ class Generator:
 
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Fields of the config that names and shapes of a state dict tell; what the entry states goes before them."""
+        """Fields of the config that names and shapes of a state dict show; what the entry states goes before them."""
         return {}
 
     @classmethod
@@ -101,8 +116,8 @@ class Generator:
         raise NotImplementedError
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
-        """Fields of the condition that a network of this config takes; None for none."""
+    def takes(cls, config: Any) -> dict[str, Any] | None:
+        """Fields of the condition that a network of this config takes; None if it takes none."""
         return None
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
@@ -114,8 +129,14 @@ class Generator:
         raise NotImplementedError
 
     def build(self) -> nn.Module:
-        """The network with any weights."""
+        """An untrained network; its weights are replaced."""
         return self.Network(**dict(self.config))
+
+    def begin(self, state: Mapping[str, Tensor]) -> None:
+        """Called once the config is known, before a network is made.
+
+        Families check the entry here, and keep what sampling needs of the state dict beside the network's numbers.
+        """
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state dict under the names of ``build``'s network: families rename other layouts or drop buffers here."""
@@ -128,10 +149,37 @@ class Generator:
         """
         return network
 
+    def resolve(self, condition: Any, indices: range) -> Conditions:
+        """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
+        conditions = resolve_condition(self.entry, self.declared, condition, indices)
+        rows = conditions.attributes
+        if rows is not None and not self.draws_attributes and np.isnan(rows).any():
+            missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
+            raise ConditionError(f"{self.entry.model_id} needs a number for {', '.join(missing)}")
+        return conditions
+
+    def check_given(self, given: Given) -> None:
+        """Raises ConditionError where the network takes a class, images or numbers that nobody gave.
+
+        Families that draw what is missing override it, or state ``"required": False`` in ``takes``.
+        """
+        takes = self.takes(self.config)
+        if not takes or not takes.get("required", True):
+            return
+        missing = {
+            "class": given.labels is None and given.attributes is None,
+            "attributes": given.attributes is None and not self.draws_attributes,
+            "text": False,  # no prompt is an empty one
+        }
+        if missing.get(takes["kind"], given.images is None):
+            wanted = self.declared or Condition.model_validate(takes)
+            undeclared = "; declare it as 'condition' in the entry" if self.declared is None else ""
+            raise ConditionError(f"{self.entry.model_id} needs {accepted(wanted)}{undeclared}")
+
     # What every family has.
 
     @staticmethod
-    def check(device: str | torch.device | None, precision: str) -> tuple[torch.device, torch.dtype]:
+    def check_options(device: str | torch.device | None, precision: str) -> tuple[torch.device, torch.dtype]:
         """What the two words mean. Raises DeviceError or GenerationError, naming what there is."""
         if precision not in PRECISIONS:
             raise GenerationError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
@@ -139,19 +187,8 @@ class Generator:
 
     @classmethod
     def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
-        """The config that entry and state dict tell together. Raises EntryError."""
-        stated = {name: value for name, value in entry.config.items() if value is not None}
-        try:
-            told = cls.infer(state)
-        except (IndexError, KeyError, TypeError, ValueError, ArithmeticError):  # of another network altogether
-            told = {}
-        try:
-            return cls.Config.model_validate(told | stated)
-        except ValidationError as error:
-            raise EntryError(
-                f"{entry.model_id}: 'config' does not fit family '{entry.family}': "
-                + "; ".join(problems(error, "config"))
-            ) from None
+        """The config that entry and state dict give together. Raises EntryError."""
+        return _loading.configure(cls, entry, state)
 
     def latent(self, noise: Noise) -> Tensor:
         """The latents of a batch [B, *latent_shape], drawn as the entry's ``sampling.latent`` says."""
@@ -162,8 +199,12 @@ class Generator:
 
     def latents(self, indices: Iterable[int], seed: int = 0) -> Tensor:
         """The latents [B, *latent_shape] behind samples ``indices`` of a seed, without running the network."""
-        known = [_whole("index", index, INDICES) for index in indices]
-        return self.latent(Noise(_whole("seed", seed, SEEDS), known, self.device))
+        rows = [whole_number("index", index, INDICES) for index in indices]
+        return self.latent(Noise(whole_number("seed", seed, SEEDS), rows, self.device))
+
+    def given(self, condition: Any, indices: range) -> Given:
+        """What the network sees of a condition for the samples ``indices``. Raises ConditionError, ImageFileError."""
+        return Given.of(self.resolve(condition, indices), self.device, self.dtype)
 
     def decode(self, latents: Tensor | None = None, condition: Any = None, *, noise: Noise | None = None) -> Tensor:
         """Raw network output [B, channels + masks, (D,) H, W] float32 for explicit latents [B, *latent_shape].
@@ -178,7 +219,7 @@ class Generator:
         """
         given = condition.on(self.device, self.dtype) if isinstance(condition, Given) else None
         if latents is not None:
-            self._check_latents(latents)
+            _running.check_latents(self, latents)
         if noise is None:
             count = len(latents) if latents is not None else len(given or ()) or self.count_inputs(condition) or 1
             noise = Noise(0, range(count))
@@ -186,8 +227,9 @@ class Generator:
         if latents is not None:
             noise = noise.given(latents)
         if given is None:
-            conditions = self._resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = self._with_classes(conditions, noise).given(self.device, self.dtype)
+            conditions = self.resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
+            given = Given.of(_running.draw_classes(self, conditions, noise), self.device, self.dtype)
+        self.check_given(given)
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
@@ -208,7 +250,7 @@ class Generator:
                 f"{self.entry.model_id}: the inputs give images of several sizes, which do not fit in one array; "
                 "take them one batch at a time (stream), or bring the inputs to one size"
             )
-        return Samples.concatenate(parts) if parts else self._empty(seed)
+        return Samples.concatenate(parts) if parts else _running.no_samples(self, seed)
 
     def stream(
         self,
@@ -225,18 +267,19 @@ class Generator:
         Args:
             among: only the samples with these indices, such as a killed run has left; None for all.
         """
-        n, start = _whole("n", n, INDICES), _whole("start", start, INDICES)
-        _whole("start + n", start + n, INDICES)
-        seed = _whole("seed", seed, SEEDS)
-        conditions = self._resolve(condition, range(start, start + n))
+        n, start = whole_number("n", n, INDICES), whole_number("start", start, INDICES)
+        whole_number("start + n", start + n, INDICES)
+        seed = whole_number("seed", seed, SEEDS)
+        conditions = self.resolve(condition, range(start, start + n))
         if batch_size is not None:
-            _whole("batch_size", batch_size, INDICES, least=1)
+            whole_number("batch_size", batch_size, INDICES, least=1)
         if conditions.inputs and n:
             conditions.inputs[start % len(conditions.inputs)].read()  # before anything is written
         size = batch_size or self.suggest_batch_size()
         parts = [range(start, start + n)] if among is None else among
         return chain.from_iterable(
-            self._batches(part, conditions[part.start - start : part.stop - start], seed, size) for part in parts
+            _running.batches(self, part, conditions[part.start - start : part.stop - start], seed, size)
+            for part in parts
         )
 
     def suggest_batch_size(self) -> int:
@@ -248,182 +291,11 @@ class Generator:
 
     def count_inputs(self, condition: Any) -> int | None:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
-        return None if condition is None else count_inputs(self.entry, self.accepts, condition)
+        return None if condition is None else count_inputs(self.entry, self.declared, condition)
 
-    # How it is done.
-
-    def _condition(self) -> Condition | None:
+    def _declared(self) -> Condition | None:
         """What the entry declares, with the channels of its images, which the network knows best."""
         declared = self.entry.condition
         if declared is None or declared.channels is not None:
             return declared
-        known = self.condition(self.config) or {}
-        return declared.model_copy(update={"channels": known.get("channels")})
-
-    def _resolve(self, condition: Any, indices: range) -> Conditions:
-        conditions = resolve_condition(self.entry, self.accepts, condition, indices)
-        rows = conditions.attributes
-        if rows is not None and not self.draws_attributes and np.isnan(rows).any():
-            missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
-            raise ConditionError(f"{self.entry.model_id} needs a number for {', '.join(missing)}")
-        return conditions
-
-    def _with_classes(self, conditions: Conditions, noise: Noise) -> Conditions:
-        """With a class for every sample where the model takes one and nobody states it: drawn from its own noise."""
-        declared = self.accepts
-        if declared is None or declared.kind != "class" or not declared.classes or conditions.labels is not None:
-            return conditions
-        return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
-
-    def _check_latents(self, latents: Any) -> None:
-        if not isinstance(latents, Tensor):
-            raise GenerationError(
-                f"{self.entry.model_id}: latents must be a torch tensor, found {type(latents).__name__}"
-            )
-        shape = self.latent_shape
-        if shape is None or tuple(latents.shape[1:]) != shape:
-            wanted = "None: it draws none" if shape is None else f"[n, {', '.join(map(str, shape))}]"
-            raise GenerationError(f"{self.entry.model_id}: latents must be {wanted}, found {list(latents.shape)}")
-
-    def _batches(self, indices: range, conditions: Conditions, seed: int, size: int) -> Iterator[Samples]:
-        done = 0
-        while done < len(indices):
-            part = slice(done, done + size)
-            samples = self._attempt(indices[part], conditions[part], seed)
-            if samples is not None:
-                yield samples
-                done += len(samples)
-            elif len(indices[part]) == 1:
-                raise DeviceError(
-                    f"{self.entry.model_id}: the memory of '{self.device}' is too small for a single sample; "
-                    "free some, or choose another with device= (--device)"
-                )
-            else:
-                size = len(indices[part]) // 2
-
-    def _attempt(self, indices: range, conditions: Conditions, seed: int) -> Samples | None:
-        """One batch, or None when it does not fit in memory."""
-        try:
-            with torch.inference_mode(), devices.exact_convolutions(self.device):
-                noise = Noise(seed, indices, self.device, self.dtype)
-                conditions = self._with_classes(conditions, noise)
-                raw = self.sample_batch(noise, conditions.given(self.device, self.dtype))
-                return self._finish(raw, indices, conditions, seed)
-        except (RuntimeError, MemoryError) as error:
-            if not devices.is_out_of_memory(error):
-                raise
-        # Only here, with the exception gone, are the tensors of the failed attempt free.
-        devices.release_memory(self.device)
-        return None
-
-    def _finish(self, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:
-        """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""
-        self._check(raw, indices)
-        output = self.entry.output
-        low, high = output.range
-        images = raw[:, : output.channels].float().sub(low).div_(high - low).clamp_(0, 1)
-        masks = raw[:, output.channels :].gt((low + high) / 2).to(torch.uint8) if output.masks else None
-        return Samples(
-            images=images.contiguous().cpu().numpy(),
-            masks=None if masks is None else masks.contiguous().cpu().numpy(),
-            labels=None if conditions.labels is None else conditions.labels.copy(),
-            condition=conditions.words,
-            names=conditions.names,
-            indices=np.array(indices, dtype=np.int64),
-            **self._origin(seed),
-        )
-
-    def _check(self, raw: Tensor, indices: range) -> None:
-        output, name = self.entry.output, self.entry.model_id
-        dims = 3 if output.type.startswith("volume") else 2
-        size = output.size or tuple(raw.shape[-dims:])
-        wanted = (len(indices), output.channels + output.masks, *size)
-        if tuple(raw.shape) != wanted:
-            raise GenerationError(
-                f"{name}: the entry states output {list(wanted)} (samples, channels and masks, size), "
-                f"the network gave {list(raw.shape)}; correct 'output' or 'config' in the entry"
-            )
-        # One number that is not finite makes the sum not finite, and a sum takes a fifth of the time.
-        if not torch.isfinite(raw.sum(dtype=torch.float32)) and not torch.isfinite(raw).all():
-            finite = torch.isfinite(raw).flatten(1).all(1).tolist()
-            broken = [i for i, fine in zip(indices, finite, strict=True) if not fine]
-            raise GenerationError(
-                f"{name}: the network gave numbers that are not finite for index {_listed(broken)} "
-                f"in {self.precision}; try precision float32"
-            )
-
-    def _empty(self, seed: int) -> Samples:
-        output = self.entry.output
-        size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-        return Samples(
-            images=np.zeros((0, output.channels, *size), np.float32),
-            masks=np.zeros((0, output.masks, *size), np.uint8) if output.masks else None,
-            labels=np.zeros(0, np.int64) if self.entry.condition and self.entry.condition.kind == "class" else None,
-            condition=() if self.entry.condition else None,
-            indices=np.zeros(0, np.int64),
-            **self._origin(seed),
-        )
-
-    def _origin(self, seed: int) -> dict[str, Any]:
-        entry = self.entry
-        return {
-            "seed": seed, "model_id": entry.model_id, "revision": entry.revision, "weights_sha256": self.weights_sha256
-        }  # fmt: skip
-
-    def _loaded(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """The network with the tensors of ``state``, every key accounted for."""
-        try:
-            with torch.device("meta"):  # no memory, no random start values
-                network = self.build()
-        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
-            raise EntryError(
-                f"{self.entry.model_id}: 'config' does not make a network of family '{self.entry.family}': "
-                f"{str(error).partition(chr(10))[0]}"
-            ) from error
-        self._check_state(network.state_dict(), state)
-        network.load_state_dict(state, strict=False, assign=True)
-        if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
-            # Tensors that no checkpoint holds: those tolerated, and those that a network computes for itself.
-            network = self.build()
-            network.load_state_dict(state, strict=False, assign=True)
-        return network
-
-    def _check_state(self, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-        def strict(keys: Iterable[str]) -> list[str]:
-            return [key for key in keys if not any(re.search(pattern, key) for pattern in self.tolerates)]
-
-        def shapes(key: str) -> str:
-            return f"{key} is {list(found[key].shape)}, the network needs {list(wanted[key].shape)}"
-
-        wrong = [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape]
-        kinds = [
-            f"{key} is {found[key].dtype}, the network needs {wanted[key].dtype}"
-            for key in wanted
-            if key in found and wanted[key].is_floating_point() and not found[key].is_floating_point()
-        ]
-        problems = {
-            "missing": strict(key for key in wanted if key not in found),
-            "unexpected": strict(key for key in found if key not in wanted),
-            "of another shape": wrong,
-            "of another kind": kinds,
-        }
-        if any(problems.values()):
-            told = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems.items() if keys)
-            raise CheckpointError(
-                f"{self.entry.model_id}: the weights do not fit family '{self.entry.family}': {told}. "
-                "Correct 'config' or 'checkpoint' (key, strip_prefix) in the entry"
-            )
-
-
-def _whole(name: str, value: Any, limit: int, *, least: int = 0) -> int:
-    """A whole number from ``least`` to ``limit - 1``, or a GenerationError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise GenerationError(f"{name} must be a whole number, found {value!r}")
-    if not least <= value < limit:
-        raise GenerationError(f"{name} must lie between {least} and {limit - 1}, found {value}")
-    return int(value)
-
-
-def _listed(things: Sequence[Any], most: int = 4) -> str:
-    more = f" and {len(things) - most} more" if len(things) > most else ""
-    return ", ".join(map(str, things[:most])) + more
+        return declared.model_copy(update={"channels": (self.takes(self.config) or {}).get("channels")})

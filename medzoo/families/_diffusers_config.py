@@ -62,12 +62,12 @@ def needs_libraries() -> None:
 
 
 def words(state: Mapping[str, Tensor], part: str) -> str | None:
-    """The text of a part that is a file of words; None where there is no such part. Raises CheckpointError."""
+    """The content of a part that is a text file; None if there is no such part. Raises CheckpointError."""
     found = state.get(f"{part}.text")
     if found is None:
         return None
     if found.dtype != torch.uint8 or len(found) > LARGEST_FILE:
-        raise CheckpointError(f"{part}: expected a file of words of at most {LARGEST_FILE} bytes")
+        raise CheckpointError(f"{part}: expected a text file of at most {LARGEST_FILE} bytes")
     try:
         return found.numpy().tobytes().decode()
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def json_words(state: Mapping[str, Tensor], part: str) -> dict[str, Any] | None:
 
 
 def network(part: str, fields: Mapping[str, Any]) -> nn.Module:
-    """The network of a part with any weights. Raises ValueError, which names the field, or MedzooError."""
+    """An untrained network of a part. Raises ValueError, which names the field, or MedzooError."""
     if part == "text_encoder":
         return _text_encoder(fields)
     known, checked = _class(part, fields), _checked(part, fields)

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo import imagefiles
+from medzoo.conditions import Input, kind_of
 from medzoo.entry import Condition
 from medzoo.errors import ConditionError
 from medzoo.samples import Samples
 
-Read = Callable[[], NDArray[np.float32]]
 # Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]  # ITU-R BT.601
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input image: how to get it, what to call it, and the name that its output keeps."""
-
-    read: Read
-    words: str
-    name: str
 
 
 def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
@@ -62,39 +52,39 @@ def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
             + (f"; not known: {', '.join(map(str, unknown))}" if unknown else "")
         )
     lists = [_list(model_id, declared, stated[name], declared.channels) for name in names]
-    if len({len(one) for one in lists}) > 1:
-        counts = ", ".join(f"{name} {len(one)}" for name, one in zip(names, lists, strict=True))
+    if len(set(map(len, lists))) > 1:
+        counts = ", ".join(f"{name} {len(inputs)}" for name, inputs in zip(names, lists, strict=True))
         raise ConditionError(f"{model_id} needs as many images of each input, found {counts}")
     return [_joined(group) for group in zip(*lists, strict=True)]
 
 
 def _only(model_id: str, declared: Condition, stated: Mapping[Any, Any], name: str) -> Any:
     if set(stated) != {name} and set(stated) != {"image"} and set(stated) != {"mask"}:
-        numbers = "".join(f" and '{one.name}'" for one in declared.attributes or ())
+        numbers = "".join(f" and '{number.name}'" for number in declared.attributes or ())
         raise ConditionError(f"{model_id} takes one image, '{name}'{numbers}; found {', '.join(map(repr, stated))}")
     return next(iter(stated.values()))
 
 
 def _subfolders(model_id: str, folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    found = {path.name.casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}
-    missing = [name for name in names if name.casefold() not in found]
+    below = {path.name.casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}
+    missing = [name for name in names if name.casefold() not in below]
     if missing:
         raise ConditionError(
             f"{model_id} takes {len(names)} images a sample: {folder} must be a folder with the folders "
             f"{', '.join(names)}; missing: {', '.join(missing)}"
         )
-    return {name: found[name.casefold()] for name in names}
+    return {name: below[name.casefold()] for name in names}
 
 
 def _joined(group: tuple[Input, ...]) -> Input:
     def read() -> NDArray[np.float32]:
-        arrays = [one.read() for one in group]
+        arrays = [part.read() for part in group]
         if len({array.shape[1:] for array in arrays}) > 1:
-            sizes = ", ".join(f"{one.words} {a.shape[1]}x{a.shape[2]}" for one, a in zip(group, arrays, strict=True))
+            sizes = ", ".join(f"{part.words} {a.shape[1]}x{a.shape[2]}" for part, a in zip(group, arrays, strict=True))
             raise ConditionError(f"the images of one sample differ in size: {sizes}")
         return np.concatenate(arrays)
 
-    return Input(read, " + ".join(one.words for one in group), group[0].name)
+    return Input(read, " + ".join(part.words for part in group), group[0].name)
 
 
 def _list(
@@ -104,27 +94,25 @@ def _list(
     if isinstance(stated, Samples):
         names = stated.names or (None,) * len(stated)
         images: NDArray[Any] = stated.images
-        if declared.kind == "mask" and stated.masks is not None:
+        if kind_of(declared).binary and stated.masks is not None:
             images = stated.masks * np.uint8(255)
         return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
-        from medzoo import imagefiles
-
         path = Path(stated).expanduser()
         files = imagefiles.list_images(path) if path.is_dir() else (path,)
         if not files:
             raise ConditionError(f"{model_id}: the folder {path} holds no images")
         missing = [file for file in files if not file.is_file()]
         if missing:
-            known = [*(declared.inputs or ()), *(one.name for one in declared.attributes or ())]
+            known = [*(declared.inputs or ()), *(number.name for number in declared.attributes or ())]
             hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
             raise ConditionError(f"{model_id}: there is no file {missing[0]}{hint}")
         return [_file(declared, file, channels) for file in files]
     if isinstance(stated, list | tuple):
-        found = [one for item in stated for one in _list(model_id, declared, item, channels, joined=joined)]
-        if not found:
+        inputs = [image for item in stated for image in _list(model_id, declared, item, channels, joined=joined)]
+        if not inputs:
             raise ConditionError(f"{model_id}: the list of images is empty")
-        return found
+        return inputs
     array = _numbers(stated)
     if array is None or array.ndim not in (2, 3, 4):
         found_shape = "" if array is None else f" of shape {list(array.shape)}"
@@ -143,11 +131,8 @@ def _numbers(stated: Any) -> NDArray[Any] | None:
     if hasattr(stated, "detach"):
         stated = stated.detach().cpu()
         stated = stated.float() if stated.is_floating_point() else stated  # NumPy has no bfloat16
-    elif hasattr(stated, "getbands"):  # a Pillow image: its palette is no grey, and no network takes its alpha
-        if stated.mode in ("1", "LA", "La"):
-            stated = stated.convert("L")
-        elif stated.mode not in ("L", "I", "F") and not stated.mode.startswith("I;16"):
-            stated = stated.convert("RGB")
+    elif hasattr(stated, "getbands"):  # a Pillow image, whose alpha no network takes
+        stated = imagefiles.grey_or_rgb(stated)
     if not hasattr(stated, "__array__") and not hasattr(stated, "__array_interface__"):
         return None
     array = np.asarray(stated)
@@ -156,8 +141,6 @@ def _numbers(stated: Any) -> NDArray[Any] | None:
 
 def _file(declared: Condition, path: Path, channels: int | None) -> Input:
     def read() -> NDArray[np.float32]:
-        from medzoo import imagefiles
-
         image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
         return _in_range(declared, image)
 
@@ -193,10 +176,8 @@ def _array(
         if channels == 3 and len(scaled) == 1:
             scaled = np.repeat(scaled, 3, axis=0)
         elif channels == 1 and len(scaled) == 3:
-            scaled = (scaled * _LUMA).sum(axis=0, keepdims=True)
+            scaled = (scaled * imagefiles.LUMA[:, None, None]).sum(axis=0, keepdims=True)
         if declared.size is not None and scaled.shape[1:] != declared.size:
-            from medzoo import imagefiles
-
             scaled = imagefiles.resize(scaled, declared.size)
         return _in_range(declared, scaled)
 
@@ -205,7 +186,7 @@ def _array(
 
 def _in_range(declared: Condition, image: NDArray[np.float32]) -> NDArray[np.float32]:
     """[0, 1] -> the range of the network; masks are cut at half of their largest value first."""
-    if declared.kind == "mask" and image.max() > 0:
+    if kind_of(declared).binary and image.max() > 0:
         image = (image > image.max() / 2).astype(np.float32)
     low, high = declared.range
     return image * np.float32(high - low) + np.float32(low)

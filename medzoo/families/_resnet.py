@@ -36,7 +36,7 @@ class ResnetTranslator(Translator):
 
 
 def infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Settings that names and shapes tell; nothing of a state dict that is not such a network's."""
+    """Settings that follow from names and shapes; {} for a state dict of another network."""
     weights = {int(m[1]): w for key, w in state.items() if (m := re.fullmatch(r"model\.(\d+)\.weight", key))}
     convolutions = [weights[index] for index in sorted(weights) if weights[index].dim() == 4]
     blocks = {int(m[1]) for key in state if (m := re.match(r"model\.(\d+)\.conv_block\.", key))}

@@ -21,7 +21,7 @@ from medzoo.nets.statistics import instance_norm_
 
 NormKind = Literal["batch", "instance"]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
+IMAGES = ("mask", "image", "images")  # kinds of condition
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 Make = Callable[[Convolution, Tensor, Tensor | None], nn.Module]
@@ -33,12 +33,14 @@ class Translator(Generator):
     Its config has ``input_nc``, ``output_nc`` and ``norm``.
     """
 
+    kinds = IMAGES
+
     @classmethod
     def output(cls, config: Any) -> tuple[int, tuple[int, ...] | None]:
         return config.output_nc, None
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         return {"kind": "image", "inputs": ("image",), "channels": config.input_nc}
 
     @property
@@ -50,11 +52,7 @@ class Translator(Generator):
         """The input images. Raises ConditionError where the network cannot take them."""
         name, images, (least, multiple) = self.entry.model_id, given.images, self.sizes
         channels = self.config.input_nc
-        if images is None:
-            raise ConditionError(
-                f"{name}: family '{self.entry.family}' turns images into images and was given none; "
-                "state a condition of kind 'image' in the entry"
-            )
+        assert images is not None  # check_given
         if images.shape[1] != channels:
             raise ConditionError(f"{name} takes images of {channels} channels, found {images.shape[1]}")
         height, width = images.shape[2:]

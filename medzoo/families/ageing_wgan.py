@@ -15,18 +15,17 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
-from medzoo.diffusion.unet import Shape, UNet, told
+from medzoo.diffusion.unet import Shape, UNet, infer_config
 from medzoo.diffusion.unet_fused import fuse
+from medzoo.entry import PositiveInt
 from medzoo.errors import ConditionError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
-
 
 class Config(FamilyConfig):
-    """In the words of the published configuration; the state dict tells all but the last three.
+    """In the words of the published configuration; all but the last three follow from the state dict.
 
     Attributes:
         n_channels: of the image.
@@ -39,15 +38,15 @@ class Config(FamilyConfig):
         num_groups_GN, num_heads: groups of the norms, heads of the attention.
     """
 
-    n_channels: Positive
+    n_channels: PositiveInt
     model_channels: Annotated[int, Field(ge=2, multiple_of=2)]
-    channel_mult: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    num_res_blocks: Positive
-    attention_resolutions: tuple[Positive, ...]
+    channel_mult: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    num_res_blocks: PositiveInt
+    attention_resolutions: tuple[PositiveInt, ...]
     use_scale_shift_norm: bool
     embedding_max_period: Annotated[float, Field(gt=1)] = 100.0
-    num_groups_GN: Positive = 32
-    num_heads: Positive = 1
+    num_groups_GN: PositiveInt = 32
+    num_heads: PositiveInt = 1
 
 
 class AgeingWGAN(Generator):
@@ -58,14 +57,14 @@ class AgeingWGAN(Generator):
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         names = {"in_channels": "n_channels"} | {name: name for name in Config.model_fields}
-        return {names[name]: value for name, value in told(state).items() if name in names}
+        return {names[name]: value for name, value in infer_config(state).items() if name in names}
 
     @classmethod
     def output(cls, config: Any) -> tuple[int, tuple[int, ...] | None]:
         return config.n_channels, None
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         years = {"name": "age_offset", "low": None, "high": None, "unit": "years"}
         return {
             "kind": "image", "inputs": ("image",), "channels": config.n_channels, "range": (0.0, 1.0),

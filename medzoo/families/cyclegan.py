@@ -7,19 +7,17 @@ where a convolution with a norm behind it has a bias only if that norm is instan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig
 from medzoo.families._resnet import Network, ResnetTranslator, infer
 
-Positive = Annotated[int, Field(ge=1)]
-
 
 class Config(FamilyConfig):
-    """Settings of the network; a state dict tells all of them.
+    """Settings of the network; all of them are inferred from a state dict.
 
     Attributes:
         input_nc, output_nc: channels of the images.
@@ -29,10 +27,10 @@ class Config(FamilyConfig):
         use_dropout: the network was trained with dropout: its blocks have an idle layer more.
     """
 
-    input_nc: Positive
-    output_nc: Positive
-    ngf: Positive
-    n_blocks: Positive
+    input_nc: PositiveInt
+    output_nc: PositiveInt
+    ngf: PositiveInt
+    n_blocks: PositiveInt
     norm: Literal["batch", "instance"]
     use_dropout: bool = False
 

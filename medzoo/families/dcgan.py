@@ -17,20 +17,18 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Entry
-from medzoo.errors import EntryError
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
 # Largest map that the fused network grows by a matrix product: below, the weights are most of the work.
 PRODUCTS = 8
 
 
 class Config(FamilyConfig):
-    """Arguments of the published networks; a state dict tells all but the leakiness.
+    """Arguments of the published networks; all but the leakiness are inferred from a state dict.
 
     Attributes:
         nz: length of the latent.
@@ -45,14 +43,14 @@ class Config(FamilyConfig):
         embed_nn: whether the state dict of a network without condition holds an embedding all the same.
     """
 
-    nz: Positive
-    ngf: Positive
-    nc: Positive
+    nz: PositiveInt
+    ngf: PositiveInt
+    nc: PositiveInt
     image_size: Annotated[int, Field(ge=8, le=4096)]
     conditional: bool = False
     is_condition_categorical: bool = False
-    n_cond: Positive = 10
-    num_embedding_dimensions: Positive = 50
+    n_cond: PositiveInt = 10
+    num_embedding_dimensions: PositiveInt = 50
     leakiness: float = 0.1
     bias: bool = False
     embed_nn: bool = False
@@ -81,12 +79,13 @@ class Config(FamilyConfig):
 class DCGAN(Generator):
     """Latents N(0, 1), and a class or a number for a conditional network -> tanh.
 
-    A conditional network that is told no class draws one for each sample, all equally likely.
+    A conditional network draws a class for each sample where none is given, all equally likely.
     """
 
     Config = Config
     tolerates = (r"num_batches_tracked$", r"^first_layers\.")
     draws_attributes = True
+    kinds = ("class", "attributes")
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -117,7 +116,7 @@ class DCGAN(Generator):
         return config.nc - config.conditional, (config.image_size, config.image_size)
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         if not config.conditional:
             return None
         if config.is_condition_categorical:
@@ -130,7 +129,6 @@ class DCGAN(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        _check_condition(self.entry, self.config)
         return Fused(network) if fused and self.entry.sampling.norm_stats != "sample" else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
@@ -263,7 +261,7 @@ def _make_embedding(config: Config) -> nn.Sequential:
 
 
 def _embedding(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], int | None]:
-    """Fields that the keys of ``embed_nn`` tell, and the length of what it gives; None where there is none."""
+    """Fields that follow from the keys of ``embed_nn``, and the length of its output; None where there is none."""
     first, second = state.get("embed_nn.0.weight"), state.get("embed_nn.1.weight")
     if first is None or first.dim() != 2:
         return {}, None
@@ -271,17 +269,3 @@ def _embedding(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], int | None]
         return {"is_condition_categorical": False}, len(first)
     fields = {"n_cond": first.shape[0], "num_embedding_dimensions": first.shape[1]}
     return {"is_condition_categorical": True} | fields, len(second)
-
-
-def _check_condition(entry: Entry, config: Config) -> None:
-    """The condition that the entry declares must be one that the network takes. Raises EntryError."""
-    declared = entry.condition
-    if declared is None:
-        return
-    if not config.conditional:
-        raise EntryError(f"{entry.model_id}: declares a condition, its weights are of a network without; remove it")
-    if declared.kind not in ("class", "attributes"):
-        raise EntryError(f"{entry.model_id}: family dcgan takes a class or a number, 'condition' is a {declared.kind}")
-    classes = len(declared.classes or ())
-    if config.is_condition_categorical and classes > config.n_cond:
-        raise EntryError(f"{entry.model_id}: 'condition' names {classes} classes, the weights have {config.n_cond}")

@@ -17,20 +17,18 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.diffusion import unet
-from medzoo.diffusion.samplers import Predict, chosen, guided, sample
-from medzoo.diffusion.schedule import Schedule, stated
+from medzoo.diffusion.guidance import Conditioning, guided
+from medzoo.diffusion.samplers import choose_sampler, sample
+from medzoo.diffusion.schedule import Schedule, parse_scheduler_config
 from medzoo.diffusion.unet import Shape, UNet
 from medzoo.diffusion.unet_fused import fuse
-from medzoo.entry import Condition, Entry
+from medzoo.entry import Condition, Entry, PositiveInt
 from medzoo.errors import ConditionError, EntryError, GenerationError
 from medzoo.families import _diffusers_config
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given, by
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
-# Steps where neither the entry nor the caller says how many.
-STEPS = {"ddpm": 1000, "ddim": 50, "dpm++": 20, "heun": 18}
 # Names of attention layers in diffusers before 2023.
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 CLASS = "UNet2DModel"
@@ -45,8 +43,8 @@ class Config(FamilyConfig):
         improved: the U-Net of improved-diffusion, instead.
         schedule: see ``Schedule``; diffusers' names.
         size: (height, width) of the images, where ``unet.sample_size`` does not say.
-        channels: of the image that is made, where channels of input and output do not tell: with a learned variance the
-            network gives twice as many.
+        channels: of the image that is made, where it does not follow from those of input and output: with a learned
+            variance the network gives twice as many.
         null_class: class that means none, for guidance; null for the last one if the entry names one class less than
             the network has.
     """
@@ -54,13 +52,13 @@ class Config(FamilyConfig):
     unet: dict[str, Any] | None = None
     improved: Shape | None = None
     schedule: Schedule = Schedule()
-    size: tuple[Positive, Positive] | None = None
-    channels: Positive | None = None
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    channels: PositiveInt | None = None
     null_class: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _told_by_the_network(cls, data: Any) -> Any:
+    def _size_of_the_unet(cls, data: Any) -> Any:
         unet = data.get("unet") if isinstance(data, dict) else None
         side = unet.get("sample_size") if isinstance(unet, dict) else None
         if side is None or data.get("size") is not None:
@@ -72,7 +70,7 @@ class Config(FamilyConfig):
         if (self.unet is None) == (self.improved is None):
             raise ValueError(
                 "states no network: 'improved', or 'unet' (fields of diffusers' UNet2DModel; the part unet/config, a "
-                "config.json, tells them)"
+                "config.json, states them)"
                 if self.unet is None
                 else "states two networks, 'unet' and 'improved'"
             )
@@ -81,7 +79,7 @@ class Config(FamilyConfig):
         if self.unet is not None:
             _diffusers_config.plausible("unet", self.unet)
         if self.size is None:
-            raise ValueError("size: state (height, width) of the images, which the weights do not tell")
+            raise ValueError("size: state (height, width) of the images, which does not follow from the weights")
         multiple = 2 ** (self.levels - 1)
         if self.size[0] % multiple or self.size[1] % multiple:
             raise ValueError(f"size: must be multiples of {multiple}, found {list(self.size)}")
@@ -98,8 +96,8 @@ class Config(FamilyConfig):
         if self.improved is not None:
             return getattr(self.improved, name)
         assert self.unet is not None
-        found = self.unet.get("num_class_embeds" if name == "num_classes" else name)
-        return default if found is None else found
+        value = self.unet.get("num_class_embeds" if name == "num_classes" else name)
+        return default if value is None else value
 
     @property
     def inputs(self) -> int:
@@ -111,8 +109,8 @@ class Config(FamilyConfig):
 
     @property
     def classes(self) -> int | None:
-        found: int | None = self._number("num_classes", None)
-        return found
+        classes: int | None = self._number("num_classes", None)
+        return classes
 
     @property
     def levels(self) -> int:
@@ -130,13 +128,13 @@ class Config(FamilyConfig):
         return self.outputs // 2 if learned and self.outputs % 2 == 0 else self.outputs
 
     @property
-    def beside(self) -> int:
+    def joined(self) -> int:
         """Channels that the condition adds to the input."""
         return self.inputs - self.made
 
 
 class FromDiffusers(nn.Module):
-    """diffusers' network, called as the other one."""
+    """diffusers' network, called as ``UNet`` is."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
@@ -153,10 +151,42 @@ class Diffusion(Generator):
     Config = Config
     options = ("steps", "sampler", "guidance", "strength")
 
-    def __init__(self, entry: Entry, state: Mapping[str, Tensor], **options: Any) -> None:
-        super().__init__(entry, state, **options)
-        sampling, declared = entry.sampling, entry.condition
-        self.sampler, self.steps = chosen(entry.model_id, sampling, self.config.schedule, STEPS)
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.made, *self.config.size)
+
+    @classmethod
+    def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        config = _infer_config(state)
+        return config | ({"improved": Shape(**config["improved"])} if "improved" in config else {})
+
+    @classmethod
+    def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
+        """As every family, and single fields inside of ``unet``, ``improved`` and ``schedule`` can be stated, too."""
+        config = dict(entry.config)
+        for name, inferred in _infer_config(state).items():
+            stated = config.get(name)
+            config[name] = inferred | stated if isinstance(stated, dict) else inferred if stated is None else stated
+        return super().configure(entry.model_copy(update={"config": config}), state)
+
+    @classmethod
+    def output(cls, config: Any) -> tuple[int, tuple[int, ...] | None]:
+        return config.made, config.size
+
+    @classmethod
+    def takes(cls, config: Any) -> dict[str, Any] | None:
+        if config.joined:
+            kind = "mask" if config.joined == 1 else "image"
+            return {"kind": kind, "inputs": (kind,), "channels": config.joined, "size": config.size}
+        if config.classes:
+            last = config.classes - 1
+            names = tuple(str(i) for i in range(config.classes) if not i == last == config.null_class)
+            return {"kind": "class", "classes": names}
+        return None
+
+    def begin(self, state: Mapping[str, Tensor]) -> None:
+        entry, sampling, declared = self.entry, self.entry.sampling, self.entry.condition
+        self.sampler, self.steps = choose_sampler(entry.model_id, sampling, self.config.schedule, latents=False)
         self.null = self.config.null_class
         if self.null is None and declared is not None and len(declared.classes or ()) + 1 == self.config.classes:
             self.null = len(declared.classes or ())
@@ -167,46 +197,13 @@ class Diffusion(Generator):
                 "leave guidance out"
             )
         self._check_declared(declared)
-        takes_image = declared is not None and declared.inputs and not self.config.beside
+        takes_image = declared is not None and declared.inputs and not self.config.joined
         if sampling.strength is not None and not takes_image:
             raise GenerationError(f"{entry.model_id} begins with noise, not with an image; leave strength out")
         if takes_image and sampling.strength is None:
             raise GenerationError(
                 f"{entry.model_id} begins with an image: state how much noise it gets, sampling.strength in (0, 1]"
             )
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        return (self.config.made, *self.config.size)
-
-    @classmethod
-    def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        found = _told(state)
-        return found | ({"improved": Shape(**found["improved"])} if "improved" in found else {})
-
-    @classmethod
-    def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
-        """As every family, but that fields inside of ``unet``, ``improved`` and ``schedule`` go before those told."""
-        config = dict(entry.config)
-        for name, below in _told(state).items():
-            above = config.get(name)
-            config[name] = below | above if isinstance(above, dict) else below if above is None else above
-        return super().configure(entry.model_copy(update={"config": config}), state)
-
-    @classmethod
-    def output(cls, config: Any) -> tuple[int, tuple[int, ...] | None]:
-        return config.made, config.size
-
-    @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
-        if config.beside:
-            kind = "mask" if config.beside == 1 else "image"
-            return {"kind": kind, "inputs": (kind,), "channels": config.beside, "size": config.size}
-        if config.classes:
-            last = config.classes - 1
-            names = tuple(str(i) for i in range(config.classes) if not i == last == config.null_class)
-            return {"kind": "class", "classes": names}
-        return None
 
     def build(self) -> nn.Module:
         if self.config.improved is not None:
@@ -227,38 +224,35 @@ class Diffusion(Generator):
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         exact = noise.on(self.device, torch.float32)  # images in the making are float32 in any precision
-        predict = self._predict(given, len(noise))
-        image = None if self.config.beside else given.images
+        condition = Conditioning(labels=self._labels(given, len(noise)), joined=self._joined(given))
+        predict = guided(self._predict, condition, condition.without(labels=self.null), self.guidance)
+        image = None if self.config.joined else given.images
         return sample(
             predict, self.latent(exact), self.config.schedule, self.sampler, self.steps,
             lambda: exact.normal(self.latent_shape), image=image, strength=self.entry.sampling.strength,
-            tell=self.tell,
+            tell=self.on_progress,
         )  # fmt: skip
 
-    def _predict(self, given: Given, count: int) -> Predict:
-        """The network with the condition of a batch, and guidance where it is asked for."""
-        labels, beside = self._labels(given), self._beside(given)
-        if labels is not None and len(labels) not in (1, count):
-            raise ConditionError(f"{self.entry.model_id}: {count} samples need as many classes, found {len(labels)}")
-        if labels is not None and self.guidance != 1:
-            assert self.null is not None
-            labels = torch.cat([torch.full_like(labels, self.null).expand(count), labels.expand(count)])
-            beside = None if beside is None else torch.cat([beside, beside])
+    def _predict(self, x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:
+        """What the network makes of images [B, C, h, w] at a time step: [B, C or 2 C, h, w]."""
+        x = x.to(self.dtype)
+        if condition.joined is not None:
+            x = torch.cat([x, condition.joined], 1)
+        out: Tensor = self.network(x, t.expand(len(x)), condition.labels)
+        return out
 
-        def predict(x: Tensor, t: Tensor) -> Tensor:
-            x = x.to(self.dtype)
-            return self.network(x if beside is None else torch.cat([x, beside], 1), t.expand(len(x)), labels)
-
-        return guided(predict, None if labels is None else self.guidance)
-
-    def _labels(self, given: Given) -> Tensor | None:
-        if (given.labels is None) == (self.config.classes is None):
-            return given.labels
-        if given.labels is not None:
-            raise ConditionError(
-                f"{self.entry.model_id}: the network knows no classes; correct 'condition' in its entry"
-            )
-        raise ConditionError(f"{self.entry.model_id} needs a class, 0 to {self.config.classes - 1}")
+    def _labels(self, given: Given, count: int) -> Tensor | None:
+        """Classes, int64 [count]; None for a network without. Raises ConditionError."""
+        name, classes, labels = self.entry.model_id, self.config.classes, given.labels
+        if labels is None and classes is None:
+            return None
+        if labels is None:
+            raise ConditionError(f"{name} needs a class, 0 to {classes - 1}")
+        if classes is None:
+            raise ConditionError(f"{name}: the network knows no classes; correct 'condition' in its entry")
+        if len(labels) not in (1, count):
+            raise ConditionError(f"{name}: {count} samples need as many classes, found {len(labels)}")
+        return labels.expand(count)
 
     def _check_declared(self, declared: Condition | None) -> None:
         """Whether the network takes what the entry declares. Raises EntryError."""
@@ -273,28 +267,28 @@ class Diffusion(Generator):
                 f"the entry names {len(declared.classes or ())}"
             )
 
-    def _beside(self, given: Given) -> Tensor | None:
-        """The images [B, beside, h, w] that are joined to the input; also checks one to begin with."""
+    def _joined(self, given: Given) -> Tensor | None:
+        """The images [B, joined, h, w] that are joined to the input; also checks one to begin with."""
         name, config = self.entry.model_id, self.config
-        wanted = (config.beside or config.made, *config.size)
+        wanted = (config.joined or config.made, *config.size)
         if given.images is not None and tuple(given.images.shape[1:]) != wanted:
             raise ConditionError(
                 f"{name}: the input must be {by(wanted)} (channels, height, width), "
                 f"found {by(given.images.shape[1:])}; 'condition.size' in the entry scales it"
             )
-        if config.beside and given.images is None:
-            raise ConditionError(f"{name} needs an input of {config.beside} channels: a mask or an image")
-        return given.images.to(self.dtype) if config.beside and given.images is not None else None
+        if config.joined and given.images is None:
+            raise ConditionError(f"{name} needs an input of {config.joined} channels: a mask or an image")
+        return given.images.to(self.dtype) if config.joined and given.images is not None else None
 
 
-def _told(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of network and schedule, from the files of a repository or the shapes of improved-diffusion."""
-    found: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     fields, scheduler = (_diffusers_config.json_words(state, part) for part in (UNET, SCHEDULER))
     if fields is not None:
-        found["unet"] = fields
-    elif shape := unet.told({name.removeprefix("unet."): value for name, value in state.items()}):
-        found["improved"] = shape
+        config["unet"] = fields
+    elif shape := unet.infer_config({name.removeprefix("unet."): value for name, value in state.items()}):
+        config["improved"] = shape
     if scheduler is not None:
-        found["schedule"] = stated(scheduler, f"{SCHEDULER}.json")
-    return found
+        config["schedule"] = parse_scheduler_config(scheduler, f"{SCHEDULER}.json")
+    return config

@@ -14,11 +14,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
-
-Positive = Annotated[int, Field(ge=1)]
 
 
 class Config(FamilyConfig):
@@ -31,10 +30,10 @@ class Config(FamilyConfig):
         num_res_units: convolutions in the residual unit behind each of them.
     """
 
-    latent: Positive
-    start_shape: tuple[Positive, Positive, Positive]
-    channels: tuple[Positive, ...]
-    strides: tuple[Positive, ...]
+    latent: PositiveInt
+    start_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    channels: tuple[PositiveInt, ...]
+    strides: tuple[PositiveInt, ...]
     num_res_units: Annotated[int, Field(ge=1, le=100)] = 2
 
     @model_validator(mode="after")

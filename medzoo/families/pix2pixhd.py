@@ -13,14 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig
 from medzoo.families._resnet import Network, ResnetTranslator, infer
 
-Positive = Annotated[int, Field(ge=1)]
-
 
 class Config(FamilyConfig):
-    """Settings of the network; a state dict tells all of them.
+    """Settings of the network; all of them are inferred from a state dict.
 
     Attributes:
         input_nc, output_nc: channels of the images.
@@ -30,11 +29,11 @@ class Config(FamilyConfig):
         norm: ``instance`` as in the paper, or ``batch``.
     """
 
-    input_nc: Positive
-    output_nc: Positive
-    ngf: Positive
+    input_nc: PositiveInt
+    output_nc: PositiveInt
+    ngf: PositiveInt
     n_downsampling: Annotated[int, Field(ge=0, le=10)]
-    n_blocks: Positive
+    n_blocks: PositiveInt
     norm: Literal["batch", "instance"]
 
 

@@ -14,12 +14,12 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     Decoder,
     Encoder,
-    Positive,
     infer_decoder,
     widths,
 )
@@ -28,7 +28,7 @@ from medzoo.randomness import Noise
 
 
 class Config(AutoencoderConfig):
-    """The network; its weights tell all of it.
+    """The network; all of it is inferred from its weights.
 
     Attributes:
         width: channels of the largest map, which is half the image's size; each smaller map has twice those of the
@@ -40,7 +40,7 @@ class Config(AutoencoderConfig):
         latent: length of the latent.
     """
 
-    latent: Positive
+    latent: PositiveInt
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -1,6 +1,7 @@
 """Feature extractors: images -> vectors that metrics compare. One file each, loaded by name when first asked for.
 
-A person's own is named ``module:attribute`` (``_own``). ``features_of`` keeps what was extracted on disk.
+A new one is an ``Extractor`` and a function ``create`` that returns it. A person's own, outside of this folder, is
+named ``module:attribute``. ``features_of`` keeps what was extracted on disk.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from medzoo.plugins import Folder
 
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor as Extractor
+    from medzoo.features._base import normalised as normalised
+    from medzoo.features._resize import Resize as Resize
 
-__all__ = ["Extractor", "features_of", "is_builtin", "load", "names"]
+__all__ = ["Extractor", "Resize", "features_of", "is_builtin", "load", "names", "normalised"]
 
 
 _FOLDER = Folder[Any](
@@ -22,7 +25,10 @@ _FOLDER = Folder[Any](
 )
 
 
-__getattr__, __dir__ = exports(__name__, {"Extractor": "medzoo.features._base"})
+__getattr__, __dir__ = exports(
+    __name__,
+    {"Extractor": f"{__name__}._base", "Resize": f"{__name__}._resize", "normalised": f"{__name__}._base"},
+)
 
 
 def names() -> list[str]:
@@ -45,7 +51,7 @@ def load(name: str, **options: Any) -> Extractor:
             ``resize``).
 
     Raises:
-        MedzooError: no extractor has that name, its weights cannot be had, or an option does not fit.
+        MedzooError: no extractor has that name, its weights are not available, or an option does not fit.
     """
     if ":" in name:
         from medzoo.features._own import load_own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo import device as devices
 from medzoo.errors import DeviceError, MedzooError
 from medzoo.features._resize import Resize, resized
 
@@ -19,7 +19,15 @@ DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": to
 
 
 class Extractor:
-    """Turns images into feature vectors, a batch at a time.
+    """Turns images into feature vectors, a batch at a time. One of your own is a subclass:
+
+        class Edges(Extractor):
+            name, dim, size = "edges", 64, 128
+
+        def create(**options):
+            return Edges(network, **options)          # a torch module of yours
+
+    and ``--features package.module:create`` (or ``medzoo.features.load("package.module:create")``) takes it.
 
     Attributes:
         name: of the file in ``medzoo/features``, stated beside every number made with it.
@@ -28,7 +36,7 @@ class Extractor:
             (aspect ratio not kept).
         resize: the filter of that.
         range: what becomes of values in [0, 1] before the network, in words.
-        license: of the weights, as an SPDX identifier where one fits; None where there are none or nobody says.
+        license: of the weights, as an SPDX identifier where one fits; None if there are none, or nobody says.
         version: part of ``identity``; raise it when the same weights give other features.
         cheap: features are made as fast as they are read, so that keeping them on disk is no use.
     """
@@ -58,8 +66,8 @@ class Extractor:
             precision: ``float32``, or ``bfloat16`` (two to three times the speed on CPUs that have it; features
                 of EfficientNet-Lite0 move by 6 %, Frechet distances between polyp sets by less than 1 %).
             batch_size: images a forward pass; does not change the features beyond rounding.
-            weights_sha256: of the file that the weights come from; None where there are none.
-            classifier: weight [classes, dim] and bias [classes] (None for none) of the published network's last layer.
+            weights_sha256: of the file that the weights come from; None if there are none.
+            classifier: weight [classes, dim] and bias [classes] or None, of the published network's last layer.
 
         Raises:
             MedzooError: an option that cannot be, or a device that is not there.
@@ -72,7 +80,7 @@ class Extractor:
         self.classifier = (
             None
             if classifier is None
-            else tuple(None if one is None else one.detach().float().cpu().numpy() for one in classifier)
+            else tuple(None if part is None else part.detach().float().cpu().numpy() for part in classifier)
         )
         network = network.eval().requires_grad_(False)
         try:
@@ -118,23 +126,18 @@ class Extractor:
         if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
             raise ValueError(f"{self.name}: images must be uint8 (0..255) or float (0..1), found {images.dtype}")
         out = np.empty((len(images), self.dim), np.float32)
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False), self._exactly():
+        exact = devices.exact_convolutions(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False), exact:
             for start in range(0, len(images), self.batch_size):
                 batch = self.prepare(images[start : start + self.batch_size])
-                found = self.network(batch)
-                if found.shape != (len(batch), self.dim):
+                features = self.network(batch)
+                if features.shape != (len(batch), self.dim):
                     expected = [len(batch), self.dim]
-                    raise MedzooError(f"{self.name}: features must be {expected}, found {list(found.shape)}")
-                out[start : start + len(batch)] = found.float().cpu().numpy()
+                    raise MedzooError(f"{self.name}: features must be {expected}, found {list(features.shape)}")
+                out[start : start + len(batch)] = features.float().cpu().numpy()
                 if not np.isfinite(out[start : start + len(batch)]).all():
                     raise MedzooError(f"{self.name}: features of images {start} to {start + len(batch)} are not finite")
         return out
-
-    def _exactly(self) -> AbstractContextManager[None]:
-        """Without cuDNN's TF32, whose 10-bit mantissa would let device and batch size change a float32 feature."""
-        if self.device.type == "cuda":
-            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        return nullcontext()
 
     def prepare(self, images: NDArray[Any]) -> Tensor:
         """One batch as float32 [n, 3, size, size] in [0, 1] on the device of the network."""

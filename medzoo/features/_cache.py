@@ -28,20 +28,25 @@ from medzoo.files import cache, whole
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor
 
-PART = 64  # images at least: what an interruption may cost
+PART = 64
 _SLAB = 2**24  # bytes hashed at once
 
 _log = logging.getLogger("medzoo")
 
 
 def features_of(
-    images: NDArray[Any], extractor: Extractor, progress: Callable[[int, int], None] | None = None
+    images: NDArray[Any],
+    extractor: Extractor,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    part: int = PART,
 ) -> NDArray[np.float32]:
     """Features float32 [n, d] of images as ``Extractor.__call__`` takes them, from the cache where they are there.
 
     Args:
         images: may lie on disk (``numpy.memmap``); a part is read at a time.
         progress: called with (images done, images in all).
+        part: images at least that are extracted before they are stored; what an interruption may cost.
 
     Raises:
         ValueError: wrong shape, type or range.
@@ -50,18 +55,18 @@ def features_of(
     show = progress or (lambda done, total: None)
     folder = cache.root() / "features"
     if extractor.cheap or not len(images):
-        features = extractor(images)
+        made = extractor(images)
         show(len(images), len(images))
-        return features
+        return made
     path = folder / f"{_key(images, extractor)}.npy"
-    found = _read(path, (len(images), extractor.dim))
-    if found is None:
+    features = _read(path, (len(images), extractor.dim))
+    if features is None:
         parts = path.with_suffix(".parts")
-        found = _extract(images, extractor, parts, show)
-        if _saved(path, found, extractor):
+        features = _extract(images, extractor, parts, show, part)
+        if _saved(path, features, extractor):
             shutil.rmtree(parts, ignore_errors=True)
     show(len(images), len(images))
-    return found
+    return features
 
 
 def _key(images: NDArray[Any], extractor: Extractor) -> str:
@@ -73,20 +78,20 @@ def _key(images: NDArray[Any], extractor: Extractor) -> str:
 
 
 def _extract(
-    images: NDArray[Any], extractor: Extractor, parts: Path, show: Callable[[int, int], None]
+    images: NDArray[Any], extractor: Extractor, parts: Path, show: Callable[[int, int], None], part: int
 ) -> NDArray[np.float32]:
     """Part by part, each kept until the whole is there."""
     out = np.empty((len(images), extractor.dim), np.float32)
-    step = max(PART, extractor.batch_size)
+    step = max(part, extractor.batch_size)
     for start in range(0, len(images), step):
         show(start, len(images))
-        part = out[start : start + step]
-        found = _read_part(parts, start, part.shape)
-        if found is None:
-            found = extractor(images[start : start + step])
+        rows = out[start : start + step]
+        features = _read_part(parts, start, rows.shape)
+        if features is None:
+            features = extractor(images[start : start + step])
             if len(images) > step:
-                _write_part(parts, start, found)
-        part[:] = found
+                _write_part(parts, start, features)
+        rows[:] = features
     return out
 
 
@@ -118,8 +123,8 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     try:
         data = path.read_bytes()
         stated = json.loads(record.read_text(encoding="utf-8"))["sha256"]
-        if hashlib.sha256(data).hexdigest() == stated and (found := _array(data, shape)) is not None:
-            return found
+        if hashlib.sha256(data).hexdigest() == stated and (features := _array(data, shape)) is not None:
+            return features
     except (OSError, ValueError, KeyError, TypeError):
         pass
     _log.warning("%s: is damaged; the features are extracted again", path)
@@ -144,11 +149,11 @@ def _saved(path: Path, features: NDArray[np.float32], extractor: Extractor) -> b
 
 def _array(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     try:
-        found = np.load(io.BytesIO(data), allow_pickle=False)
+        array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError):
         return None
-    fits = found.shape == shape and found.dtype == np.float32 and bool(np.isfinite(found).all())
-    return found if fits else None
+    fits = array.shape == shape and array.dtype == np.float32 and bool(np.isfinite(array).all())
+    return array if fits else None
 
 
 def _bytes(features: NDArray[np.float32]) -> bytes:

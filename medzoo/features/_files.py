@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from medzoo import weights
-from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource
+from medzoo.entry import HttpSource, HubSource
 from medzoo.errors import CheckpointError, DownloadError
 from medzoo.files import cache
 from medzoo.weights import checkpoints, lockfile
@@ -51,22 +51,19 @@ def obtain(
 
     Args:
         name: of the extractor.
-        variant: which of its networks; None where there is but one.
+        variant: which of its networks; None if there is but one.
         keep: which keys are wanted; others are not read into memory.
 
     Raises:
-        WeightsError: it cannot be had, is not the file that was meant, or cannot be read.
+        WeightsError: it is not available, is not the file that was meant, or cannot be read.
     """
     key = f"features_{name}" if variant is None else f"features_{name}_{variant}"
-    # What weights.fetch needs of an entry. The rest describes generators, so there is nothing to validate.
-    checkpoint = Checkpoint(container=file.container, key=None, strip_prefix=None)
-    entry = Entry.model_construct(model_id=key, weights=file.sources, checkpoint=checkpoint)
     try:
-        found = weights.fetch(entry, base=None, convert=checkpoints.convert)
+        fetched = weights.fetch_source(file.sources, key, container=file.container, convert=checkpoints.convert)
     except DownloadError as error:
         raise type(error)(f"{error}\n{_advice(name, variant, key)}") from error
-    with safe_open(found.path, "pt") as stored:
-        return {one: stored.get_tensor(one) for one in stored.keys() if keep(one)}, found.sha256  # noqa: SIM118
+    with safe_open(fetched.path, "pt") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys() if keep(name)}, fetched.sha256  # noqa: SIM118
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -79,12 +76,12 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
         CheckpointError: something is missing, too much, or of another shape.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items() if _counts(key)}
-    found = {key: tuple(value.shape) for key, value in state.items() if _counts(key)}
-    if expected != found:
-        differ = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    given = {key: tuple(value.shape) for key, value in state.items() if _counts(key)}
+    if expected != given:
+        differ = sorted(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
         first = differ[0]
         raise CheckpointError(
-            f"features '{name}': the weights are those of another network: '{first}' is {found.get(first, 'missing')}, "
+            f"features '{name}': the weights are those of another network: '{first}' is {given.get(first, 'missing')}, "
             f"expected {expected.get(first, 'nothing of that name')} ({len(differ)} differences in all)"
         )
     on_paper = any(value.is_meta for value in network.parameters())

@@ -52,21 +52,21 @@ def load_own(name: str, options: dict[str, Any]) -> Extractor:
     Raises:
         MedzooError: it cannot be imported, or is no extractor.
     """
-    module, found = _find(name)
-    if callable(found) and not isinstance(found, Extractor | nn.Module):
-        found = _call(name, found, options)
-    if isinstance(found, Extractor):
+    module, thing = _find(name)
+    if callable(thing) and not isinstance(thing, Extractor | nn.Module):
+        thing = _call(name, thing, options)
+    if isinstance(thing, Extractor):
         # Its own version and hash say nothing of what a person changed since. A copy: theirs stays as it is.
-        found = copy.copy(found)
-        found.version = f"{found.version} {_hash_of(module, found, found.network)}"
-        found.weights_sha256 = found.weights_sha256 or _hash_of_numbers(found.network)
-        return found
-    if not isinstance(found, nn.Module):
+        thing = copy.copy(thing)
+        thing.version = f"{thing.version} {_hash_of(module, thing, thing.network)}"
+        thing.weights_sha256 = thing.weights_sha256 or _hash_of_numbers(thing.network)
+        return thing
+    if not isinstance(thing, nn.Module):
         raise MedzooError(
             f"features '{name}': expected an Extractor or a torch.nn.Module, or a function that returns one, found "
-            f"{type(found).__name__}"
+            f"{type(thing).__name__}"
         )
-    return _wrapped(name, module, found, options)
+    return _wrapped(name, module, thing, options)
 
 
 def _find(name: str) -> tuple[ModuleType, Any]:
@@ -76,7 +76,7 @@ def _find(name: str) -> tuple[ModuleType, Any]:
     with _running(name, f"importing {path}"), _beside():
         module = importlib.import_module(path)
     if not hasattr(module, attribute):
-        names = ", ".join(one for one in vars(module) if not one.startswith("_")) or "nothing"
+        names = ", ".join(known for known in vars(module) if not known.startswith("_")) or "nothing"
         raise MedzooError(f"features '{name}': {path} has no '{attribute}'; it has {names}")
     return module, getattr(module, attribute)
 
@@ -113,9 +113,9 @@ def _hash_of(code: ModuleType, *objects: Extractor | nn.Module) -> str:
     """Of the files of the module and of the classes of all objects in it, so that features of yesterday's code are
     not taken for today's.
     """
-    parts = [part for one in objects for part in (one.modules() if isinstance(one, nn.Module) else (one,))]
+    parts = [part for thing in objects for part in (thing.modules() if isinstance(thing, nn.Module) else (thing,))]
     modules = [code, *(sys.modules.get(kind.__module__) for part in parts for kind in type(part).__mro__)]
-    files = {file for one in modules if (file := getattr(one, "__file__", None))}
+    files = {file for module in modules if (file := getattr(module, "__file__", None))}
     hashes = sorted({hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files})
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from medzoo.imagefiles.areas import area_weights
+
 Resize = Literal["bilinear, antialias", "bicubic, antialias", "bicubic", "bilinear, tensorflow 1", "area"]
 
 
@@ -27,28 +29,21 @@ def resized(batch: Tensor, size: int, how: Resize) -> Tensor:
     if batch.shape[2:] == (size, size):
         return batch
     if how in ("area", "bilinear, tensorflow 1"):
-        matrix = _area if how == "area" else _tensorflow
-        rows, columns = (torch.from_numpy(matrix(length, size)).to(batch) for length in batch.shape[2:])
+        matrix = area_weights if how == "area" else _tensorflow
+        rows, columns = (
+            torch.from_numpy(matrix(length, size).astype(np.float32)).to(batch) for length in batch.shape[2:]
+        )
         return rows @ batch @ columns.T
     mode, _, antialias = how.partition(", ")
     return F.interpolate(batch, (size, size), mode=mode, antialias=bool(antialias), align_corners=False)
 
 
 @lru_cache(maxsize=16)
-def _tensorflow(length: int, size: int) -> NDArray[np.float32]:
+def _tensorflow(length: int, size: int) -> NDArray[np.float64]:
     """[size, length]: rows with the weights of the two neighbours of each output pixel."""
     at = np.arange(size) * length / size
     low = np.floor(at).astype(int)
     matrix = np.zeros((size, length))
     np.add.at(matrix, (np.arange(size), low), 1 - (at - low))
     np.add.at(matrix, (np.arange(size), np.minimum(low + 1, length - 1)), at - low)
-    return matrix.astype(np.float32)
-
-
-@lru_cache(maxsize=16)
-def _area(length: int, size: int) -> NDArray[np.float32]:
-    """[size, length]: the share that each input pixel has in an output pixel."""
-    edges = np.arange(size + 1) * length / size
-    pixels = np.arange(length)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (covered.clip(0) * size / length).astype(np.float32)
+    return matrix

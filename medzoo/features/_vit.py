@@ -126,6 +126,27 @@ class Layer(nn.Module):
         return out
 
 
+def renamed(
+    state: Mapping[str, Tensor], shape: Shape, names: Mapping[str, str], layers: str, of_layer: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Published weights under the names of ``VisionTransformer``.
+
+    Args:
+        names: our name -> theirs, of all but the layers.
+        layers: how the keys of a layer begin, with ``{}`` for its number.
+        of_layer: as ``layer_state`` takes them.
+
+    Raises:
+        KeyError: a key that ``state`` lacks.
+    """
+    ours = {our: state[their] for our, their in names.items()}
+    ours["token"] = ours["token"].flatten()
+    ours["position"] = ours["position"].reshape(-1, shape.width)
+    for number in range(shape.depth):
+        ours |= layer_state(state, number, layers.format(number), of_layer)
+    return ours
+
+
 def layer_state(state: Mapping[str, Tensor], number: int, prefix: str, names: Mapping[str, str]) -> dict[str, Tensor]:
     """The entries of one ``Layer``, with its prefix.
 
@@ -133,7 +154,7 @@ def layer_state(state: Mapping[str, Tensor], number: int, prefix: str, names: Ma
         prefix: of the layer's keys in ``state``.
         names: our name -> theirs, for norm1, norm2, fc1, fc2, q, k, v and out; also scale1 and scale2 where there are.
     """
-    found: dict[str, Tensor] = {}
+    layer: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
         for ours in ("norm1", "norm2", "fc1", "fc2", "out"):
             value = state[f"{prefix}{names[ours]}.{kind}"].float()
@@ -141,10 +162,10 @@ def layer_state(state: Mapping[str, Tensor], number: int, prefix: str, names: Ma
             if scale is not None:
                 factor = state[prefix + scale].float()
                 value = value * (factor[:, None] if kind == "weight" else factor)
-            found[f"layers.{number}.{ours}.{kind}"] = value
+            layer[f"layers.{number}.{ours}.{kind}"] = value
         parts = [state[f"{prefix}{names[ours]}.{kind}"] for ours in "qkv"]
-        found[f"layers.{number}.qkv.{kind}"] = torch.cat(parts).float()
-    return found
+        layer[f"layers.{number}.qkv.{kind}"] = torch.cat(parts).float()
+    return layer
 
 
 def position_state(position: Tensor, shape: Shape) -> Tensor:

@@ -19,8 +19,9 @@ from typing import Any
 from torch import Tensor
 
 from medzoo.errors import CheckpointError
+from medzoo.features import _vit
 from medzoo.features._files import File, obtain, on_the_hub
-from medzoo.features._vit import Shape, TransformerExtractor, chosen, layer_state
+from medzoo.features._vit import Shape, TransformerExtractor, chosen
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -57,6 +58,16 @@ VARIANTS = {
     ),
 }
 NAMES = {
+    "token": "vision_model.embeddings.class_embedding",
+    "position": "vision_model.embeddings.position_embedding.weight",
+    "patches.weight": "vision_model.embeddings.patch_embedding.weight",
+    "project.weight": "visual_projection.weight",
+    "first.weight": "vision_model.pre_layrnorm.weight",
+    "first.bias": "vision_model.pre_layrnorm.bias",
+    "last.weight": "vision_model.post_layernorm.weight",
+    "last.bias": "vision_model.post_layernorm.bias",
+}
+OF_LAYER = {
     "norm1": "layer_norm1",
     "norm2": "layer_norm2",
     "fc1": "mlp.fc1",
@@ -81,7 +92,7 @@ def create(variant: str = "large_336", **options: Any) -> CLIP:
     """The extractor with the published weights.
 
     Raises:
-        WeightsError: the weights cannot be had, or are not those that were meant.
+        WeightsError: the weights are not available, or are not those that were meant.
     """
     shape, file = chosen(CLIP.name, VARIANTS, variant)
     state, sha256 = obtain(CLIP.name, file, variant=variant, keep=lambda key: key.startswith("vis"))
@@ -96,17 +107,6 @@ def build(shape: Shape, state: dict[str, Tensor], sha256: str | None, **options:
 def renamed(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     """Names of ``transformers.CLIPModel`` -> those of ``VisionTransformer``."""
     try:
-        found = {
-            "token": state["vision_model.embeddings.class_embedding"].flatten(),
-            "position": state["vision_model.embeddings.position_embedding.weight"],
-            "patches.weight": state["vision_model.embeddings.patch_embedding.weight"],
-            "project.weight": state["visual_projection.weight"],
-        }
-        for ours, theirs in (("first", "pre_layrnorm"), ("last", "post_layernorm")):
-            for kind in ("weight", "bias"):
-                found[f"{ours}.{kind}"] = state[f"vision_model.{theirs}.{kind}"]
-        for number in range(shape.depth):
-            found |= layer_state(state, number, f"vision_model.encoder.layers.{number}.", NAMES)
+        return _vit.renamed(state, shape, NAMES, "vision_model.encoder.layers.{}.", OF_LAYER)
     except KeyError as error:
         raise CheckpointError(f"features 'clip': the weights lack {error}; they are not those of a CLIPModel") from None
-    return found

@@ -16,8 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from medzoo.errors import CheckpointError
+from medzoo.features import _vit
 from medzoo.features._files import File, obtain, on_the_hub
-from medzoo.features._vit import Shape, TransformerExtractor, chosen, layer_state, position_state
+from medzoo.features._vit import Shape, TransformerExtractor, chosen, position_state
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -60,6 +61,14 @@ VARIANTS = {
     ),
 }
 NAMES = {
+    "token": "embeddings.cls_token",
+    "position": "embeddings.position_embeddings",
+    "patches.weight": "embeddings.patch_embeddings.projection.weight",
+    "patches.bias": "embeddings.patch_embeddings.projection.bias",
+    "last.weight": "layernorm.weight",
+    "last.bias": "layernorm.bias",
+}
+OF_LAYER = {
     "norm1": "norm1",
     "norm2": "norm2",
     "fc1": "mlp.fc1",
@@ -85,7 +94,7 @@ def create(variant: str = "base", **options: Any) -> DINOv2:
     """The extractor with the published weights.
 
     Raises:
-        WeightsError: the weights cannot be had, or are not those that were meant.
+        WeightsError: the weights are not available, or are not those that were meant.
     """
     shape, file = chosen(DINOv2.name, VARIANTS, variant)
     state, sha256 = obtain(DINOv2.name, file, variant=variant, keep=lambda key: key != "embeddings.mask_token")
@@ -100,18 +109,9 @@ def build(shape: Shape, state: dict[str, Tensor], sha256: str | None, **options:
 def renamed(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     """Names of ``transformers.Dinov2Model`` -> those of ``VisionTransformer``."""
     try:
-        found = {
-            "token": state["embeddings.cls_token"].flatten(),
-            "position": position_state(state["embeddings.position_embeddings"][0], shape),
-            "patches.weight": state["embeddings.patch_embeddings.projection.weight"],
-            "patches.bias": state["embeddings.patch_embeddings.projection.bias"],
-            "last.weight": state["layernorm.weight"],
-            "last.bias": state["layernorm.bias"],
-        }
-        for number in range(shape.depth):
-            found |= layer_state(state, number, f"encoder.layer.{number}.", NAMES)
+        ours = _vit.renamed(state, shape, NAMES, "encoder.layer.{}.", OF_LAYER)
     except KeyError as error:
         raise CheckpointError(
             f"features 'dinov2': the weights lack {error}; they are not those of a Dinov2Model"
         ) from None
-    return found
+    return ours | {"position": position_state(ours["position"], shape)}

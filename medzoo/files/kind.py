@@ -1,8 +1,8 @@
-"""What a file is, told by its content and never by its suffix.
+"""The kind of a file, recognised by its content and never by its suffix.
 
-Downloads that went wrong are saved under the right name: an HTML page instead of a model, the pointer of
-a large-file store, an archive cut short. The downloader, the checkpoint reader and the reader of images ask here, so
-that all say the same thing. Standard library only, a few hundred bytes read.
+A failed download often has the right name: an HTML page instead of a model, the pointer of a large-file store, an
+archive cut short. The downloader, the checkpoint reader and the reader of images all ask here, and so say the same.
+Needs the standard library only, and reads a few hundred bytes.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def describe(kind: Kind) -> str:
 
 
 def is_page(kind: Kind) -> bool:
-    """Whether a server sent words where a checkpoint was expected."""
+    """Whether a server sent text where a checkpoint was expected."""
     return kind in ("html", "lfs-pointer", "text", "empty")
 
 

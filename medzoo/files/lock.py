@@ -1,4 +1,4 @@
-"""Locks between processes; the operating system drops the lock of a killed one, so none outlives its holder."""
+"""Locks between processes. The operating system releases the lock of a killed process, so none outlives its holder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 2.0  # seconds before anybody is told
+PATIENCE = 2.0  # seconds of waiting before ``on_wait`` is called
 
 
 @contextmanager
 def held(path: Path, on_wait: Callable[[], None] | None = None, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock file ``path``, whose folder is made where there is none.
+    """Hold the lock file ``path``; its folder is created if it does not exist.
 
     Args:
         on_wait: called once, when another process has held it for ``patience`` seconds. It may raise to give up;

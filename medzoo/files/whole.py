@@ -1,6 +1,6 @@
 """Atomic writes (temporary file, fsync, rename), and disk errors in words.
 
-A file appears under its name when all of it is on the disk. A killed process leaves ``.<name>.<random>.part`` behind.
+A file gets its name when all of it is on the disk. A killed process leaves ``.<name>.<random>.part`` behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARTS = ".*.part"  # glob of temporary files, to sweep where no other process ca
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also beside other processes that write it. Raises OSError."""
+    """Write a file whole or not at all, even while other processes write it. Raises OSError."""
     with writing(path) as file:
         file.write(content)
 
@@ -33,7 +33,7 @@ def write_json(path: Path, content: object) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write; it gets the name ``path`` when the block ends well, and is removed when it does not."""
+    """A binary file to write; it gets the name ``path`` at the end of the block, and is removed after an error."""
     part = part_of(path)
     try:
         with part.open("wb") as file:
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def part_of(path: Path) -> Path:
-    """A new empty temporary file beside ``path``, as readable as the user's files are (``tempfile`` hides its own)."""
+    """A new empty temporary file beside ``path``, with the user's usual permissions (``tempfile`` hides its own)."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     part.touch(exist_ok=False)
     return part
@@ -60,7 +60,7 @@ def put(part: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the new names in a folder last, where the system can."""
+    """Sync the names in a folder to the disk, where the system supports it."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -109,6 +109,6 @@ def is_full(error: OSError) -> bool:
 
 def _free(place: Path) -> str:
     with suppress(OSError):
-        folder = next(one for one in (place, *place.parents) if one.is_dir())
+        folder = next(parent for parent in (place, *place.parents) if parent.is_dir())
         return f", {shutil.disk_usage(folder).free / 1e6:.1f} MB are free"
     return ""

@@ -7,7 +7,7 @@ What values become black and white:
     8 or 16 bits       0 and the largest unsigned number of the type; of DICOM, of the bits stored
     all others         the least and the largest value of the picture: signed integers, floats, look-up tables
 
-Nothing is read before its size is known to be bearable. Needs no torch.
+Sizes are checked before anything is decoded. Needs no torch.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from medzoo.files import kind as filekind
 from medzoo.imagefiles._dicom import read_dicom
 from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
 from medzoo.imagefiles._picture import Picture
+from medzoo.imagefiles._pictures import grey_or_rgb as grey_or_rgb
 from medzoo.imagefiles._pictures import read_npy, read_pillow
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
 
 
 def read_image(
@@ -62,8 +63,8 @@ def read_image(
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {told}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {reason}") from error
     if not np.isfinite(image).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
     return image if size is None or image.shape[1:] == size else resize(image, size)
@@ -89,8 +90,8 @@ def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) 
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {told}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImageFileError(f"{path}: {filekind.describe(kind)} that cannot be read: {reason}") from error
     low, high = window or picture.full or (0.0, 1.0)
     if not np.isfinite([low, high]).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
@@ -127,7 +128,7 @@ class Volume:
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
-    """The image files right in a folder, told by their content, in natural order: 2.png before 10.png.
+    """The image files right in a folder, recognised by their content, in natural order: 2.png before 10.png.
 
     Raises ImageFileError: no such folder, or no image in it.
     """
@@ -181,7 +182,7 @@ def _planes(path: Path, pixels: NDArray[np.float32], channels: int | None) -> ND
     """[H, W(, C)] -> [channels, H, W]."""
     found = pixels.reshape(*pixels.shape[:2], -1)
     if channels == 1 and found.shape[2] == 3:
-        found = (found @ _LUMA)[:, :, None]
+        found = (found @ LUMA)[:, :, None]
     elif channels == 3 and found.shape[2] == 1:
         found = np.repeat(found, 3, axis=2)
     elif channels not in (None, found.shape[2]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +11,32 @@ from numpy.typing import NDArray
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles._picture import Picture, check_size, chosen, full_range
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 def read_pillow(path: Path, slice: int | None, channels: int | None) -> Picture:
-    from PIL import Image, ImageOps
+    from PIL import Image as images
+    from PIL import ImageOps
 
     # Pillow warns of large pictures and refuses larger ones when it opens them; the check below is stricter.
-    with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+    with images.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
         check_size(path, image.height, image.width)
         if image.format == "TIFF":
             image.seek(chosen(path, int(image.n_frames), slice))  # type: ignore[attr-defined]
             check_size(path, image.height, image.width)  # each page has its own
         upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("1", "LA", "La"):
-            upright = upright.convert("L")
-        elif upright.mode not in ("L", "I", "F") and not upright.mode.startswith("I;16"):
-            upright = upright.convert("RGB")
-        pixels = np.asarray(upright)
+        pixels = np.asarray(grey_or_rgb(upright))
     return Picture(pixels, full_range(pixels.dtype))
+
+
+def grey_or_rgb(image: Image) -> Image:
+    """A Pillow image without palette and alpha: grey of its own depth, or RGB. A palette is no grey."""
+    if image.mode in ("1", "LA", "La"):
+        return image.convert("L")
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+        return image
+    return image.convert("RGB")
 
 
 def read_npy(path: Path, slice: int | None, channels: int | None) -> Picture:

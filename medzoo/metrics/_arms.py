@@ -88,12 +88,12 @@ def compare(
         Scores whose ``detail`` has what was trained on, the number of each training ("seeds"), ``extras``, and the
         gain over real images alone on the same resamplings of held-out images.
     """
-    found = arms(case, kind)
+    training_sets = arms(case, kind)
     images = len(case.real)
     rows = resamples(images, case.repeats, case.seed)
     scores: dict[str, Score] = {}
     baseline: dict[str, Outcome] = {}
-    for arm in found:
+    for arm in training_sets:
         tested = [test(arm, number) for number in range(schedule.seeds)]
         shared: dict[str, Any] = {"trained_on": arm.words, "images": len(arm.images), "steps": schedule.steps}
         for name, extra in extras.items():
@@ -121,23 +121,25 @@ def arms(case: Case, kind: Literal["masks", "labels"]) -> list[Arm]:
     real = Arm("real", "real alone", training.images, known, lasting=True)
     if _rows(fake.images, made) <= _rows(training.images, known):
         return [real, Arm("", "real as synthetic", fake.images, made, lasting=True)]
-    found = [real, Arm("", "synthetic alone", fake.images, made)]
+    training_sets = [real, Arm("", "synthetic alone", fake.images, made)]
     for ratio in RATIOS:
         name, wanted = f"{ratio:g}x", math.ceil(ratio * len(training))
         short = f"{len(fake)} synthetic images, {len(fake) / len(training):.2g}x instead of {name}"
         images = np.concatenate([training.images, fake.images[:wanted]])
         targets = np.concatenate([known, made[:wanted]])
-        found.append(Arm(name, f"real + {name} synthetic", images, targets, None if len(fake) >= wanted else short))
+        training_sets.append(
+            Arm(name, f"real + {name} synthetic", images, targets, None if len(fake) >= wanted else short)
+        )
         if len(fake) <= wanted:
             break
-    return found
+    return training_sets
 
 
 def _rows(images: NDArray[np.uint8], targets: NDArray[Any]) -> set[bytes]:
     """Each image with its target, as a short hash."""
     return {
-        hashlib.blake2b(np.ascontiguousarray(one).tobytes() + np.ascontiguousarray(target).tobytes()).digest()
-        for one, target in zip(images, targets, strict=True)
+        hashlib.blake2b(np.ascontiguousarray(image).tobytes() + np.ascontiguousarray(target).tobytes()).digest()
+        for image, target in zip(images, targets, strict=True)
     }
 
 
@@ -183,8 +185,8 @@ class Outcome:
         """From a row for each image [n, ...] of each training; ``rows`` [R, n] are the resamplings."""
         everything = np.arange(rows.shape[1])
         return cls(
-            np.array([statistic(one, everything) for one in tested]),
-            np.array([np.mean([statistic(one[picked], picked) for one in tested]) for picked in rows]),
+            np.array([statistic(training, everything) for training in tested]),
+            np.array([np.mean([statistic(training[picked], picked) for training in tested]) for picked in rows]),
         )
 
     def minus(self, other: Outcome) -> Outcome:
@@ -222,12 +224,15 @@ def resamples(images: int, repeats: int, seed: int) -> NDArray[np.int64]:
 
 def gain(arm: Outcome, real: Outcome, images: int) -> dict[str, Any]:
     """``detail`` of an arm: its score less that of real images alone, with the interval of the difference."""
-    found = arm.minus(real).score(images, least=-1)
-    return {"gain": found.value, "gain_low": found.low, "gain_high": found.high}
+    difference = arm.minus(real).score(images, least=-1)
+    return {"gain": difference.value, "gain_low": difference.low, "gain_high": difference.high}
 
 
 def student_t(freedom: float, level: float = 0.95) -> float:
     """Two-sided quantile of Student's t: x such that a share ``level`` lies within -x..x.
+
+    >>> round(student_t(5), 3)
+    2.571
 
     With x = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), which is summed up here.
     """
@@ -244,10 +249,10 @@ def _training(case: Case) -> View:
 
 
 def _targets(view: View, kind: Literal["masks", "labels"], name: str) -> NDArray[Any]:
-    found = view.masks if kind == "masks" else view.labels
-    if found is None:
+    targets = view.masks if kind == "masks" else view.labels
+    if targets is None:
         raise ValueError(f"{name} images have no {kind}")
-    return found
+    return targets
 
 
 def _check_masks(name: str, images: NDArray[Any], masks: NDArray[Any], channels: int) -> None:

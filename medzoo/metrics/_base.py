@@ -1,8 +1,8 @@
 """The contract of a metric: what it is given, what it gives, and how its numbers are read.
 
-A file of this folder is a metric when it has a ``METRIC``. Its ``measure`` is a pure function of arrays: no files, no
-models, the same case gives the same scores. ``medzoo.bench`` calls it once for each seed, and, where it needs
-features, once for each extractor.
+``medzoo.metrics`` exports what an author needs. A file of this folder is a metric when it has a ``METRIC``. Its
+``measure`` is a pure function of arrays: no files, no models, the same case gives the same scores. ``medzoo.bench``
+calls it once for each seed, and, where it needs features, once for each extractor.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.metrics._groups import GROUPS
+
 Better = Literal["lower", "higher", "neither"]
-Group = Literal["fidelity", "coverage", "memorisation", "frequency", "masks", "usefulness", "cost"]
 Need = Literal["features", "probabilities", "training", "masks", "labels"]
 
 
@@ -56,7 +57,7 @@ class Case:
         training: the real images that models may have been trained on, or None.
         repeats: bootstrap resamplings of an interval, where it is resampled.
         seed: of everything random.
-        say: told what is under way by a metric that takes long ("seed 2 of 3, real + synthetic").
+        say: called with what is under way, by a metric that takes long ("seed 2 of 3, real + synthetic").
     """
 
     fake: View
@@ -91,10 +92,13 @@ class Score:
 class Scale:
     """How one score is read.
 
+    >>> Scale("kid", "KID", "lower", "Kernel distance of features (Binkowski 2018).").better
+    'lower'
+
     Attributes:
         name: in lower case, unique among all metrics ("kid").
         title: as people know it ("KID").
-        better: which way.
+        better: which way; the only place that says it, for results, tables and rankings read it from here.
         about: one line: what it measures, its unit or range, its source.
         percent: shown as a percentage.
     """
@@ -111,8 +115,8 @@ class Metric:
     """A metric as ``medzoo.bench`` knows it.
 
     Attributes:
-        name: of its file.
-        group: section of the report.
+        name: of its file, or of its entry point.
+        group: name of one of ``medzoo.metrics.GROUPS``: its section of the report.
         scales: the scores it gives.
         measure: ``case`` -> a Score for each scale, by name (one that the case does not allow may be left out).
         needs: without these it is not measured; "features" also says that it depends on the extractor.
@@ -126,7 +130,7 @@ class Metric:
     """
 
     name: str
-    group: Group
+    group: str
     scales: tuple[Scale, ...]
     measure: Callable[[Case], Mapping[str, Score]]
     needs: tuple[Need, ...] = ()
@@ -135,9 +139,17 @@ class Metric:
     every_seed: bool = True
     version: int = 1
 
+    def __post_init__(self) -> None:
+        known = [group.name for group in GROUPS]
+        if self.group not in known:
+            raise ValueError(f"metric '{self.name}': group '{self.group}' is none of {', '.join(known)}")
+
 
 def around(value: float, draws: NDArray[Any], level: float = 0.95) -> tuple[float, float]:
-    """Interval (low, high) of a value from its bootstrap draws: their spread laid around the value, mean taken off.
+    """Interval (low, high) of a value from its bootstrap draws [R]: their spread around the value, mean taken off.
+
+    >>> around(2.0, np.array([1.0, 3.0]))
+    (1.05, 2.95)
 
     Resampling with replacement repeats rows, which shifts many statistics one way: the spread is used, the shift not.
     """
@@ -165,5 +177,9 @@ def effects_interval(value: float, *effects: NDArray[Any]) -> tuple[float, float
 
 
 def effects_error(*effects: NDArray[Any]) -> float:
-    """Standard error of a value from the effects of ``effects_interval``."""
-    return math.sqrt(sum(float(np.var(one, dtype=np.float64, ddof=1)) / len(one) for one in effects))
+    """Standard error of a value from the effects of ``effects_interval``.
+
+    >>> effects_error(np.array([1.0, -1.0]))
+    1.0
+    """
+    return math.sqrt(sum(float(np.var(effect, dtype=np.float64, ddof=1)) / len(effect) for effect in effects))

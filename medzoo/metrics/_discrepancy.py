@@ -36,18 +36,19 @@ class Discrepancy(NamedTuple):
     y: Matrix
 
 
-def discrepancy(x: Rows, y: Rows, kernel: Kernel) -> Discrepancy:
+def discrepancy(x: Rows, y: Rows, kernel: Kernel, *, block: int = BLOCK) -> Discrepancy:
     """MMD^2 of ``x`` [n, d] and ``y`` [m, d].
 
     Args:
         x: floating-point rows, n at least 2.
         y: the same, m at least 2.
         kernel: inner products of rows [a, b], float32 or float64 -> the kernel of those rows, in place where it can.
+        block: rows of either side in one tile.
     """
     n, m = len(x), len(y)
-    within_x, self_x = _within(x, kernel)
-    within_y, self_y = _within(y, kernel)
-    across_x, across_y = _across(x, y, kernel)
+    within_x, self_x = _within(x, kernel, block)
+    within_y, self_y = _within(y, kernel, block)
+    across_x, across_y = _across(x, y, kernel, block)
     others_x, others_y = (within_x - self_x) / (n - 1), (within_y - self_y) / (m - 1)
     effects_x = 2 * (others_x - across_x / m)
     effects_y = 2 * (others_y - across_y / n)
@@ -80,29 +81,29 @@ def _floating(rows: NDArray[Any]) -> Rows:
     return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
 
 
-def _within(x: Rows, kernel: Kernel) -> tuple[Matrix, Matrix]:
+def _within(x: Rows, kernel: Kernel, block: int) -> tuple[Matrix, Matrix]:
     """For each row of [n, d] the sum of its kernel with all rows, and with itself; each pair computed once."""
     sums, own = np.zeros(len(x)), np.empty(len(x))
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
+    for start in range(0, len(x), block):
+        rows = slice(start, start + block)
         tile = kernel(x[rows] @ x[rows].T)
         sums[rows] += tile.sum(1, dtype=np.float64)
         own[rows] = np.diag(tile)
-        for later in range(start + BLOCK, len(x), BLOCK):
-            columns = slice(later, later + BLOCK)
+        for later in range(start + block, len(x), block):
+            columns = slice(later, later + block)
             tile = kernel(x[rows] @ x[columns].T)
             sums[rows] += tile.sum(1, dtype=np.float64)
             sums[columns] += tile.sum(0, dtype=np.float64)
     return sums, own
 
 
-def _across(x: Rows, y: Rows, kernel: Kernel) -> tuple[Matrix, Matrix]:
+def _across(x: Rows, y: Rows, kernel: Kernel, block: int) -> tuple[Matrix, Matrix]:
     """For each row of either set the sum of its kernel with all rows of the other."""
     sums_x, sums_y = np.zeros(len(x)), np.zeros(len(y))
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        for first in range(0, len(y), BLOCK):
-            columns = slice(first, first + BLOCK)
+    for start in range(0, len(x), block):
+        rows = slice(start, start + block)
+        for first in range(0, len(y), block):
+            columns = slice(first, first + block)
             tile = kernel(x[rows] @ y[columns].T)
             sums_x[rows] += tile.sum(1, dtype=np.float64)
             sums_y[columns] += tile.sum(0, dtype=np.float64)

@@ -47,17 +47,23 @@ class _Side(NamedTuple):
 def frechet_distance(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """Distance between the Gaussians of ``real`` [n, d] and ``fake`` [m, d], covariances with n - 1 and m - 1.
 
+    >>> round(frechet_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]])), 6)
+    1.0
+
     The unit is that of the features, squared. Symmetric, 0 for equal sets, at least 0.
 
     Raises:
         ValueError: not two matrices of the same width with at least two finite rows each.
     """
-    one, two = (_side(features) for features in checked(real, fake))
-    return _distance(one, two, _cross(one, two))
+    real_side, fake_side = (_side(features) for features in checked(real, fake))
+    return _distance(real_side, fake_side, _cross(real_side, fake_side))
 
 
 def frechet_from_statistics(mu1: NDArray[Any], sigma1: NDArray[Any], mu2: NDArray[Any], sigma2: NDArray[Any]) -> float:
     """The same from means [d] and covariances [d, d] (symmetric, positive semi-definite, of any rank).
+
+    >>> frechet_from_statistics(np.zeros(1), np.eye(1), np.ones(1), 4 * np.eye(1))  # 1 + (1 - 2)^2
+    2.0
 
     Raises:
         ValueError: shapes that do not fit, or a covariance with a clearly negative eigenvalue.
@@ -67,9 +73,9 @@ def frechet_from_statistics(mu1: NDArray[Any], sigma1: NDArray[Any], mu2: NDArra
     for name, sigma in (("sigma1", sigma1), ("sigma2", sigma2)):
         if np.shape(sigma) != (d, d) or len(mu2) != d:
             raise ValueError(f"means of length {d} and {len(mu2)}, but {name} has shape {np.shape(sigma)}")
-    one = _Side(mu1, _root(np.asarray(sigma1, np.float64), "sigma1"), float(np.trace(sigma1)))
-    two = _Side(mu2, _root(np.asarray(sigma2, np.float64), "sigma2"), float(np.trace(sigma2)))
-    return _distance(one, two, _cross(one, two))
+    first = _Side(mu1, _root(np.asarray(sigma1, np.float64), "sigma1"), float(np.trace(sigma1)))
+    second = _Side(mu2, _root(np.asarray(sigma2, np.float64), "sigma2"), float(np.trace(sigma2)))
+    return _distance(first, second, _cross(first, second))
 
 
 def frechet_effects(real: NDArray[Any], fake: NDArray[Any]) -> Effects:
@@ -82,17 +88,17 @@ def frechet_effects(real: NDArray[Any], fake: NDArray[Any]) -> Effects:
         ValueError: as ``frechet_distance``.
     """
     real, fake = checked(real, fake)
-    one, two = _side(real), _side(fake)
-    b = one.factor @ two.factor.T
+    real_side, fake_side = _side(real), _side(fake)
+    b = real_side.factor @ fake_side.factor.T
     left, values, right = _singular(b)
-    value = _distance(one, two, _accurate(one, two, b, values))
+    value = _distance(real_side, fake_side, _accurate(real_side, fake_side, b, values))
     kept = values > TINY * values[:1].sum()  # none of none: constant features have no factor
     roots = np.sqrt(values[kept])
-    shift = 2 * (one.mean - two.mean)
+    shift = 2 * (real_side.mean - fake_side.mean)
     return Effects(
         value,
-        _pull(real, one.mean, shift, two.factor.T @ (right[:, kept] / roots)),
-        _pull(fake, two.mean, -shift, one.factor.T @ (left[:, kept] / roots)),
+        _pull(real, real_side.mean, shift, fake_side.factor.T @ (right[:, kept] / roots)),
+        _pull(fake, fake_side.mean, -shift, real_side.factor.T @ (left[:, kept] / roots)),
     )
 
 
@@ -104,7 +110,7 @@ def checked(
     Raises:
         ValueError: not two matrices of the same width with at least two finite rows each.
     """
-    found = []
+    matrices = []
     for name, features in zip(names, (real, fake), strict=True):
         matrix = np.asarray(features)
         if matrix.ndim != 2 or len(matrix) < 2:
@@ -113,10 +119,10 @@ def checked(
             matrix = matrix.astype(np.float64)
         if not np.isfinite(matrix).all():
             raise ValueError(f"{name} features hold values that are not finite")
-        found.append(matrix)
-    if found[0].shape[1] != found[1].shape[1]:
-        raise ValueError(f"{names[0]} has {found[0].shape[1]} features, {names[1]} {found[1].shape[1]}")
-    return found[0], found[1]
+        matrices.append(matrix)
+    if matrices[0].shape[1] != matrices[1].shape[1]:
+        raise ValueError(f"{names[0]} has {matrices[0].shape[1]} features, {names[1]} {matrices[1].shape[1]}")
+    return matrices[0], matrices[1]
 
 
 def _side(features: NDArray[Any]) -> _Side:

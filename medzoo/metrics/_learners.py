@@ -28,6 +28,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo import device as devices
+from medzoo.imagefiles.areas import area_weights
 from medzoo.metrics._arms import Schedule
 
 KEPT = 24  # networks of the training images, some 1 MB each: two metrics, a few seeds of three networks
@@ -47,7 +49,7 @@ def _settled() -> Iterator[None]:
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.autocast("cpu", enabled=False),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+            devices.exact_convolutions(devices.find(None), deterministic=True),
         ):
             yield
     finally:
@@ -107,8 +109,8 @@ def segmenter(
     x, y = _pixels(images, schedule.side), torch.from_numpy(small_masks(masks, schedule.side)).to(torch.float32)
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        found = logits.sigmoid()
-        dice = (2 * (found * wanted).sum() + 1) / (found.sum() + wanted.sum() + 1)
+        shares = logits.sigmoid()
+        dice = (2 * (shares * wanted).sum() + 1) / (shares.sum() + wanted.sum() + 1)
         return F.binary_cross_entropy_with_logits(logits, wanted) + 1 - dice
 
     def train() -> Segmenter:
@@ -157,11 +159,15 @@ def predict(network: nn.Module, images: NDArray[np.uint8], side: int) -> NDArray
     return np.concatenate(parts)
 
 
-def overlap(found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
-    """Dice [n, K] of masks [n, K, H, W]: 1 where both are empty, 0 where one is."""
-    found, wanted = found != 0, wanted != 0
-    total = (found.sum((2, 3)) + wanted.sum((2, 3))).astype(np.float64)
-    both = (found & wanted).sum((2, 3)).astype(np.float64)
+def overlap(masks: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.float64]:
+    """Dice [n, K] of masks [n, K, H, W] and ``wanted`` ones: 1 where both are empty, 0 where one is.
+
+    >>> overlap(np.ones((1, 1, 2, 2)), np.eye(2)[None, None]).round(4)
+    array([[0.6667]])
+    """
+    masks, wanted = masks != 0, wanted != 0
+    total = (masks.sum((2, 3)) + wanted.sum((2, 3))).astype(np.float64)
+    both = (masks & wanted).sum((2, 3)).astype(np.float64)
     dice: NDArray[np.float64] = np.divide(2 * both, total, out=np.ones_like(total), where=total > 0)
     return dice
 
@@ -173,25 +179,21 @@ def _pixels(images: NDArray[np.uint8], side: int) -> Tensor:
 
 @_settled()
 def small_masks(masks: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Masks of 0 and 1, made smaller like images: foreground where half of the area is, or more."""
+    """Masks uint8 [n, K, H, W] of 0 and 1 with at most ``side`` pixels a side, made smaller like images.
+
+    Foreground is where half of the area is, or more.
+    """
     small: NDArray[np.uint8] = (_averaged(masks, side) > 0.5 - 1e-5).to(torch.uint8).numpy()  # sums are rounded
     return small
 
 
 def _averaged(arrays: NDArray[np.uint8], side: int) -> Tensor:
     """float32 [n, C, h, w] of uint8 [n, C, H, W]: each new pixel is the mean over the area that it covers."""
-    down, across = (_areas(size, min(side, size)) for size in arrays.shape[2:])
+    areas = (area_weights(size, min(side, size)).astype(np.float32) for size in arrays.shape[2:])
+    down, across = map(torch.from_numpy, areas)
     starts = range(0, len(arrays), CHUNK)
     chunks = (np.array(arrays[start : start + CHUNK]) for start in starts)  # copies: a memmap may not be written to
     return torch.cat([down @ torch.from_numpy(chunk).to(torch.float32) @ across.mT for chunk in chunks])
-
-
-def _areas(old: int, new: int) -> Tensor:
-    """[new, old]: the share of each old pixel in each new one."""
-    edges = np.arange(new + 1) * (old / new)
-    pixels = np.arange(old)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return torch.from_numpy((covered.clip(0) * (new / old)).astype(np.float32))
 
 
 def _fit(
@@ -205,7 +207,7 @@ def _fit(
     flips: int,
 ) -> Network:
     """Train on rows of ``x`` and ``y`` in ``order``; with the first ``flips`` of left-right, top-bottom, transposed."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = devices.find(None)
     flipped = torch.from_numpy(rng.integers(2, size=(schedule.steps, flips, schedule.batch), dtype=np.int64)).bool()
     rows = torch.from_numpy(order[: schedule.steps * schedule.batch].reshape(schedule.steps, schedule.batch))
     network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]  # stubs lack it

@@ -79,16 +79,16 @@ def share_interval(value: float, counts: NDArray[Any], n: int, rng: np.random.Ge
     return (0.0 if value == 0 else min(float(low), value)), (1.0 if value == 1 else max(float(high), value))
 
 
-def closest_pairs(found: Nearest, by: Floats) -> list[dict[str, Any]]:
+def closest_pairs(nearest: Nearest, by: Floats) -> list[dict[str, Any]]:
     """The closest pairs, each generated image once."""
     return [
         {
             "fake": int(i),
-            "training": int(found.indices[i]),
-            "distance": float(found.distances[i]),
-            "mirrored": bool(found.mirrored[i]),
+            "training": int(nearest.indices[i]),
+            "distance": float(nearest.distances[i]),
+            "mirrored": bool(nearest.mirrored[i]),
         }
-        | ({} if np.isnan(found.ratios[i]) else {"ratio": float(found.ratios[i])})
+        | ({} if np.isnan(nearest.ratios[i]) else {"ratio": float(nearest.ratios[i])})
         for i in np.argsort(by, kind="stable")[:PAIRS]
     ]
 

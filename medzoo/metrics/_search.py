@@ -80,10 +80,10 @@ def count_inside(
     a, b = checked(a, "a"), checked(b, "b")
     _same_width(a, b)
     families = [(0, np.asarray(r, np.float64)) for r in around_a] + [(1, np.asarray(r, np.float64)) for r in around_b]
-    found = [Inside(np.zeros(len(a), np.int64), np.zeros(len(b), np.int64)) for _ in families]
+    per_family = [Inside(np.zeros(len(a), np.int64), np.zeros(len(b), np.int64)) for _ in families]
     for tile in tiles(a, b, np.float32, block):
         precise: Tile | None = None
-        for (axis, radii), counts in zip(families, found, strict=True):
+        for (axis, radii), counts in zip(families, per_family, strict=True):
             hits = tile.below(axis, radii)
             # Float32 leaves many in doubt where a set has collapsed; float64 leaves next to none.
             if 64 * int(np.count_nonzero(~hits.certain)) > tile.square.size:
@@ -98,7 +98,7 @@ def count_inside(
             counts.b[tile.columns] += np.bincount(
                 hits.columns[inside] - tile.columns.start, minlength=tile.square.shape[1]
             )
-    return found
+    return per_family
 
 
 def pair_distances(a: Vectors, b: Vectors, rows: Indices, columns: Indices) -> Matrix:

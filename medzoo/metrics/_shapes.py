@@ -16,7 +16,11 @@ Numbers = NDArray[np.float64]
 
 
 def count_components(masks: NDArray[Any], *, block: int = BLOCK) -> NDArray[np.int64]:
-    """Number [n] of 4-connected pieces (pixels that touch at a corner alone are apart) of ``masks`` [n, H, W]."""
+    """Number [n] of 4-connected pieces (pixels that touch at a corner alone are apart) of ``masks`` [n, H, W].
+
+    >>> count_components(np.eye(2)[None])
+    array([2])
+    """
     n, height, width = masks.shape
     step = max(1, block // max(height * width, 1))
     return np.concatenate([_pieces(masks[i : i + step] != 0) for i in range(0, n, step)] or [np.zeros(0, np.int64)])
@@ -38,6 +42,9 @@ def perimeters(masks: NDArray[Any]) -> Numbers:
 def hull_areas(masks: NDArray[Any]) -> Numbers:
     """Area [n] of the convex hull of all foreground pixels of ``masks`` [n, H, W]; 0 for empty ones.
 
+    >>> hull_areas(np.eye(2)[None])
+    array([3.])
+
     Of the whole squares, not of their centres: the hull of a rectangle is itself.
     """
     on = masks != 0
@@ -49,10 +56,14 @@ def hull_areas(masks: NDArray[Any]) -> Numbers:
 
 
 def touches_border(masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether a pixel of the first or last row or column of ``masks`` [n, H, W] is foreground, [n]."""
+    """Whether a pixel of the first or last row or column of ``masks`` [n, H, W] is foreground, [n].
+
+    >>> touches_border(np.eye(2)[None])
+    array([ True])
+    """
     on = masks != 0
-    found: NDArray[np.bool_] = on[:, [0, -1]].any((1, 2)) | on[..., [0, -1]].any((1, 2))
-    return found
+    touching: NDArray[np.bool_] = on[:, [0, -1]].any((1, 2)) | on[..., [0, -1]].any((1, 2))
+    return touching
 
 
 def contrasts(images: NDArray[Any], masks: NDArray[Any], partners: list[NDArray[Any]]) -> Numbers:
@@ -95,8 +106,8 @@ def _outline(on: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels whose two neighbours along a row or along a column differ (themselves in place of one beyond a border)."""
     tall = np.pad(on, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
     wide = np.pad(on, ((0, 0), (0, 0), (0, 0), (1, 1)), mode="edge")
-    found: NDArray[np.bool_] = (tall[:, :, 2:] != tall[:, :, :-2]) | (wide[..., 2:] != wide[..., :-2])
-    return found
+    outline: NDArray[np.bool_] = (tall[:, :, 2:] != tall[:, :, :-2]) | (wide[..., 2:] != wide[..., :-2])
+    return outline
 
 
 def _changes(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Numbers:

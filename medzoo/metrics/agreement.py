@@ -47,7 +47,7 @@ def measure(case: Case, schedule: Schedule = SCHEDULE) -> dict[str, Score]:
     detail = {
         "seeds": outcome.seeds.tolist(),
         "empty": float(empty.mean()),
-        "both_empty": float(np.mean([one[empty].sum() / empty.size for one in tested])),
+        "both_empty": float(np.mean([dice[empty].sum() / empty.size for dice in tested])),
     }
     return {"mask_agreement": outcome.score(len(fake), detail=detail)}
 

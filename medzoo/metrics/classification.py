@@ -54,6 +54,9 @@ def measure(case: Case, schedule: Schedule = SCHEDULE) -> dict[str, Score]:
 def one_vs_rest_auc(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """Mean over classes of the area under the curve of class against rest.
 
+    >>> one_vs_rest_auc(np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 2.0]]), np.array([0, 1, 0]))
+    0.75
+
     That is the share of pairs (image of the class, other image) in which the first has the larger probability of the
     class, a tie counting one half (Hand and Till, Machine Learning 45, 2001).
 
@@ -76,7 +79,11 @@ def one_vs_rest_auc(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
 
 
 def balanced_accuracy(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """Mean over the classes that ``labels`` [n] has of the share that the largest of ``logits`` [n, classes] finds."""
+    """Mean over the classes that ``labels`` [n] has of the share that the largest of ``logits`` [n, classes] finds.
+
+    >>> balanced_accuracy(np.array([[1.0, 0.0]] * 3), np.array([0, 0, 1]))
+    0.5
+    """
     right = logits.argmax(1) == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 

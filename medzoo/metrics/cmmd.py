@@ -27,9 +27,9 @@ def measure(case: Case) -> dict[str, Score]:
     """``cmmd`` of the features of generated and held-out real images."""
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
-    found = _discrepancy(real, fake)
-    value, unbiased = max(FACTOR * found.biased, 0.0), FACTOR * found.unbiased  # rounding can take it below 0
-    low, high = effects_interval(value, FACTOR * found.x, FACTOR * found.y)
+    distance = _discrepancy(real, fake)
+    value, unbiased = max(FACTOR * distance.biased, 0.0), FACTOR * distance.unbiased  # rounding can take it below 0
+    low, high = effects_interval(value, FACTOR * distance.x, FACTOR * distance.y)
     note = None
     if value - unbiased > BIASED * value:
         note = f"{value - unbiased:.2g} of {value:.2g} is bias of few images: compare only with rows of equal n"
@@ -38,6 +38,9 @@ def measure(case: Case) -> dict[str, Score]:
 
 def cmmd(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """CMMD of features [n, d] and [m, d], at least 0; rows are scaled to length 1 (rows of zeros stay).
+
+    >>> round(cmmd(np.array([[1.0, 0.0]] * 2), np.array([[0.0, 1.0]] * 2)), 2)  # 2000 (1 - exp(-0.01))
+    19.9
 
     Raises:
         ValueError: fewer than two rows, different widths, or values that are not finite.

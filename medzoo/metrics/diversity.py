@@ -38,6 +38,9 @@ def measure(case: Case) -> Mapping[str, Score]:
 def feature_distance(fake: NDArray[Any], real: NDArray[Any]) -> float:
     """Mean Euclidean distance between two of ``fake`` [n, d], divided by that between two of ``real`` [m, d].
 
+    >>> feature_distance(np.array([[0.0], [1.0]]), np.array([[0.0], [2.0]]))
+    0.5
+
     1 is as diverse as the real images, 0 is one image over and over; nan where all real ones are the same.
 
     Raises:
@@ -48,7 +51,11 @@ def feature_distance(fake: NDArray[Any], real: NDArray[Any]) -> float:
 
 
 def mean_distances(features: NDArray[Any], *, block: int = BLOCK) -> NDArray[np.float64]:
-    """Mean Euclidean distance [n] of each of ``features`` [n, d] to the n - 1 others."""
+    """Mean Euclidean distance [n] of each of ``features`` [n, d] to the n - 1 others.
+
+    >>> mean_distances(np.array([[0.0], [1.0], [2.0]]))
+    array([1.5, 1. , 1.5])
+    """
     n = len(features)
     # The square is expanded, so the mean is taken off first: large common parts would eat the digits.
     centred = (features - features.mean(0, dtype=np.float64)).astype(np.float32)

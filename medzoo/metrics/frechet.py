@@ -40,15 +40,15 @@ def measure(case: Case) -> dict[str, Score]:
     """``fd`` and ``fd_infinity`` of the features of generated and held-out real images."""
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
-    found = frechet_effects(real, fake)
-    low, high = effects_interval(found.value, found.real, found.fake)
+    effects = frechet_effects(real, fake)
+    low, high = effects_interval(effects.value, effects.real, effects.fake)
     note = few(len(real), len(fake), real.shape[1])
     biased = f"{note}: biased upward; compare only with rows of equal n, see fd_infinity" if note else None
-    fd = Score(found.value, max(low, 0.0), high, note=biased)
+    fd = Score(effects.value, max(low, 0.0), high, note=biased)
     if min(len(real), len(fake)) < FEWEST:
         return {"fd": fd, "fd_infinity": Score(math.nan, note=f"{FEWEST} or more images of each kind are needed")}
-    value, line = extrapolate(real, fake, found.value, seed=case.seed)
-    low, high = effects_interval(value, found.real, found.fake)
+    value, line = extrapolate(real, fake, effects.value, seed=case.seed)
+    low, high = effects_interval(value, effects.real, effects.fake)
     how = "real and generated images subsampled together"
     limit = Score(
         value, low, high, note=f"{how}; {note}: only part of the bias is taken off, still too high" if note else how,
@@ -58,7 +58,11 @@ def measure(case: Case) -> dict[str, Score]:
 
 
 def few(real: int, fake: int, d: int) -> str | None:
-    """Words for a number of images that leaves a covariance of ``d`` features singular; None for enough."""
+    """Words for a number of images that leaves a covariance of ``d`` features singular; None for enough.
+
+    >>> few(100, 2000, 1280)
+    'n of 100 real images is not above the 1280 features'
+    """
     sides = [f"{n} {whose}" for n, whose in ((real, "real"), (fake, "generated")) if n <= d]
     return f"n of {' and '.join(sides)} images is not above the {d} features" if sides else None
 
@@ -84,9 +88,11 @@ def extrapolate(
     for parts in PARTS:
         sizes, values = [], []
         for _ in range(cuts):
-            for one, two in zip(_windows(len(real), parts, rng), _windows(len(fake), parts, rng), strict=True):
-                sizes.append((len(real) / len(one) + len(fake) / len(two)) / 2)
-                values.append(frechet_distance(real[one], fake[two]))
+            for real_rows, fake_rows in zip(
+                _windows(len(real), parts, rng), _windows(len(fake), parts, rng), strict=True
+            ):
+                sizes.append((len(real) / len(real_rows) + len(fake) / len(fake_rows)) / 2)
+                values.append(frechet_distance(real[real_rows], fake[fake_rows]))
         line.append((float(np.mean(sizes)), float(np.mean(values))))
     x, y = np.array(line).T
     return float(np.polyfit(x, y, 1)[1]), line

@@ -23,12 +23,12 @@ SPLITS = 10
 SMALLEST_SPLIT = 1000
 
 
-def measure(case: Case) -> dict[str, Score]:
-    """``is`` of the class probabilities of generated images."""
+def measure(case: Case, smallest_split: int = SMALLEST_SPLIT) -> dict[str, Score]:
+    """``is`` of the class probabilities of generated images; one split where ten would be below ``smallest_split``."""
     probabilities = case.fake.probabilities
     assert probabilities is not None
     n, classes = probabilities.shape
-    splits = SPLITS if n >= SPLITS * SMALLEST_SPLIT else 1
+    splits = SPLITS if n >= SPLITS * smallest_split else 1
     scores = inception_scores(probabilities, splits)
     value = float(scores.mean())
     # The logarithm of the score of all images is a mean over images, to first order also of the mean over them.
@@ -41,6 +41,9 @@ def measure(case: Case) -> dict[str, Score]:
 
 def inception_scores(probabilities: NDArray[Any], splits: int = SPLITS) -> NDArray[np.float64]:
     """Score [splits] of each split of ``probabilities`` [n, classes], cut in order; each between 1 and classes.
+
+    >>> inception_scores(np.eye(4), splits=1).round(6)
+    array([4.])
 
     Raises:
         ValueError: fewer than two rows a split, or rows that are no probabilities.

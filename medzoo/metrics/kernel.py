@@ -36,21 +36,21 @@ class KernelDistance(NamedTuple):
     spread: float
 
 
-def measure(case: Case) -> dict[str, Score]:
+def measure(case: Case, subset_size: int = SUBSET_SIZE) -> dict[str, Score]:
     """``kid`` of the features of generated and held-out real images.
 
-    As published, the mean of 100 pairs of subsets of 1000 rows, where both sets have them; of fewer images one estimate
-    of all rows of both sets, which is then exact, and whose error is that due to the choice of the images.
+    As published, the mean of 100 pairs of subsets of ``subset_size`` rows, where both sets have them; of fewer images
+    one estimate of all rows of both sets, which is then exact, and whose error is that due to the choice of the images.
     """
     real, fake = case.real.features, case.fake.features
     assert real is not None and fake is not None
-    if min(len(real), len(fake)) < SUBSET_SIZE:
-        found = discrepancy(*_prepared(real, fake), _cubic)
-        error = effects_error(found.x, found.y)
-        low, high = effects_interval(found.unbiased, found.x, found.y)
-        note = f"one estimate of all {len(real)} real and {len(fake)} generated images, no subsets of {SUBSET_SIZE}"
-        return {"kid": Score(found.unbiased, low, high, error, note)}
-    value, error, spread = kernel_distance(real, fake, seed=case.seed)
+    if min(len(real), len(fake)) < subset_size:
+        estimate = discrepancy(*_prepared(real, fake), _cubic)
+        error = effects_error(estimate.x, estimate.y)
+        low, high = effects_interval(estimate.unbiased, estimate.x, estimate.y)
+        note = f"one estimate of all {len(real)} real and {len(fake)} generated images, no subsets of {subset_size}"
+        return {"kid": Score(estimate.unbiased, low, high, error, note)}
+    value, error, spread = kernel_distance(real, fake, subset_size=subset_size, seed=case.seed)
     return {"kid": Score(value, value - 1.96 * spread, value + 1.96 * spread, None if math.isnan(error) else error)}
 
 
@@ -63,6 +63,9 @@ def kernel_distance(
     seed: int = 0,
 ) -> KernelDistance:
     """KID of ``real`` [n, d] and ``fake`` [m, d], averaged over random subsets.
+
+    >>> kernel_distance(np.zeros((2, 1)), np.ones((2, 1))).value
+    7.0
 
     Args:
         real: features [n, d].
@@ -83,20 +86,26 @@ def kernel_distance(
         subsets = 1
     rng = np.random.default_rng(seed)
     values, variances = np.empty(subsets), np.empty((subsets, 2))
-    one, two = (np.empty((size, real.shape[1]), rows.dtype) for rows in (real, fake))  # new memory costs time
+    real_subset, fake_subset = (
+        np.empty((size, real.shape[1]), rows.dtype) for rows in (real, fake)
+    )  # new memory costs time
     for i in range(subsets):
-        for rows, picked in ((real, one), (fake, two)):
+        for rows, picked in ((real, real_subset), (fake, fake_subset)):
             np.take(rows, rng.choice(len(rows), size, replace=False), axis=0, out=picked, mode="clip")
-        found = discrepancy(one, two, _cubic)
-        values[i] = found.unbiased
-        variances[i] = found.x.var(ddof=1), found.y.var(ddof=1)
+        estimate = discrepancy(real_subset, fake_subset, _cubic)
+        values[i] = estimate.unbiased
+        variances[i] = estimate.x.var(ddof=1), estimate.y.var(ddof=1)
     error = values.std(ddof=1) / np.sqrt(subsets) if subsets > 1 else math.nan
     spread = np.sqrt(np.sum(variances.mean(0) / (len(real), len(fake))))
     return KernelDistance(float(values.mean()), float(error), float(spread))
 
 
 def polynomial_mmd(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Unbiased estimate for k(a, b) = (a.b / d + 1)^3, from ``x`` [n, d] and ``y`` [m, d]."""
+    """Unbiased estimate for k(a, b) = (a.b / d + 1)^3, from ``x`` [n, d] and ``y`` [m, d].
+
+    >>> polynomial_mmd(np.zeros((2, 1)), np.ones((2, 1)))  # 1 + (1 + 1)^3 - 2
+    7.0
+    """
     return discrepancy(*_prepared(x, y), _cubic).unbiased
 
 

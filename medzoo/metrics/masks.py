@@ -54,6 +54,10 @@ def measure(case: Case) -> Mapping[str, Score]:
 def mask_statistics(masks: NDArray[Any]) -> dict[str, Numbers]:
     """One number a mask, [n, K] by name, of ``masks`` [n, K, H, W] (0 is background).
 
+    >>> found = mask_statistics(np.eye(2)[None, None])
+    >>> {name: found[name].item() for name in ("area", "components", "solidity")}
+    {'area': 0.5, 'components': 2.0, 'solidity': 0.6666666666666666}
+
     ``area``: share of the image that is foreground. ``empty``: 1 without foreground, else 0.
     Of masks that are not empty, nan otherwise: ``components``: number of 4-connected pieces. ``single``: 1 with one
     piece, else 0. ``solidity``: area divided by that of its convex hull; 1 for convex masks without holes, less for
@@ -74,6 +78,10 @@ def mask_statistics(masks: NDArray[Any]) -> dict[str, Numbers]:
 def mask_gap(real: NDArray[Any], fake: NDArray[Any]) -> float:
     """How far the statistics of ``fake`` masks [m, K, H, W] are from those of ``real`` ones [n, K, H, W].
 
+    >>> masks = np.ones((3, 1, 8, 8), np.uint8)
+    >>> mask_gap(masks, masks)
+    0.0
+
     For each statistic the 1-Wasserstein distance between its distributions (how far its values would have to be
     moved), in standard deviations of the real values; then the mean over statistics and channels. 0 for equal sets. A
     statistic that one of the sets does not have (all masks empty) is left out.
@@ -86,10 +94,14 @@ def mask_gap(real: NDArray[Any], fake: NDArray[Any]) -> float:
     return float(_mean(_distances(mask_statistics(fake), mask_statistics(real))))
 
 
-def wasserstein(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """1-Wasserstein distance between two sets of numbers [n], [m]: the area between their distribution functions."""
-    values = np.sort(np.concatenate([one, other]))
-    below = [np.searchsorted(np.sort(a), values[:-1], side="right") / len(a) for a in (one, other)]
+def wasserstein(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """1-Wasserstein distance between two sets of numbers [n], [m]: the area between their distribution functions.
+
+    >>> wasserstein(np.array([0.0, 0.0]), np.array([1.0, 3.0]))
+    2.0
+    """
+    values = np.sort(np.concatenate([first, second]))
+    below = [np.searchsorted(np.sort(a), values[:-1], side="right") / len(a) for a in (first, second)]
     return float(np.sum(np.abs(below[0] - below[1]) * np.diff(values)))
 
 
@@ -98,7 +110,7 @@ def _of_block(masks: NDArray[Any]) -> dict[str, Numbers]:
     empty = areas == 0
     pieces = count_components(masks).astype(np.float64)
     with np.errstate(invalid="ignore"):  # empty masks, set to nan below
-        found = {
+        statistics = {
             "area": areas / masks[0].size,
             "empty": empty.astype(np.float64),
             "components": pieces,
@@ -107,22 +119,22 @@ def _of_block(masks: NDArray[Any]) -> dict[str, Numbers]:
             "compactness": np.minimum(4 * np.pi * areas / perimeters(masks) ** 2, 1),
             "border": touches_border(masks).astype(np.float64),
         }
-    for name in found.keys() - {"area", "empty"}:
-        found[name][empty] = np.nan
-    return found
+    for name in statistics.keys() - {"area", "empty"}:
+        statistics[name][empty] = np.nan
+    return statistics
 
 
 def _distances(fake: Mapping[str, Numbers], real: Mapping[str, Numbers]) -> Numbers:
     """Distance of each statistic, averaged over channels, in real standard deviations; nan where a set has none."""
-    found = []
+    distances = []
     for name, smallest in SPREADS.items():
         channels = []
-        for one, other in zip(fake[name].T, real[name].T, strict=True):
-            one, other = one[~np.isnan(one)], other[~np.isnan(other)]
-            known = len(one) and len(other)
-            channels.append(wasserstein(one, other) / max(float(other.std()), smallest) if known else np.nan)
-        found.append(_mean(np.array(channels)))
-    return np.array(found)
+        for fakes, reals in zip(fake[name].T, real[name].T, strict=True):
+            fakes, reals = fakes[~np.isnan(fakes)], reals[~np.isnan(reals)]
+            known = len(fakes) and len(reals)
+            channels.append(wasserstein(fakes, reals) / max(float(reals.std()), smallest) if known else np.nan)
+        distances.append(_mean(np.array(channels)))
+    return np.array(distances)
 
 
 def _gap_score(fake: Mapping[str, Numbers], real: Mapping[str, Numbers], case: Case, note: str | None) -> Score:
@@ -171,8 +183,8 @@ def _relative_contrast(
         partner = np.empty(n, np.int64)
         partner[order] = np.roll(order, shift)
         others.append(partner)
-    found = contrasts(images, masks, [np.arange(n), *others])
-    own, shuffled = found[0], _mean(found[1:], axis=0)
+    ratios = contrasts(images, masks, [np.arange(n), *others])
+    own, shuffled = ratios[0], _mean(ratios[1:], axis=0)
     counts = _counts(n, case)
     value = float(_ratio(_mean(own), _mean(shuffled)))
     low, high = around(value, _ratio(_means(own, counts), _means(shuffled, counts)))
@@ -193,10 +205,10 @@ def _mean(values: Numbers, axis: int | None = None) -> Numbers:
     return _ratio(np.where(known, values, 0).sum(axis), known.sum(axis))
 
 
-def _ratio(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
-    """nan where ``other`` is not above 0."""
-    result: Numbers = np.full(np.shape(one), np.nan)
-    np.divide(one, other, out=result, where=np.asarray(other) > 0)
+def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Numbers:
+    """Quotient of two arrays; nan where ``below`` is not above 0."""
+    result: Numbers = np.full(np.shape(above), np.nan)
+    np.divide(above, below, out=result, where=np.asarray(below) > 0)
     return result
 
 
@@ -219,9 +231,9 @@ def _resampled(statistics: Mapping[str, Numbers], rng: np.random.Generator) -> d
 
 def _quantiles(values: Numbers) -> list[float]:
     """Averaged over the channels that have any."""
-    channels = [one[~np.isnan(one)] for one in values.T]
-    found = [np.quantile(one, QUANTILES) for one in channels if len(one)]
-    return [float(one) for one in np.mean(found, axis=0)] if found else [float("nan")] * len(QUANTILES)
+    channels = [channel[~np.isnan(channel)] for channel in values.T]
+    quantiles = [np.quantile(channel, QUANTILES) for channel in channels if len(channel)]
+    return list(map(float, np.mean(quantiles, axis=0))) if quantiles else [float("nan")] * len(QUANTILES)
 
 
 def _aim(value: float) -> str:

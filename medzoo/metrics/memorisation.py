@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from medzoo.metrics._base import Case, Metric, Scale, Score
 from medzoo.metrics._nearness import Floats, Nearest, share_interval, share_nearer
-from medzoo.metrics._search import checked, nearest, nearest_others
+from medzoo.metrics._search import BLOCK, checked, nearest, nearest_others
 
 
-def measure(case: Case) -> Mapping[str, Score]:
-    """Scores of a case with features and training images."""
+def measure(case: Case, block: int = BLOCK) -> Mapping[str, Score]:
+    """Scores of a case with features and training images; ``block``: rows searched at once."""
     if case.training is None or len(case.training) < 2:
         raise ValueError("memorisation needs at least 2 training images to compare with")
     views = (case.fake, case.real, case.training)
@@ -29,8 +29,8 @@ def measure(case: Case) -> Mapping[str, Score]:
     if len(features) < 3:
         raise ValueError("memorisation needs the features of fake, real and training images")
     fake_features, real_features, training_features = map(checked, features, ("fake", "real", "training"))
-    spacing = nearest_others(training_features).distances[:, 0]
-    fake, heldout = (nearest_features(x, training_features) for x in (fake_features, real_features))
+    spacing = nearest_others(training_features, block=block).distances[:, 0]
+    fake, heldout = (nearest_features(rows, training_features, block=block) for rows in (fake_features, real_features))
     return {
         "nearer_than_1": share_nearer(case, fake, heldout, 1),
         "nearer_than_5": share_nearer(case, fake, heldout, 5, "features"),
@@ -38,11 +38,15 @@ def measure(case: Case) -> Mapping[str, Score]:
     }
 
 
-def nearest_features(queries: NDArray[Any], training: NDArray[Any]) -> Nearest:
-    """Of feature vectors ``queries`` [n, d] among ``training`` [t, d]."""
-    found = nearest(queries, training)
-    n = len(found.distances)
-    return Nearest(found.distances[:, 0], found.indices[:, 0], np.zeros(n, bool), np.full(n, np.nan))
+def nearest_features(queries: NDArray[Any], training: NDArray[Any], *, block: int = BLOCK) -> Nearest:
+    """Of feature vectors ``queries`` [n, d] among ``training`` [t, d].
+
+    >>> nearest_features(np.array([[0.0], [6.0]]), np.array([[1.0], [4.0]])).indices.tolist()
+    [0, 1]
+    """
+    neighbours = nearest(queries, training, block=block)
+    n = len(neighbours.distances)
+    return Nearest(neighbours.distances[:, 0], neighbours.indices[:, 0], np.zeros(n, bool), np.full(n, np.nan))
 
 
 def authentic(fake: Nearest, spacing: Floats) -> NDArray[np.bool_]:
@@ -56,7 +60,7 @@ def _authenticity(case: Case, fake: Nearest, heldout: Nearest, spacing: Floats) 
     value = float(good.mean())
     bounds = share_interval(value, good.sum(keepdims=True), len(good), np.random.default_rng(case.seed))
     twins = int((spacing == 0).sum())
-    note = f"{twins} of {len(spacing)} training images have an equal: only equal images are told as copies of these"
+    note = f"{twins} of {len(spacing)} training images have an equal: only equal images count as copies of these"
     detail = {"heldout": float(authentic(heldout, spacing).mean())}
     return Score(value, *bounds, note=note if twins else None, detail=detail)
 

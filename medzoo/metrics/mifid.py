@@ -6,8 +6,8 @@ threshold, which suits features in which new images lie further off. So the same
 given beside it (EfficientNet-Lite0 features of colonoscopies: held-out 0.17, mirrored training images 0.03).
 
 The Frechet distance is that to the held-out images; publications take the training images for both, and then both
-agree. (torchmetrics 1.9 averages the other way round, over real images the distance to the nearest generated one: its
-number is this one with its two sets exchanged.)
+agree. (torchmetrics 1.9 averages in the reverse direction, over real images the distance to the nearest generated one:
+its number is this one with its two sets exchanged.)
 """
 
 from __future__ import annotations
@@ -33,31 +33,38 @@ def measure(case: Case) -> dict[str, Score]:
     assert case.training is not None
     real, fake, training = case.real.features, case.fake.features, case.training.features
     assert real is not None and fake is not None and training is not None
-    found = frechet_effects(real, fake)
+    effects = frechet_effects(real, fake)
     distances = cosine_distances(fake, training)
     mean, heldout = float(distances.mean()), float(cosine_distances(real, training).mean())
-    value, divisor = _divided(found.value, mean)
-    pulls = found.fake / divisor
+    value, divisor = _divided(effects.value, mean)
+    pulls = effects.fake / divisor
     if mean < THRESHOLD:
         pulls = pulls - value / divisor * (distances - mean)
-    low, high = effects_interval(value, found.real / divisor, pulls)
+    low, high = effects_interval(value, effects.real / divisor, pulls)
     verb = "below" if mean < THRESHOLD else "not below"
     note = f"cosine distance to training images {mean:.3g}, {verb} {THRESHOLD}; of held-out images {heldout:.3g}"
-    detail = {"fd": found.value, "cosine_distance": mean, "cosine_distance_heldout": heldout}
+    detail = {"fd": effects.value, "cosine_distance": mean, "cosine_distance_heldout": heldout}
     return {"mifid": Score(value, max(low, 0.0), high, note=note, detail=detail)}
 
 
-def mifid(real: NDArray[Any], fake: NDArray[Any], training: NDArray[Any]) -> float:
+def mifid(real: NDArray[Any], fake: NDArray[Any], training: NDArray[Any], *, block: int = BLOCK) -> float:
     """MiFID of ``fake`` [m, d]: Frechet distance to ``real`` [n, d], cosine distance to ``training`` [t, d].
+
+    >>> real, fake = np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([[1.0, 1.0], [3.0, 1.0]])
+    >>> round(mifid(real, fake, training=np.array([[-1.0, 1.0]] * 2)), 6)  # no copies: the Frechet distance
+    1.0
 
     Raises:
         ValueError: not matrices of the same width with at least two finite rows each.
     """
-    return _divided(frechet_distance(real, fake), float(cosine_distances(fake, training).mean()))[0]
+    return _divided(frechet_distance(real, fake), float(cosine_distances(fake, training, block=block).mean()))[0]
 
 
-def cosine_distances(fake: NDArray[Any], training: NDArray[Any]) -> Matrix:
+def cosine_distances(fake: NDArray[Any], training: NDArray[Any], *, block: int = BLOCK) -> Matrix:
     """The smallest 1 - |cos| [m] of each row of ``fake`` [m, d] to rows of ``training`` [t, d]; 1 for zeros.
+
+    >>> cosine_distances(np.eye(2), np.array([[2.0, 0.0], [-3.0, 0.0]]))
+    array([0., 1.])
 
     The nearest row is found in float32, where those within 1e-6 are equal, and its distance computed in float64.
 
@@ -67,11 +74,11 @@ def cosine_distances(fake: NDArray[Any], training: NDArray[Any]) -> Matrix:
     fake, training = (_on_the_sphere(rows) for rows in checked(fake, training, ("fake", "training")))
     fake32, training32 = fake.astype(np.float32), training.astype(np.float32)
     distances = np.ones(len(fake))
-    for start in range(0, len(fake), BLOCK):
-        rows = slice(start, start + BLOCK)
-        for first in range(0, len(training), BLOCK):
-            found = first + np.abs(fake32[rows] @ training32[first : first + BLOCK].T).argmax(1)
-            cosines = np.abs(np.einsum("nd,nd->n", fake[rows], training[found]))
+    for start in range(0, len(fake), block):
+        rows = slice(start, start + block)
+        for first in range(0, len(training), block):
+            nearest = first + np.abs(fake32[rows] @ training32[first : first + block].T).argmax(1)
+            cosines = np.abs(np.einsum("nd,nd->n", fake[rows], training[nearest]))
             distances[rows] = np.minimum(distances[rows], 1 - cosines)
     return np.clip(distances, 0, 1)
 

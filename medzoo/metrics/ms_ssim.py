@@ -6,7 +6,7 @@ real images are the aim, not the lowest number: noise is less alike than any two
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +50,10 @@ def measure(case: Case) -> Mapping[str, Score]:
 def ms_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], *, block: int = BLOCK) -> NDArray[np.float64]:
     """Similarity [n] of each image of ``x`` [n, C, H, W] to that of ``y``: 1 for equal ones, at least 0.
 
+    >>> image = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    >>> ms_ssim(image, image).round(6)
+    array([1.])
+
     The product over scales, each half as large as the one before, of the mean contrast-structure term, and of the
     whole SSIM at the coarsest, to the power of the scale's weight. Means are over pixels and channels; a negative
     mean is 0. As many of the five scales are used as have at least 11 pixels, one at least, their weights scaled
@@ -74,12 +78,20 @@ def ms_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8], *, block: int = BLOCK) -
 
 
 def scales(height: int, width: int) -> int:
-    """Number of scales on which images have at least 11 pixels a side: 5 from 176 pixels on, 4 from 88, at least 1."""
+    """Number of scales on which images have at least 11 pixels a side: 5 from 176 pixels on, 4 from 88, at least 1.
+
+    >>> scales(256, 256), scales(128, 128), scales(28, 28)
+    (5, 4, 2)
+    """
     return max(1, sum(min(height, width) >> scale >= WINDOW for scale in range(len(WEIGHTS))))
 
 
 def random_pairs(n: int, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``count`` different pairs (i, j), j < i < n, or all n (n - 1) / 2 where there are no more than that."""
+    """``count`` different pairs (i, j), j < i < n, or all n (n - 1) / 2 where there are no more than that.
+
+    >>> [rows.tolist() for rows in random_pairs(3, 10, seed=0)]
+    [[1, 2, 2], [0, 0, 1]]
+    """
     total = n * (n - 1) // 2
     if total <= count:
         first, second = np.tril_indices(n, -1)
@@ -91,12 +103,17 @@ def random_pairs(n: int, count: int, seed: int) -> tuple[NDArray[np.int64], NDAr
     return first, chosen - starts[first]
 
 
-def _within(images: NDArray[np.uint8], seed: int) -> tuple[float, float]:
+def _within(
+    images: NDArray[np.uint8],
+    seed: int,
+    pairs: int = PAIRS,
+    similarity: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64]] = ms_ssim,
+) -> tuple[float, float]:
     """Mean over random pairs of one set, and its standard error."""
     if images.ndim != 4 or len(images) < 2:
         raise ValueError(f"images must be [n, C, H, W] with n at least 2, found {list(images.shape)}")
-    first, second = random_pairs(len(images), PAIRS, seed)
-    values = ms_ssim(images[first], images[second])
+    first, second = random_pairs(len(images), pairs, seed)
+    values = similarity(images[first], images[second])
     return float(values.mean()), _error(values - values.mean(), first, second, len(images))
 
 

@@ -21,34 +21,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.imagefiles.areas import area_weights
 from medzoo.metrics._base import Case, Metric, Scale, Score
-from medzoo.metrics._nearness import Floats, Nearest, closest_pairs, share_interval, share_nearer
-from medzoo.metrics._search import nearest
+from medzoo.metrics._nearness import Nearest, closest_pairs, share_interval, share_nearer
+from medzoo.metrics._search import BLOCK, nearest
 
 SIDE = 32
 NEIGHBOURS, CLOSE = 50, 0.5  # of near copies, as published
 
 
-def measure(case: Case) -> Mapping[str, Score]:
-    """Scores of a case with training images."""
+def measure(case: Case, block: int = BLOCK) -> Mapping[str, Score]:
+    """Scores of a case with training images; ``block``: rows searched at once."""
     if case.training is None or len(case.training) < 2:
         raise ValueError("near copies need at least 2 training images to compare with")
     pixels, *others = (small_pixels(view.images) for view in (case.training, case.fake, case.real))
-    fake, heldout = (nearest_pixels(x, pixels) for x in others)
+    fake, heldout = (nearest_pixels(view, pixels, block=block) for view in others)
     return {
         "near_copies": _copies(case, fake, heldout),
         "nearer_than_5_pixels": share_nearer(case, fake, heldout, 5, "pixels"),
     }
 
 
-def nearest_pixels(queries: NDArray[Any], training: NDArray[Any]) -> Nearest:
+def nearest_pixels(queries: NDArray[Any], training: NDArray[Any], *, block: int = BLOCK) -> Nearest:
     """Of ``small_pixels`` ``queries`` [n, C, h, w] among ``training`` [t, C, h, w] and their mirror images.
 
     An image's mirror image is the same image: both count once among the 50, with the smaller distance.
     """
     flat, plain, mirror = levelled(queries), levelled(training), levelled(training[..., ::-1])
     k = min(NEIGHBOURS, len(training))
-    straight, turned = nearest(flat, plain, k), nearest(flat, mirror, k)
+    straight, turned = nearest(flat, plain, k, block=block), nearest(flat, mirror, k, block=block)
     distances = np.concatenate([straight.distances, turned.distances], 1)
     indices = np.concatenate([straight.indices, turned.indices], 1)
     mirrored = np.broadcast_to(np.arange(2 * k) >= k, distances.shape)
@@ -69,12 +70,15 @@ def small_pixels(images: NDArray[Any], side: int = SIDE) -> NDArray[np.float32]:
 
     Where a pixel lies on the border of two averages it counts in both by its parts. Smaller images stay as they are.
 
+    >>> small_pixels(np.array([[[[0, 255], [255, 255]]]], np.uint8), 1)
+    array([[[[0.75]]]], dtype=float32)
+
     Raises:
         ValueError: not four axes, or none of one.
     """
     if images.ndim != 4 or not images.size:
         raise ValueError(f"images must be [n, C, H, W] and not empty, found {list(images.shape)}")
-    rows, columns = (_averages(length, min(side, length)) for length in images.shape[2:])
+    rows, columns = (area_weights(length, min(side, length)) for length in images.shape[2:])
     if images.dtype == np.uint8:
         rows = rows / 255
     out = np.empty((*images.shape[:2], len(rows), len(columns)), np.float32)
@@ -85,6 +89,9 @@ def small_pixels(images: NDArray[Any], side: int = SIDE) -> NDArray[np.float32]:
 
 def levelled(images: NDArray[Any]) -> NDArray[np.float32]:
     """Images [n, C, h, w] in [0, 1] as vectors [n, C h w] of length 1, each channel's mean taken off.
+
+    >>> levelled(np.array([[[[0.0, 1.0]]]])).round(4)
+    array([[-0.7071,  0.7071]], dtype=float32)
 
     So brightness and contrast do not matter. Contrast below one grey level is not raised to the length 1: it is noise.
     """
@@ -107,15 +114,6 @@ def _copies(case: Case, fake: Nearest, heldout: Nearest) -> Score:
     value = float(near.mean())
     bounds = share_interval(value, near.sum(keepdims=True), len(near), np.random.default_rng(case.seed))
     return Score(value, *bounds, note="; ".join(notes) or None, detail=detail)
-
-
-def _averages(length: int, parts: int) -> Floats:
-    """Matrix [parts, length] that averages a line of pixels over equal parts of it."""
-    edges = np.arange(parts + 1) * (length / parts)
-    pixels = np.arange(length)
-    overlap = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
-    averages: Floats = np.clip(overlap, 0, None) * (parts / length)
-    return averages
 
 
 METRIC = Metric(

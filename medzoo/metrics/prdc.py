@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.metrics._base import Case, Metric, Scale, Score
-from medzoo.metrics._search import checked, count_inside, nearest_others
+from medzoo.metrics._search import BLOCK, checked, count_inside, nearest_others
 
 PAIRS = 10**6  # of images, above which an interval takes fewer halves
 FEW = 1000  # images below which the balls are so wide that the scores depend on their number
@@ -42,26 +42,34 @@ class Coverage(NamedTuple):
     coverage: NDArray[np.float64]
 
 
-def coverage(real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_density: int = 5) -> Coverage:
+def coverage(
+    real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_density: int = 5, block: int = BLOCK
+) -> Coverage:
     """The four scores of features ``real`` [n, d] and ``fake`` [m, d], image by image.
+
+    >>> real, fake = np.array([[0.0], [1.0], [10.0], [11.0]]), np.array([[0.5], [0.6]])
+    >>> found = coverage(real, fake, k_precision=1, k_density=1)
+    >>> {name: float(values.mean()) for name, values in found._asdict().items()}
+    {'precision': 1.0, 'recall': 0.0, 'density': 2.0, 'coverage': 0.5}
 
     Args:
         real: [n, d], any unit.
         fake: [m, d] of the same extractor.
         k_precision: neighbours of precision and recall, ``k_density``: of density and coverage.
+        block: rows searched at once.
 
     Raises:
         ValueError: an empty set, different widths, values that are not finite, or no more images than neighbours.
     """
     real, fake = checked(real, "real features"), checked(fake, "fake features")
     most = max(k_precision, k_density)
-    for name, found, k in (("real", len(real), most), ("fake", len(fake), k_precision)):
-        if not 1 <= min(k_precision, k_density) <= k < found:
-            raise ValueError(f"{k} nearest neighbours need at least {k + 1} {name} images, found {found}")
-    radii = nearest_others(real, most).distances
-    fake_radii = nearest_others(fake, k_precision).distances[:, -1]
+    for name, n, k in (("real", len(real), most), ("fake", len(fake), k_precision)):
+        if not 1 <= min(k_precision, k_density) <= k < n:
+            raise ValueError(f"{k} nearest neighbours need at least {k + 1} {name} images, found {n}")
+    radii = nearest_others(real, most, block=block).distances
+    fake_radii = nearest_others(fake, k_precision, block=block).distances[:, -1]
     precise, dense, recalled = count_inside(
-        real, fake, around_a=[radii[:, k_precision - 1], radii[:, k_density - 1]], around_b=[fake_radii]
+        real, fake, around_a=[radii[:, k_precision - 1], radii[:, k_density - 1]], around_b=[fake_radii], block=block
     )
     return Coverage(
         precision=(precise.b > 0).astype(np.float64),
@@ -71,15 +79,15 @@ def coverage(real: NDArray[Any], fake: NDArray[Any], *, k_precision: int = 3, k_
     )
 
 
-def measure(case: Case) -> Mapping[str, Score]:
-    """Scores of a case with features."""
+def measure(case: Case, block: int = BLOCK) -> Mapping[str, Score]:
+    """Scores of a case with features; ``block``: rows searched at once."""
     if case.real.features is None or case.fake.features is None:
         raise ValueError("precision, recall, density and coverage need features")
-    found = coverage(case.real.features, case.fake.features)
+    by_image = coverage(case.real.features, case.fake.features, block=block)
     spread = spreads(case.real.features, case.fake.features, case.repeats, case.seed)
     note = _note(len(case.real), len(case.fake))
     scores = {}
-    for name, values in found._asdict().items():
+    for name, values in by_image._asdict().items():
         value, top = float(values.mean()), np.inf if name == "density" else 1.0
         if spread is None:
             scores[name] = Score(value, note=note)
@@ -103,8 +111,8 @@ def spreads(real: NDArray[Any], fake: NDArray[Any], repeats: int, seed: int) -> 
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(halves):
-        one, two = (rows[rng.permutation(len(rows))[: len(rows) // 2]] for rows in (real, fake))
-        draws.append([float(values.mean()) for values in coverage(one, two)])
+        half_of_real, half_of_fake = (rows[rng.permutation(len(rows))[: len(rows) // 2]] for rows in (real, fake))
+        draws.append([float(values.mean()) for values in coverage(half_of_real, half_of_fake)])
     return dict(zip(Coverage._fields, np.std(draws, axis=0, ddof=1).tolist(), strict=True))
 
 

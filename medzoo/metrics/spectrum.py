@@ -50,6 +50,11 @@ def measure(case: Case) -> Mapping[str, Score]:
 def spectrum_gap(real: NDArray[Any], fake: NDArray[Any]) -> tuple[float, float]:
     """(mean, mean of the upper half) of |log10 power of fake - log10 power of real| over the bands.
 
+    >>> noise = np.random.default_rng(0).normal(128, 10, (4, 1, 16, 16))
+    >>> gap, upper_half = spectrum_gap(noise, 128 + 10 * (noise - 128))  # a hundred times the power: two decades
+    >>> round(gap, 6), round(upper_half, 6)
+    (2.0, 2.0)
+
     0.3 means a factor of two in power.
 
     Args:
@@ -59,13 +64,16 @@ def spectrum_gap(real: NDArray[Any], fake: NDArray[Any]) -> tuple[float, float]:
     Raises:
         ValueError: no image, another shape, different or very small height or width, numbers that are not finite.
     """
-    powers = (one.mean(0) for one in _both(real, fake))
+    powers = (spectra.mean(0) for spectra in _both(real, fake))
     gap = _gap(*powers)
     return float(gap.mean()), float(_upper(gap).mean())
 
 
 def radial_spectra(images: NDArray[Any], *, block: int = BLOCK) -> Bands:
     """Mean power of each image in each band: the rings of whole-number radius 1..min(H, W) // 2, then the corners.
+
+    >>> radial_spectra(np.zeros((2, 3, 16, 16))).shape
+    (2, 9)
 
     Channels are averaged to grey and the mean is taken off; a Hann window hides the jump at the borders. Power is
     divided by the energy of the window: white noise of standard deviation s has s^2 in each band.
@@ -102,6 +110,9 @@ def radial_spectra(images: NDArray[Any], *, block: int = BLOCK) -> Bands:
 
 def frequencies(height: int, width: int) -> Bands:
     """Frequency of each band of ``radial_spectra`` in cycles a pixel; the last is the mean over the corners.
+
+    >>> frequencies(8, 8)[:-1]
+    array([0.125, 0.25 , 0.375, 0.5  ])
 
     0.5 is the highest along a row or column; only diagonal waves, such as a chessboard, lie in the corners above it.
     """
@@ -144,14 +155,14 @@ def _both(real: NDArray[Any], fake: NDArray[Any]) -> tuple[Bands, Bands]:
 
 
 def _log(power: Bands) -> Bands:
-    found: Bands = np.log10(np.maximum(power, FLOOR))
-    return found
+    decades: Bands = np.log10(np.maximum(power, FLOOR))
+    return decades
 
 
 def _gap(real: Bands, fake: Bands) -> Bands:
     """Absolute difference in decades of two mean powers [..., bands]."""
-    found: Bands = np.abs(_log(fake) - _log(real))
-    return found
+    decades: Bands = np.abs(_log(fake) - _log(real))
+    return decades
 
 
 def _upper(gap: Bands) -> Bands:

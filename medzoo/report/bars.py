@@ -26,7 +26,7 @@ def usefulness(board: Board) -> list[str]:
 
 def gains(board: Board) -> list[str]:
     """What synthetic images add to real ones, in sentences: the difference on the same held-out images."""
-    told = []
+    sentences = []
     for base in _tasks(board):
         for column in _columns(board, base)[1:]:
             for row in board.contenders:
@@ -37,8 +37,8 @@ def gains(board: Board) -> list[str]:
                 verdict = "helps" if low > 0 else "harms" if high < 0 else "no difference that can be told from chance"
                 change, begin, end = (f"{value:+.3f}".replace("-", "−") for value in (gain, low, high))
                 what = f"{row.label}, {_task(column)}, {_words(column, base)}"
-                told.append(f"{what}: {change} ({begin} to {end}) over real images alone; {verdict}.")
-    return told
+                sentences.append(f"{what}: {change} ({begin} to {end}) over real images alone; {verdict}.")
+    return sentences
 
 
 def _tasks(board: Board) -> list[str]:
@@ -141,5 +141,7 @@ def _task(column: Column) -> str:
 
 def _detail(row: Row, column: Column) -> Mapping[str, Any]:
     scores = row.result["scores"] if row.result else ()
-    found = next((one.get("detail") for one in scores if (one["name"], one.get("features")) == column.key), None)
-    return found if isinstance(found, Mapping) else {}
+    detail = next(
+        (score.get("detail") for score in scores if (score["name"], score.get("features")) == column.key), None
+    )
+    return detail if isinstance(detail, Mapping) else {}

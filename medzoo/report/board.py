@@ -7,25 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from medzoo.metrics import Group, group_of, place_of
 from medzoo.report.numbers import decimals, number, shown, span
 
 Result = Mapping[str, Any]  # the JSON of one result file
 Key = tuple[str, str | None]  # name of a score, extractor
 
-GROUPS = ("fidelity", "coverage", "memorisation", "frequency", "masks", "usefulness", "cost")
 _UNITS = {"_per_s": "", "_s": ", s", "_mb": ", MB"}  # how names of costs end
 _REFERENCES = ("real", "blur", "noise", "copies")  # order of rows, by how their ids begin
-
-# What the first table shows: of each group so many, in this order as far as they were measured.
-_HEADLINE: dict[str, tuple[int, tuple[str, ...]]] = {
-    "fidelity": (2, ("kid", "fd_infinity", "fd", "cmmd")),
-    "coverage": (2, ("precision", "recall", "density", "coverage")),
-    "memorisation": (1, ("near_copies", "nearer_than_5", "authenticity")),
-    "frequency": (1, ("spectrum_gap",)),
-    "masks": (1, ("mask_agreement", "mask_empty")),
-    "usefulness": (2, ("seg_dice", "seg_dice_1x", "clf_auc", "clf_auc_1x")),
-    "cost": (1, ("images_per_s", "first_image_s")),
-}
 
 
 @dataclass(frozen=True)
@@ -104,8 +93,9 @@ class Board:
         return self.contenders + self.references
 
     @property
-    def groups(self) -> list[str]:
-        return list(dict.fromkeys(column.group for column in self.columns))
+    def groups(self) -> list[Group]:
+        """Those that have a column, in the order of a report."""
+        return [group_of(name) for name in dict.fromkeys(column.group for column in self.columns)]
 
     def of(self, group: str) -> list[Column]:
         return [column for column in self.columns if column.group == group]
@@ -118,10 +108,9 @@ class Board:
         """The columns of the first table: one or two of each group, in the first extractor."""
         chosen = []
         for group in self.groups:
-            count, wanted = _HEADLINE.get(group, (1, ()))
-            columns = self.of(group)
-            names = [name for name in wanted if any(column.key[0] == name for column in columns)]
-            names = (names or [columns[0].key[0]])[:count]
+            columns = self.of(group.name)
+            names = [name for name in group.first if any(column.key[0] == name for column in columns)]
+            names = (names or [columns[0].key[0]])[: group.headline]
             chosen += [next(column for column in columns if column.key[0] == name) for name in names]
         return chosen
 
@@ -143,17 +132,15 @@ def build(results: Sequence[Result]) -> Board:
     """The table of results of one benchmark."""
     contenders = [result for result in results if result["contender"]["kind"] != "reference"]
     references = _references(results)
-    found: dict[Key, Mapping[str, Any]] = {}
+    first: dict[Key, Mapping[str, Any]] = {}
     for result in results:
         for score in result["scores"]:
-            found.setdefault(_key(score), score)
+            first.setdefault(_key(score), score)
     values = {_identity(result): {_key(score): score for score in result["scores"]} for result in contenders}
-    columns = _columns(found, [*values.values()] or [*references.values()], references.get("real", {}))
+    columns = _columns(first, [*values.values()] or [*references.values()], references.get("real", {}))
     order = _best_first(contenders, values, columns)
     names = _labels(order)
-    marks = {
-        column.key: _marks(column, {_identity(one): values[_identity(one)] for one in order}) for column in columns
-    }
+    marks = {column.key: _marks(column, {who: values[who] for who in map(_identity, order)}) for column in columns}
     rows = []
     for place, result in enumerate(order):
         who, about = _identity(result), result["contender"]
@@ -183,18 +170,19 @@ def _cell(score: Mapping[str, Any], mark: str = "") -> Cell:
 
 def _references(results: Sequence[Result]) -> dict[str, dict[Key, Mapping[str, Any]]]:
     """Scores of each reference point: of its own result, else of those that name it; the floor first."""
-    found: dict[str, dict[Key, Mapping[str, Any]]] = {}
-    own = {str(one["contender"]["id"]): one["scores"] for one in results if one["contender"]["kind"] == "reference"}
-    for name, scores in [*own.items(), *((n, s) for one in results for n, s in one["references"].items())]:
+    by_point: dict[str, dict[Key, Mapping[str, Any]]] = {}
+    points = [result for result in results if result["contender"]["kind"] == "reference"]
+    own = {str(result["contender"]["id"]): result["scores"] for result in points}
+    for name, scores in [*own.items(), *((n, s) for result in results for n, s in result["references"].items())]:
         for score in scores:
-            found.setdefault(name, {}).setdefault(_key(score), score)
+            by_point.setdefault(name, {}).setdefault(_key(score), score)
 
     def order(name: str) -> tuple[int, float, str]:
         kind = next((i for i, start in enumerate(_REFERENCES) if name.startswith(start)), len(_REFERENCES))
         strength = re.search(r"\d+(\.\d+)?", name)
         return kind, float(strength[0]) if strength else 0.0, name
 
-    return {name: found[name] for name in sorted(found, key=order)}
+    return {name: by_point[name] for name in sorted(by_point, key=order)}
 
 
 def _reference_row(name: str, scores: Mapping[Key, Mapping[str, Any]], results: Sequence[Result]) -> Row:
@@ -219,12 +207,12 @@ def _role(reference: str) -> str:
 
 
 def _columns(
-    found: Mapping[Key, Mapping[str, Any]],
+    scores: Mapping[Key, Mapping[str, Any]],
     rows: Sequence[Mapping[Key, Mapping[str, Any]]],
     real: Mapping[Key, Mapping[str, Any]],
 ) -> list[Column]:
     columns = []
-    for key, score in found.items():
+    for key, score in scores.items():
         percent = bool(score.get("percent"))
         places = decimals((number(row[key].get("value")) for row in rows if key in row), percent)
         title, group, better, about = (str(score.get(name) or "") for name in ("title", "group", "better", "about"))
@@ -232,8 +220,7 @@ def _columns(
         aim = number(real[key].get("value")) if better == "neither" and key in real else None
         unit = next((unit for end, unit in _UNITS.items() if group == "cost" and key[0].endswith(end)), "")
         columns.append(Column(key, (title or key[0]) + unit, group, better, percent, about, places, aim))
-    order = {group: i for i, group in enumerate(GROUPS)}
-    return sorted(columns, key=lambda column: order.get(column.group, len(order)))
+    return sorted(columns, key=lambda column: place_of(column.group))
 
 
 def _best_first(

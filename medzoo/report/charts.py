@@ -14,12 +14,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 28.0, 44.0
 
 def spectrum(board: Board) -> str:
     """Mean power at each frequency of the contenders; real images as a line and the band of 80 % of them."""
-    found = [(row, detail) for row in board.contenders if (detail := _curves(row))]
-    if not found:
+    drawn = [(row, detail) for row in board.contenders if (detail := _curves(row))]
+    if not drawn:
         return ""
-    first = found[0][1]
-    every = [power for _, curves in found for name, line in curves.items() if name != "frequencies" for power in line]
-    right = WIDTH - min(max(7.0 * max(len(row.label) for row, _ in found) + 16, 60), 165)
+    first = drawn[0][1]
+    every = [power for _, curves in drawn for name, line in curves.items() if name != "frequencies" for power in line]
+    right = WIDTH - min(max(7.0 * max(len(row.label) for row, _ in drawn) + 16, 60), 165)
     xs = first["frequencies"]
     across = Scale(xs[0], xs[-1], _LEFT, right, log=True)
     frame = Frame(across, Scale(min(every) / 1.4, max(every) * 1.4, 270, _TOP, log=True), WIDTH, 314)
@@ -28,7 +28,7 @@ def spectrum(board: Board) -> str:
     frame.band(list(zip(xs, first["real_low"], strict=True)), list(zip(xs, first["real_high"], strict=True)))
     frame.curve(list(zip(xs, first["real"], strict=True)), "real")
     ends = [(frame.y(first["real"][-1]), "real", -1)]
-    for row, curves in found:
+    for row, curves in drawn:
         frame.curve(list(zip(curves["frequencies"], curves["fake"], strict=True)), colour(row.place), dash(row.place))
         ends.append((frame.y(curves["fake"][-1]), row.label, row.place))
     ends.sort()
@@ -37,7 +37,7 @@ def spectrum(board: Board) -> str:
         frame.text(right + 11, at + 4, words, f"name {colour(place)}")
     third = len(xs) // 3
     frame.label(frame.x(xs[third]), frame.y(first["real_low"][third]), "real, 10–90 %", "ref")
-    gaps = ", ".join(f"{row.label} {_text(board, row, 'spectrum_gap')}" for row, _ in found)
+    gaps = ", ".join(f"{row.label} {_text(board, row, 'spectrum_gap')}" for row, _ in drawn)
     return frame.done(
         "spectrum",
         "Power spectrum of real and synthetic images",
@@ -118,10 +118,10 @@ def _scatter(board: Board, across: Column, up: Column, name: str, unit: bool) ->
         frame.point(x_value, y_value, row.place)
     for row, x_value, y_value in zip(rows, xs, ys, strict=True):
         frame.label(frame.x(x_value), frame.y(y_value), row.label, colour(row.place))
-    told = "; ".join(
+    points = "; ".join(
         f"{row.label}: {across.title} {short(x)}, {up.title} {short(y)}" for row, x, y in zip(rows, xs, ys, strict=True)
     )
-    return frame.done(name, f"{up.title} against {across.title}", f"{told}. Lines are 95 % intervals.")
+    return frame.done(name, f"{up.title} against {across.title}", f"{points}. Lines are 95 % intervals.")
 
 
 def _cross(frame: Frame, x: Cell, y: Cell, kind: str) -> None:
@@ -154,7 +154,7 @@ def _histogram(given: Any) -> tuple[list[float], list[float]] | None:
 def _curves(row: Row) -> dict[str, list[float]] | None:
     """Frequencies and powers of a contender's spectrum, None where they are missing or do not fit together."""
     scores = row.result["scores"] if row.result else ()
-    detail = next((one.get("detail") for one in scores if one["name"] == "spectrum_gap"), None)
+    detail = next((score.get("detail") for score in scores if score["name"] == "spectrum_gap"), None)
     if not isinstance(detail, Mapping):
         return None
     curves = {"frequencies": numbers(detail.get("frequencies")) or []}

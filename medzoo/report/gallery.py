@@ -47,13 +47,13 @@ def strips(board: Board, pictures: Pictures) -> str:
 
 def pairs(board: Board, row: Row, pictures: Pictures | None) -> str:
     """The closest pairs of a contender, "" where no pictures are given."""
-    found = (pictures.pairs.get(row.id) or ()) if pictures else ()
-    if not found or pictures is None:
+    closest = (pictures.pairs.get(row.id) or ()) if pictures else ()
+    if not closest or pictures is None:
         return ""
     space = f", distance in {pictures.space}" if pictures.space else ""
-    shown = found[:_MOST_PAIRS]
+    shown = closest[:_MOST_PAIRS]
     words = f"Closest pairs, nearest first{space}; left: synthetic, right: training image"
-    figures = "".join(_pair(i, one, row) for i, one in enumerate(shown))
+    figures = "".join(_pair(i, pair, row) for i, pair in enumerate(shown))
     return f'<p class="quiet">{escape(words)}</p><div class="pairs">{figures}</div>'
 
 

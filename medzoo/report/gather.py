@@ -32,10 +32,10 @@ def gather(outcome: Outcome, *, real: bool = True) -> Pictures:
             continue  # a folder may hold anything
         images = _images(contender)
         strips[contender.record.id] = _strip(images[:SHOWN])
-        found = _pairs(result)
-        if real and found is not None and outcome.real.training is not None and contender.reference is None:
-            space = space or found["space"]
-            pairs[contender.record.id] = [_pair(one, images, outcome.real.training) for one in found["pairs"]]
+        closest = _pairs(result)
+        if real and closest is not None and outcome.real.training is not None and contender.reference is None:
+            space = space or closest["space"]
+            pairs[contender.record.id] = [_pair(pair, images, outcome.real.training) for pair in closest["pairs"]]
     held = _strip(shuffled(outcome.real.held, SHOWN)) if real else None
     return Pictures(strips, pairs, held, space)
 
@@ -56,7 +56,7 @@ def _pairs(result: Result) -> Any:
     return None
 
 
-def _pair(one: dict[str, Any], images: Images, training: Images) -> Pair:
-    near = training.images[one["training"]]
-    mirrored = bool(one.get("mirrored", False))
-    return Pair(images.images[one["fake"]], near[..., ::-1] if mirrored else near, float(one["distance"]), mirrored)
+def _pair(pair: dict[str, Any], images: Images, training: Images) -> Pair:
+    near = training.images[pair["training"]]
+    mirrored = bool(pair.get("mirrored", False))
+    return Pair(images.images[pair["fake"]], near[..., ::-1] if mirrored else near, float(pair["distance"]), mirrored)

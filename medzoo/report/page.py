@@ -13,10 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from medzoo.metrics import Group
 from medzoo.report import bars, charts, gallery, protocol, remarks, tables
 from medzoo.report.board import Board, Column, Result, Row, build
 from medzoo.report.pictures import LARGEST, Pictures
-from medzoo.report.remarks import QUESTIONS, TITLES
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -39,7 +39,7 @@ def html_page(
         ("warnings", "Warnings", _list(remarks.warnings(board, results, failed))),
         ("reading", "How to read this", _reading()),
         ("samples", "Samples", _samples(board, pictures)),
-        *((group, TITLES.get(group, group.capitalize()), _group(board, group, pictures)) for group in board.groups),
+        *((group.name, group.title, _group(board, group, pictures)) for group in board.groups),
         ("protocol", "Protocol", protocol.section(board, results)),
     ]
     there = [(name, words, content) for name, words, content in sections if content]
@@ -120,30 +120,29 @@ def _patients(board: Board, pictures: Pictures | None) -> str:
     )
 
 
-def _group(board: Board, group: str, pictures: Pictures | None) -> str:
-    columns = board.of(group)
-    title = TITLES.get(group, group.capitalize())
-    question = f'<p class="question">{escape(QUESTIONS[group])}</p>' if group in QUESTIONS else ""
+def _group(board: Board, group: Group, pictures: Pictures | None) -> str:
+    columns = board.of(group.name)
+    question = f'<p class="question">{escape(group.question)}</p>' if group.question else ""
     drawn = {
         "coverage": lambda: [charts.precision_recall(board)],
         "frequency": lambda: [charts.spectrum(board)],
         "usefulness": lambda: [*bars.usefulness(board), charts.fidelity_usefulness(board)],
-    }.get(group, list)()
+    }.get(group.name, list)()
     plots = [f'<div class="chart">{chart}</div>' for chart in drawn if chart]
     more = ""
-    if group == "memorisation":
+    if group.name == "memorisation":
         more = _neighbours(board, pictures)
-    elif group == "usefulness":
+    elif group.name == "usefulness":
         more = _list(bars.gains(board))
         more += "".join(f"<p>{escape(words)}</p>" for words in (remarks.DISAGREE, remarks.agreement(board)) if words)
-    elif group == "cost" and (machine := remarks.cost_machine(board.contenders)):
+    elif group.name == "cost" and (machine := remarks.cost_machine(board.contenders)):
         more = f"<p>{escape(machine)}</p>"
     meanings = _meanings(board, columns)
     if len(plots) == 1:  # one chart leaves room beside it
         below = f'<div class="beside">{plots[0]}<div>{more}{meanings}</div></div>'
     else:
         below = (f'<div class="charts">{"".join(plots)}</div>' if plots else "") + more + meanings
-    return f"{question}{tables.scores(board, columns, title, grouped=False)}{below}"
+    return f"{question}{tables.scores(board, columns, group.title, grouped=False)}{below}"
 
 
 def _meanings(board: Board, columns: Sequence[Column]) -> str:
@@ -153,10 +152,12 @@ def _meanings(board: Board, columns: Sequence[Column]) -> str:
         if any(earlier.key[0] == column.key[0] for earlier in columns[:i]):
             continue  # the same score in another extractor
         points = ""
-        for one in columns:
-            if one.key[0] == column.key[0]:
-                extractor = f"{one.key[1]}: " if board.several and one.key[1] else ""
-                points += f'<span class="points">{escape(extractor + tables.minus(remarks.reading(board, one)))}</span>'
+        for other in columns:
+            if other.key[0] == column.key[0]:
+                extractor = f"{other.key[1]}: " if board.several and other.key[1] else ""
+                points += (
+                    f'<span class="points">{escape(extractor + tables.minus(remarks.reading(board, other)))}</span>'
+                )
         name = f"{column.title} {column.arrow}".strip()
         rows.append(f"<div><dt>{escape(name)}</dt><dd>{escape(column.about)} {points}</dd></div>")
     return f'<dl class="meanings">{"".join(rows)}</dl>'
@@ -178,19 +179,19 @@ def _neighbours(board: Board, pictures: Pictures | None) -> str:
 def _histograms(row: Row) -> list[str]:
     if row.result is None or row.place < 0:
         return []
-    found = []
+    drawn = []
     for i, score in enumerate(row.result["scores"]):
         detail = score.get("detail")
         if score["group"] == "memorisation" and isinstance(detail, Mapping):
             space = detail.get("space")
             unit = f"{score['features']} features" if space != "pixels" and score.get("features") else "pixels"
             if chart := charts.distances(row, detail, f"distances-{row.place}-{i}", unit):
-                found.append(chart)
-    return found
+                drawn.append(chart)
+    return drawn
 
 
 def _list(words: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in words)}</ul>" if words else ""
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in words)}</ul>" if words else ""
 
 
 def _download(results: Sequence[Result]) -> str:
@@ -206,9 +207,9 @@ def _download(results: Sequence[Result]) -> str:
 def _plain(value: Any) -> Any:
     """JSON has no nan: null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

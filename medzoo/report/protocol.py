@@ -109,7 +109,7 @@ def _same(results: Sequence[Result]) -> dict[str, Any]:
         for key, value in first.items()
         if key not in ("seconds", "started")
         and value is not None
-        and all(one["made"].get(key) == value for one in results)
+        and all(result["made"].get(key) == value for result in results)
     }
 
 

@@ -1,4 +1,4 @@
-"""What a reader has to be told beside the numbers, in plain sentences (no markup)."""
+"""What a reader has to know beside the numbers, in plain sentences (no markup)."""
 
 from __future__ import annotations
 
@@ -33,39 +33,21 @@ DISAGREE = (
     "Looking like real images and being useful are different things: in the literature the two disagree (a model "
     "with an FID of 81.7 gave the best accuracy), so both are shown."
 )
-TITLES = {
-    "fidelity": "Fidelity",
-    "coverage": "Coverage",
-    "memorisation": "Memorisation",
-    "frequency": "Frequencies",
-    "masks": "Masks",
-    "usefulness": "Usefulness",
-    "cost": "Cost",
-}
-QUESTIONS = {
-    "fidelity": "Do the images look like real ones?",
-    "coverage": "Is the variety of real images there?",
-    "memorisation": "Are training images given away?",
-    "frequency": "Are fine structures as in real images?",
-    "masks": "Do masks look like real ones, and lie on what they name?",
-    "usefulness": "What does a network learn from the images that is tested on real ones?",
-    "cost": "What does it take to make them?",
-}
 
 
 def warnings(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[str]:
     """What limits these numbers: few images, what could not be measured, what should not be compared."""
-    told = [f"{name} could not be measured: {why}" for name, why in (failed or {}).items()]
+    sentences = [f"{name} could not be measured: {why}" for name, why in (failed or {}).items()]
     for result in results:
-        told += [
+        sentences += [
             f"{result['contender']['id']}: {name} was not measured: {why}" for name, why in result["failed"].items()
         ]
-    told += _few(board, results) + _unlike(board, results)
+    sentences += _few(board, results) + _unlike(board, results)
     if board.contenders and not any(row.role == "floor" for row in board.references):
-        told.append(
+        sentences.append(
             "The floor, real images against real images, was not measured: distances have nothing to be read against."
         )
-    return told + _notes(board)
+    return sentences + _notes(board)
 
 
 def agreement(board: Board) -> str:
@@ -105,7 +87,7 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
 
 
 def _few(board: Board, results: Sequence[Result]) -> list[str]:
-    told = []
+    sentences = []
     first = results[0] if results else None
     if first is None:
         return []
@@ -129,43 +111,51 @@ def _few(board: Board, results: Sequence[Result]) -> list[str]:
                 c.title for c in board.columns if c.key[1] == name and c.key[0] in ("fd_infinity", "kid", "cmmd")
             ]
             advice = f" Rather read {' or '.join(instead)}." if instead else ""
-            told.append(
+            sentences.append(
                 f"{least:.0f} images are fewer than the {width:.0f} numbers of a feature of {name}: "
                 f"Fréchet distances come out too large, and compare only between like numbers of images.{advice}"
             )
     if real is not None and real < FEW:
-        told.append(
+        sentences.append(
             f"There are only {real:.0f} held-out real images: small differences mean nothing; look at the intervals."
         )
-    return told
+    return sentences
 
 
 def _unlike(board: Board, results: Sequence[Result]) -> list[str]:
     """Results side by side that were not measured alike."""
-    told = []
+    sentences = []
     settings: dict[str, Any] = {
-        "settings of the benchmark": lambda one: one["benchmark"].get("revision"),
-        "held-out real images": lambda one: (one["data"].get("real") or {}).get("sha256"),
-        "training images": lambda one: (one["data"].get("training") or {}).get("sha256"),
+        "settings of the benchmark": lambda result: result["benchmark"].get("revision"),
+        "held-out real images": lambda result: (result["data"].get("real") or {}).get("sha256"),
+        "training images": lambda result: (result["data"].get("training") or {}).get("sha256"),
     }
     for name in _extractors(results):
-        settings[f"weights of {name}"] = lambda one, name=name: (one["extractors"].get(name) or {}).get(
+        settings[f"weights of {name}"] = lambda result, name=name: (result["extractors"].get(name) or {}).get(
             "weights_sha256"
         )
     for what, get in settings.items():
-        if len({value for one in results if (value := get(one)) is not None}) > 1:
-            told.append(f"The rows differ in the {what}: their numbers cannot be compared.")
+        if len({value for result in results if (value := get(result)) is not None}) > 1:
+            sentences.append(f"The rows differ in the {what}: their numbers cannot be compared.")
     versions: dict[Any, set[Any]] = {}
-    for one in results:
-        for score in one["scores"]:
+    for result in results:
+        for score in result["scores"]:
             versions.setdefault((score["name"], score.get("features")), set()).add(score.get("version"))
     for column in board.columns:
         if len(versions.get(column.key, ())) > 1:
-            told.append(f"{column.title} was measured with different versions of its formula: measure again.")
-    costly = [one for one in results if any(score["group"] == "cost" for score in one["scores"])]
-    if len({(one["made"].get("cpu"), one["made"].get("device"), one["made"].get("threads")) for one in costly}) > 1:
-        told.append("The rows were measured on different machines or threads: their costs cannot be compared.")
-    return told
+            sentences.append(f"{column.title} was measured with different versions of its formula: measure again.")
+    costly = [result for result in results if any(score["group"] == "cost" for score in result["scores"])]
+    if (
+        len(
+            {
+                (result["made"].get("cpu"), result["made"].get("device"), result["made"].get("threads"))
+                for result in costly
+            }
+        )
+        > 1
+    ):
+        sentences.append("The rows were measured on different machines or threads: their costs cannot be compared.")
+    return sentences
 
 
 def _notes(board: Board) -> list[str]:
@@ -187,22 +177,22 @@ def _notes(board: Board) -> list[str]:
 
 def cost_machine(rows: Sequence[Row]) -> str:
     """What costs were measured on, where it was one machine."""
-    found = {
+    machines = {
         f"{made.get('device') or 'cpu'}, {made.get('cpu') or 'unknown processor'}, {made.get('threads') or '?'} threads"
         for row in rows
         if row.result and (made := row.result["made"])
     }
-    return f"Measured on: {found.pop()}." if len(found) == 1 else ""
+    return f"Measured on: {machines.pop()}." if len(machines) == 1 else ""
 
 
 def reading(board: Board, column: Column) -> str:
     """A score's direction and its reference points: "Lower is better; floor 59.1, known-bad 161 to 260."."""
-    found: dict[str, list[float]] = {}
+    by_role: dict[str, list[float]] = {}
     for row in board.references:
         value = row.cell(column).value
-        if value is not None and (row.role == "floor" or value not in found.get("floor", ())):
-            found.setdefault("copies" if row.role == "memorising" else row.role, []).append(value)
-    points = [f"{role} {_range(values, column)}" for role, values in found.items()]
+        if value is not None and (row.role == "floor" or value not in by_role.get("floor", ())):
+            by_role.setdefault("copies" if row.role == "memorising" else row.role, []).append(value)
+    points = [f"{role} {_range(values, column)}" for role, values in by_role.items()]
     if column.better == "neither" and (held := _held_out(board, column)) is not None:
         points.insert(0, f"held-out real {shown(held, column.places, column.percent)}")
     way = column.direction[0].upper() + column.direction[1:]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
+from medzoo.metrics import group_of
 from medzoo.report.board import Board, Cell, Column, Row
 from medzoo.report.numbers import shown, span
-from medzoo.report.remarks import TITLES
 from medzoo.report.svg import marker
 
 _MARKS = {"best": ("★", "best"), "level": ("☆", "interval meets that of the best")}
@@ -64,7 +64,7 @@ def _head(board: Board, columns: Sequence[Column], grouped: bool) -> str:
     runs = [(group, len(list(those))) for group, those in groupby(columns, key=lambda column: column.group)]
     groups = "".join(
         f'<th scope="colgroup" colspan="{count}" class="first">'
-        f'<a href="#{escape(group)}">{escape(TITLES.get(group, group.capitalize()))}</a></th>'
+        f'<a href="#{escape(group)}">{escape(group_of(group).title)}</a></th>'
         for group, count in runs
     )
     return f'<tr class="groups">{corner}{groups}</tr><tr>{titles}</tr>'
@@ -100,11 +100,11 @@ def _cell(column: Column, cell: Cell, first: bool, brief: bool) -> str:
         return f'{opening}<span class="v">–</span>{note}</td>'
     sign, words = _MARKS.get(cell.mark, ("", ""))
     star = f'<span class="star" aria-hidden="true">{sign}</span>' if sign else ""
-    told = f'<span class="unseen"> ({words})</span>' if words else ""
+    marked = f'<span class="unseen"> ({words})</span>' if words else ""
     around = span(cell.low, cell.high, column.places, column.percent)
     interval = f'<span class="sub">{minus(around)}</span>' if around else ""
     value = minus(shown(cell.value, column.places, column.percent))
-    return f'{opening}{star}<span class="v">{value}</span>{told}{interval}</td>'
+    return f'{opening}{star}<span class="v">{value}</span>{marked}{interval}</td>'
 
 
 def _unseen(words: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from medzoo.report import bars, protocol, remarks
 from medzoo.report.board import Board, Column, Result, Row, build, cell_text, heading
-from medzoo.report.remarks import QUESTIONS, TITLES
+from medzoo.text import as_markdown
 
 _SIGNS = {"best": "★ ", "level": "☆ ", "": ""}
 
@@ -17,26 +17,27 @@ def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None)
     board = build(results)
     first = results[0]["benchmark"] if results else {}
     title = str(first.get("title") or first.get("name") or "Benchmark of generators")
-    lines = [f"# {plain(title)}", "", f"*{remarks.HONEST}*", ""]
+    lines = [f"# {as_markdown(title)}", "", f"*{remarks.HONEST}*", ""]
     if not results:
         return "\n".join([*lines, "No results.", ""])
     if first.get("notes"):
-        lines += [plain(str(first["notes"])), ""]
+        lines += [as_markdown(str(first["notes"])), ""]
     if board.columns:
         lines += ["## Leaderboard", "", *_table(board, board.headline()), "", remarks.MARKS, ""]
-    if told := remarks.warnings(board, results, failed):
-        lines += ["## Warnings", "", *(f"- {plain(words)}" for words in told), ""]
+    if limits := remarks.warnings(board, results, failed):
+        lines += ["## Warnings", "", *(f"- {as_markdown(words)}" for words in limits), ""]
     lines += ["## How to read this", "", remarks.GROUND, "", remarks.ARROWS, "", remarks.DISAGREE, ""]
     if verdict := remarks.agreement(board):
-        lines += [plain(verdict), ""]
+        lines += [as_markdown(verdict), ""]
     for group in board.groups:
-        lines += [f"## {plain(TITLES.get(group, group.capitalize()))}", ""]
-        lines += [QUESTIONS[group], ""] if group in QUESTIONS else []
-        lines += [*_table(board, board.of(group)), "", *_meanings(board, board.of(group)), ""]
-        if group == "usefulness" and (added := bars.gains(board)):
-            lines += [*(f"- {plain(words)}" for words in added), ""]
-        if group == "cost" and (machine := remarks.cost_machine(board.contenders)):
-            lines += [plain(machine), ""]
+        columns = board.of(group.name)
+        lines += [f"## {as_markdown(group.title)}", ""]
+        lines += [group.question, ""] if group.question else []
+        lines += [*_table(board, columns), "", *_meanings(board, columns), ""]
+        if group.name == "usefulness" and (added := bars.gains(board)):
+            lines += [*(f"- {as_markdown(words)}" for words in added), ""]
+        if group.name == "cost" and (machine := remarks.cost_machine(board.contenders)):
+            lines += [as_markdown(machine), ""]
     lines += ["## Protocol", "", *_facts(protocol.settings(results)), ""]
     for row in board.contenders:
         lines += [f"### {code(row.id)}", "", *_facts(protocol.contender(row, results)), ""]
@@ -62,23 +63,14 @@ def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]
     return header, rows
 
 
-def plain(words: str) -> str:
-    """Text as Markdown that shows just that: no markup, no HTML, no new line."""
-    words = " ".join(words.split())
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    words = re.sub(r"([\\`*\[\]|{}$~])", r"\\\1", words)
-    words = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", words)
-    return re.sub(r"^([#+-])", r"\\\1", words)
-
-
 def code(words: str) -> str:
     """An id in code type; what code type cannot hold is shown as plain text."""
-    return f"`{words}`" if re.fullmatch(r"[\w.+@ -]+", words) else plain(words)
+    return f"`{words}`" if re.fullmatch(r"[\w.+@ -]+", words) else as_markdown(words)
 
 
 def _table(board: Board, columns: Sequence[Column]) -> list[str]:
     lines = [
-        f"| | {' | '.join(plain(heading(board, column)) for column in columns)} |",
+        f"| | {' | '.join(as_markdown(heading(board, column)) for column in columns)} |",
         f"|---|{'---:|' * len(columns)}",
     ]
     for row in board.rows:
@@ -88,7 +80,7 @@ def _table(board: Board, columns: Sequence[Column]) -> list[str]:
 
 
 def _name(row: Row) -> str:
-    return code(row.id) if row.place >= 0 else f"*{plain(row.label)}*"
+    return code(row.id) if row.place >= 0 else f"*{as_markdown(row.label)}*"
 
 
 def _cell(row: Row, column: Column) -> str:
@@ -101,7 +93,8 @@ def _cell(row: Row, column: Column) -> str:
 
 def _meanings(board: Board, columns: Sequence[Column]) -> list[str]:
     return [
-        f"- **{plain(heading(board, column))}**: {plain(column.about)} {plain(remarks.reading(board, column))}"
+        f"- **{as_markdown(heading(board, column))}**: "
+        f"{as_markdown(column.about)} {as_markdown(remarks.reading(board, column))}"
         for column in columns
     ]
 
@@ -109,4 +102,8 @@ def _meanings(board: Board, columns: Sequence[Column]) -> list[str]:
 def _facts(rows: Sequence[tuple[str, str]]) -> list[str]:
     if not rows:
         return []
-    return ["| | |", "|---|---|", *(f"| {plain(what.replace('_', ' '))} | {plain(value)} |" for what, value in rows)]
+    return [
+        "| | |",
+        "|---|---|",
+        *(f"| {as_markdown(what.replace('_', ' '))} | {as_markdown(value)} |" for what, value in rows),
+    ]

@@ -1,6 +1,7 @@
 """Entries ordered by a score: best first, whichever way the score runs.
 
-``rank`` takes the scores that entries state, ``rank_results`` those that ``medzoo bench`` measured.
+``rank`` takes the scores that entries state, as others published them: their names alone say which way is better.
+``rank_results`` takes those that ``medzoo bench`` measured, each of which states its direction (``Scale.better``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from medzoo.catalog import Sheet
+from medzoo.catalog import RawEntry
 from medzoo.errors import MedzooError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 Direction = Literal["lower", "higher", "nearest 0.5", "nearest to real"]
 
-# The last word of a metric's name that is in one of these says which way is better.
+# For scores that others published: the last word of a metric's name that is in one of these says which way is better.
+# Scores measured here never come to these lists, since their ``Scale`` says it.
 _LOWER = {"FID", "KID", "FD", "MMD", "MSE", "MAE", "RMSE", "LPIPS", "NIQE", "LOSS"}
 _HIGHER = {
     "RATIO",
@@ -62,30 +64,30 @@ class Ranking:
     without: tuple[str, ...]
 
 
-def rank(sheets: Sequence[Sheet], metric: str) -> Ranking:
+def rank(raw_entries: Sequence[RawEntry], metric: str) -> Ranking:
     """Order entries by a metric.
 
     Args:
-        sheets: the entries.
+        raw_entries: the entries.
         metric: its name in upper or lower case, or the end of a name where one metric alone has it ("IoU" for SEG_IOU).
 
     Raises:
         MedzooError: no entry has the metric, or the name means several; the message lists those known.
     """
-    scores = [(sheet.path.stem, name, row) for sheet in sheets for name, row in _scores(sheet.path.stem, sheet.fields)]
-    ids = [sheet.path.stem for sheet in sheets]
+    scores = [(raw.path.stem, name, row) for raw in raw_entries for name, row in _scores(raw.path.stem, raw.fields)]
+    ids = [raw.path.stem for raw in raw_entries]
     name = _meant(metric, sorted({name for _, name, _ in scores}))
     better = direction(name)
     rows = sorted((row for _, other, row in scores if other == name), key=lambda row: _order(row.value, better))
     having = {row.model_id for row in rows}
-    return Ranking(name, better, tuple(rows), tuple(one for one in ids if one not in having))
+    return Ranking(name, better, tuple(rows), tuple(model_id for model_id in ids if model_id not in having))
 
 
-def rank_results(found: Sequence[Result], metric: str, features: str | None = None) -> Ranking:
+def rank_results(results: Sequence[Result], metric: str, features: str | None = None) -> Ranking:
     """Order the rows of a benchmark by a score, its reference points among them.
 
     Args:
-        found: results of one benchmark.
+        results: of one benchmark.
         metric: name of a score, such as ``kid``.
         features: the extractor it was measured in; None where there is only one.
 
@@ -93,9 +95,9 @@ def rank_results(found: Sequence[Result], metric: str, features: str | None = No
         MedzooError: nobody has the score, or it was measured in several extractors; the message lists them.
     """
     wanted = metric.strip().lower().replace("-", "_").replace(" ", "_")
-    having = [(result, score) for result in found for score in result.scores if score.name == wanted]
+    having = [(result, score) for result in results for score in result.scores if score.name == wanted]
     if not having:
-        known = sorted({score.name for result in found for score in result.scores})
+        known = sorted({score.name for result in results for score in result.scores})
         raise MedzooError(f"no result has a score named '{metric}'; there are: {', '.join(known) or 'none at all'}")
     kinds = sorted({str(score.features) for _, score in having})
     if features is None and len(kinds) > 1:
@@ -110,9 +112,12 @@ def rank_results(found: Sequence[Result], metric: str, features: str | None = No
         if score.value is not None
     ]
     rows.sort(key=lambda row: abs(row.value - aim) if better == "nearest to real" else _order(row.value, better))
-    with_one = {row.model_id for row in rows}
+    measured = {row.model_id for row in rows}
     return Ranking(
-        wanted, better, tuple(rows), tuple(one.contender.id for one in found if one.contender.id not in with_one)
+        wanted,
+        better,
+        tuple(rows),
+        tuple(result.contender.id for result in results if result.contender.id not in measured),
     )
 
 
@@ -124,9 +129,9 @@ def _direction_of(having: Sequence[tuple[Result, ScoreRecord]]) -> tuple[Directi
     for result, score in having:
         aims = [score.value] if result.contender.id == "real" else []
         aims += [
-            one.value
-            for one in result.references.get("real", ())
-            if (one.name, one.features) == (score.name, score.features)
+            point.value
+            for point in result.references.get("real", ())
+            if (point.name, point.features) == (score.name, score.features)
         ]
         for aim in aims:
             if aim is not None:
@@ -135,7 +140,14 @@ def _direction_of(having: Sequence[tuple[Result, ScoreRecord]]) -> tuple[Directi
 
 
 def direction(metric: str) -> Direction:
-    """Which way a metric is better. Raises MedzooError for one whose name tells nothing."""
+    """Which way a published metric is better, by the words of its name.
+
+    >>> direction("SEG_IOU"), direction("FID_RADIMAGENET")
+    ('higher', 'lower')
+
+    Raises:
+        MedzooError: no word of its name says it.
+    """
     parts = metric.upper().split("_")
     if parts[0] == "TURING":  # how often a person tells real from synthetic
         return "nearest 0.5"

@@ -42,7 +42,7 @@ class ScoreRecord(Record):
     Attributes:
         name, title, group, better, percent, about: as in ``medzoo.metrics``.
         metric, version: which measures it, and the version of its formula.
-        features: extractor that it was measured in, null for none.
+        features: extractor that it was measured in; null if none.
         value: mean over ``seeds``; null where it is not defined. ``low`` and ``high`` likewise.
         detail: of the first seed.
     """
@@ -177,7 +177,7 @@ def read_all(folders: Iterable[Path], benchmark: str) -> list[Result]:
     if not newest:
         return []
     last = max(newest.values(), key=_started)
-    other = sorted(name for name, one in newest.items() if _compared_with(one) != _compared_with(last))
+    other = sorted(name for name, result in newest.items() if _compared_with(result) != _compared_with(last))
     if other:
         _log.warning(
             "%s: measured under other settings or against other real images than the newest, left out: %s",
@@ -207,15 +207,13 @@ def _literal(name: str) -> str:
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(one) for key, one in value.items()}
+        return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")) else value
 
 
 def folders(own: Path | None, registries: Iterable[Path]) -> list[Path]:
     """Where results are looked for: those that came along, then those of the person."""
-    found = [registry / "results" for registry in registries]
-    if own is not None:
-        found.append(own)
-    return [folder for folder in found if os.path.isdir(folder)]
+    every = [registry / "results" for registry in registries] + ([] if own is None else [own])
+    return [folder for folder in every if os.path.isdir(folder)]

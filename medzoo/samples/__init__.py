@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch.utils.data import StackDataset
 
-    from medzoo.samples.formats import Bits, Format
+    from medzoo.samples.formats import Bits
 
 OUTLINE = (0, 255, 0)  # of masks drawn on images
 
@@ -43,6 +43,14 @@ class Samples:
         model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
 
     Raises ValueError when an array has another type, shape or range than stated here.
+
+    >>> samples = Samples(np.zeros((4, 1, 8, 8), np.float32), np.arange(4), seed=0)
+    >>> samples
+    Samples(4 synthetic, 1x8x8, model_id=None, seed=0)
+    >>> samples[1:3].indices
+    array([1, 2])
+    >>> len(samples[0] + samples[3])
+    2
     """
 
     images: NDArray[np.float32]
@@ -117,9 +125,9 @@ class Samples:
         if len(parts) == 1:
             return first
         for name in ("seed", "model_id", "revision", "weights_sha256"):
-            found = {getattr(part, name) for part in parts}
-            if len(found) > 1:
-                raise ValueError(f"cannot concatenate samples of different {name}: {sorted(map(str, found))}")
+            values = {getattr(part, name) for part in parts}
+            if len(values) > 1:
+                raise ValueError(f"cannot concatenate samples of different {name}: {sorted(map(str, values))}")
 
         def joined(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
@@ -153,7 +161,7 @@ class Samples:
         self,
         folder: str | Path,
         *,
-        format: Format = "png",
+        format: str = "png",
         bits: Bits = 8,
         spacing: tuple[float, ...] | None = None,
         overwrite: bool = False,
@@ -161,7 +169,7 @@ class Samples:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
 
         Args:
-            format: png, npy, npz, dicom, nifti or webdataset.
+            format: a file of ``medzoo.samples.formats``: png, npy, npz, dicom, nifti, webdataset, or one of a plug-in.
             bits: 8 or 16 a stored pixel.
             spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, where known.
 
@@ -268,7 +276,7 @@ def _flat(array: NDArray[Any]) -> NDArray[Any]:
     slices = (array[depth // 2], array[::-1, height // 2], array[::-1, :, width // 2])
     tallest = max(height, depth)
     return np.concatenate(
-        [np.pad(one, (((tallest - len(one)) // 2, -((len(one) - tallest) // 2)), (0, 0))) for one in slices], axis=1
+        [np.pad(cut, (((tallest - len(cut)) // 2, -((len(cut) - tallest) // 2)), (0, 0))) for cut in slices], axis=1
     )
 
 

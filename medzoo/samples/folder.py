@@ -13,13 +13,12 @@ from typing import Any
 
 from medzoo.errors import SavingError
 from medzoo.files.whole import disk_errors
+from medzoo.samples import formats
 
 MANIFEST, RUN = "manifest.jsonl", "run.json"
 BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
 
-_ENDINGS = r"(_mask)?\.(png|npy|npz|dcm|nii\.gz|tar)"
-_OURS = re.compile(rf"\d{{8,}}{_ENDINGS}|manifest\.jsonl|run\.json|grid\.png|\..*\.part")
-_NAMED = re.compile(rf"(\d{{8,}})_[A-Za-z0-9_-]+{_ENDINGS}")
+GRID = "grid.png"
 
 
 def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
@@ -56,14 +55,14 @@ def recorded(folder: str | Path) -> dict[str, Any] | None:
     """The content of run.json, None where there is none. Raises SavingError when it cannot be read."""
     path = Path(folder) / RUN
     try:
-        found = json.loads(path.read_bytes())
+        run = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise SavingError(f"{path} cannot be read ({error}); begin anew with --overwrite") from None
-    if not isinstance(found, dict):
+    if not isinstance(run, dict):
         raise SavingError(f"{path} holds no run; begin anew with --overwrite")
-    return found
+    return run
 
 
 def lock(manifest: FileIO, folder: Path) -> None:
@@ -85,10 +84,12 @@ def lock(manifest: FileIO, folder: Path) -> None:
 
 def clear(folder: Path, manifest: FileIO) -> None:
     """Remove the files of an earlier run; the manifest stays and is emptied first."""
-    named = _named(folder)
+    endings = _endings(folder)
+    named = _named(folder, endings)
+    numbered = re.compile(rf"\d{{8,}}{endings}|\..*\.part")
     manifest.truncate(0)
     for path in sorted(folder.iterdir(), key=lambda path: path.name != RUN):
-        if (_OURS.fullmatch(path.name) or path.name in named) and path.name != MANIFEST:
+        if path.name in {RUN, GRID, *named} or numbered.fullmatch(path.name):
             path.unlink()
 
 
@@ -101,7 +102,18 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and {"file", "mask_file"} <= record.keys() else None
 
 
-def _named(folder: Path) -> set[str]:
+def _endings(folder: Path) -> str:
+    """A pattern for how files of samples end: of the formats that come along, and of the one of the run."""
+    try:
+        recorded_format = (recorded(folder) or {}).get("format")
+    except SavingError:
+        recorded_format = None  # no run that can be read
+    known = {*formats.builtin(), recorded_format} & {*formats.names()}
+    suffixes = {suffix for name in known for suffix in formats.load(name).suffixes}
+    return rf"(_mask)?({'|'.join(map(re.escape, sorted(suffixes)))})"
+
+
+def _named(folder: Path, endings: str) -> set[str]:
     """Files of a run whose samples bear the names of their inputs: those of the manifest, and those under way.
 
     A person may have such names too (``20240101_left.png``), so an index must be one that the run had come to.
@@ -116,5 +128,6 @@ def _named(folder: Path) -> set[str]:
         reached = range(first, first + (BATCHES_AHEAD + 2) * size)
     except (SavingError, KeyError, TypeError):
         pass  # no run that can be read
-    found = [(path.name, _NAMED.fullmatch(path.name)) for path in folder.iterdir()]
-    return {name for name, match in found if match and (name in listed or int(match[1]) in reached)}
+    pattern = re.compile(rf"(\d{{8,}})_[A-Za-z0-9_-]+{endings}")
+    matches = [(path.name, pattern.fullmatch(path.name)) for path in folder.iterdir()]
+    return {name for name, match in matches if match and (name in listed or int(match[1]) in reached)}

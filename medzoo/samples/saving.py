@@ -27,17 +27,27 @@ import numpy as np
 
 from medzoo import __version__
 from medzoo.errors import SavingError
-from medzoo.samples.formats import FORMATS, SHARDED, Bits, Format, Run, check_format, encode, origin, png_words, stem
 from medzoo.files.png import encode_png
 from medzoo.files.whole import PARTS, sync_folder, write_bytes
-from medzoo.samples.folder import BATCHES_AHEAD, MANIFEST, RUN, check_folder, clear, lock, parsed, recorded, saving_errors
+from medzoo.samples import Samples, formats
+from medzoo.samples.folder import (
+    BATCHES_AHEAD,
+    MANIFEST,
+    RUN,
+    check_folder,
+    clear,
+    lock,
+    parsed,
+    recorded,
+    saving_errors,
+)
+from medzoo.samples.formats import Bits, Run, check_format, encode, origin, png_words, stem
 from medzoo.samples.shard import Shard
-from medzoo.samples import Samples
 
-__all__ = ["FORMATS", "Format", "Run", "Writer", "check_folder", "check_format", "recorded", "save", "write_picture"]
+__all__ = ["Run", "Writer", "check_folder", "check_format", "recorded", "save", "write_picture"]
 
+SHARD = 256  # samples in a shard, at least
 _THREADS = 4  # most of their time goes into waiting for the disk
-_SHARD = 256  # samples in a shard, at least
 
 Member = tuple[str, bytes]
 
@@ -50,19 +60,22 @@ class Writer:
     Args:
         resume: go on with the run that the folder holds (or begin one, if it holds none).
         overwrite: remove the files of an earlier run first; files that no run made are left alone.
+        shard: least number of samples in a shard, of sharded formats; the same one when a run is resumed.
 
     Raises SavingError: the folder is not empty and neither was asked for, holds another run, or cannot be written.
     """
 
-    def __init__(self, folder: str | Path, run: Run, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, run: Run, *, resume: bool = False, overwrite: bool = False, shard: int = SHARD
+    ) -> None:
         self.folder, self.run = Path(folder), run
         check_folder(self.folder, resume=resume, overwrite=overwrite)
         self._missing: set[int] = set()  # in the manifest, but somebody deleted the file
         self._lines = 0  # samples in the manifest
         self._pending: deque[list[Future[tuple[dict[str, Any], list[Member]]]]] = deque()
-        self._sharded = run.format in SHARDED
+        self._sharded = formats.load(run.format).sharded
         # Samples between which a run may be cut: files of several samples are made anew from their first.
-        self._unit = run.batch_size * (-(-_SHARD // run.batch_size) if self._sharded else 1)
+        self._unit = run.batch_size * (-(-shard // run.batch_size) if self._sharded else 1)
         self._shard: Shard | None = None
         self._waiting: list[dict[str, Any]] = []  # lines of samples in the open shard
         with saving_errors(self.folder, self._whole):
@@ -122,16 +135,18 @@ class Writer:
     def _begin(self, resume: bool) -> None:
         """Read or begin run.json and manifest.jsonl."""
         wanted = json.loads(json.dumps({"medzoo": __version__, **asdict(self.run)}))  # lists for tuples
-        found = recorded(self.folder) if resume else None
-        if found is None:
+        before = recorded(self.folder) if resume else None
+        if before is None:
             write_bytes(self.folder / RUN, json.dumps(wanted, indent=1).encode() + b"\n")
-        elif found != wanted:
-            told = "; ".join(
-                f"{key} was {found.get(key)!r}, now {value!r}"
+        elif before != wanted:
+            differences = "; ".join(
+                f"{key} was {before.get(key)!r}, now {value!r}"
                 for key, value in wanted.items()
-                if found.get(key) != value
+                if before.get(key) != value
             )
-            raise SavingError(f"{self.folder} holds another run: {told}. Take another folder, or type --overwrite")
+            raise SavingError(
+                f"{self.folder} holds another run: {differences}. Take another folder, or type --overwrite"
+            )
         for path in self.folder.glob(PARTS):
             path.unlink()
         end = 0
@@ -150,16 +165,16 @@ class Writer:
     def _settle(self) -> None:
         """Wait for the oldest batch and enter it in the manifest, or in its shard."""
         with saving_errors(self.folder, self._whole):
-            found = [job.result() for job in self._pending[0]]
+            written = [job.result() for job in self._pending[0]]
             if self._sharded:
-                self._add_to_shard(found)
+                self._add_to_shard(written)
             else:
-                self._enter([record for record, _ in found])
+                self._enter([record for record, _ in written])
         self._pending.popleft()
 
-    def _add_to_shard(self, found: list[tuple[dict[str, Any], list[Member]]]) -> None:
+    def _add_to_shard(self, encoded: list[tuple[dict[str, Any], list[Member]]]) -> None:
         try:
-            for record, members in found:
+            for record, members in encoded:
                 if self._shard is None:
                     self._shard = Shard(self.folder / f"{record['index']:08d}.tar")
                 self._shard.add(members)
@@ -233,7 +248,7 @@ def save(
     samples: Samples,
     folder: str | Path,
     *,
-    format: Format = "png",
+    format: str = "png",
     bits: Bits = 8,
     spacing: tuple[float, ...] | None = None,
     overwrite: bool = False,

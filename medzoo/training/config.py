@@ -13,10 +13,11 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from medzoo.catalog import yamlfile
-from medzoo.entry import Record
-from medzoo.errors import EntryError, TrainingError
+from medzoo.entry import PositiveFloat, PositiveInt, Record
+from medzoo.errors import EntryError, TrainingError, problems
 
-Positive = Annotated[int, Field(gt=0)]
+STEPS = 20_000  # of a run that states none
+
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -47,10 +48,10 @@ class Held(Record):
         patience: measurements without a better snapshot after which the run stops; null for never.
     """
 
-    every: Positive = 1000
+    every: PositiveInt = 1000
     samples: Annotated[int, Field(ge=2)] = 256
     seed: Annotated[int, Field(ge=0)] = 0
-    patience: Positive | None = None
+    patience: PositiveInt | None = None
 
 
 class TrainConfig(Record):
@@ -89,16 +90,16 @@ class TrainConfig(Record):
     start: str | None = None
     config: Record
     techniques: tuple[Annotated[dict[str, Any], AfterValidator(_technique)], ...] = ()
-    steps: Positive
+    steps: PositiveInt
     batch: Annotated[int, Field(ge=2)] = 8
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    lr: PositiveFloat = 2e-4
     betas: tuple[Decay, Decay] = (0.5, 0.999)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
     mirror: bool = False
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    snapshot: Positive = 500
+    snapshot: PositiveInt = 500
     held: Held = Held()
 
     @model_validator(mode="after")
@@ -143,8 +144,8 @@ class VolumeConfig(TrainConfig):
     """
 
     held_dataset: str | None = None
-    size: tuple[Positive, Positive, Positive]
-    spacing: Annotated[float, Field(gt=0)]
+    size: tuple[PositiveInt, PositiveInt, PositiveInt]
+    spacing: PositiveFloat
     deform: Deform = Deform()
     channels: None = None
     masks: Literal[False] = False
@@ -173,11 +174,15 @@ def parse(fields: Mapping[str, Any]) -> TrainConfig:
 
 
 def settings_of(fields: Mapping[str, Any]) -> TrainConfig:
-    """Fields that were typed as options -> the configuration. Raises TrainingError."""
+    """Fields that were typed as options or arguments -> the configuration.
+
+    Raises:
+        TrainingError: with every problem, one a line.
+    """
     try:
         return parse(fields)
     except ValidationError as error:
-        raise TrainingError("\n".join(told(dict(one)) for one in error.errors())) from None
+        raise TrainingError("\n".join(problems(error))) from None
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -186,16 +191,22 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         TrainingError: with every problem of the file, and its line.
     """
+    from medzoo.training import recipes
+
     try:
         text = path.read_text(encoding="utf-8")
-        return parse(yamlfile.fields(text, str(path)))
+        family = yamlfile.fields(text, str(path)).get("family")
+        return yamlfile.parse(text, str(path), recipes.settings(family), "configuration")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    except EntryError as error:  # not YAML, or a key stated twice
+    except EntryError as error:
         raise TrainingError(str(error)) from None
-    except ValidationError as error:
-        problems = [(yamlfile.line_of(text, str(path), *one["loc"]), dict(one)) for one in error.errors()]
-        raise TrainingError("\n".join(f"{path}:{line}: {told(one)}" for line, one in problems)) from None
+
+
+def fitting_batch(batch: int, images: int, processes: int) -> int:
+    """The largest batch, at most ``batch``, that ``images`` images fill and ``processes`` processes can share."""
+    most = min(batch, images)
+    return most - most % processes
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -203,27 +214,11 @@ def dump_config(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
 
 
-def differences(found: TrainConfig, wanted: TrainConfig) -> list[str]:
-    """``field: stored -> asked for`` of every field that a run must keep and that differs."""
-    before, after = found.model_dump(mode="json"), wanted.model_dump(mode="json")
+def differences(stored: TrainConfig, wanted: TrainConfig) -> list[str]:
+    """``field: stored -> wanted`` of every field that a run must keep and that differs."""
+    before, after = stored.model_dump(mode="json"), wanted.model_dump(mode="json")
     return [
         f"{name}: {before.get(name)} -> {after.get(name)}"
         for name in before
         if name not in MAY_CHANGE and before[name] != after.get(name)
     ]
-
-
-def told(error: Mapping[str, Any]) -> str:
-    """One finding of pydantic in words: ``field: expected ..., found ...``, or words alone where fields clash."""
-    place, kind, found = error["loc"], error["type"], error["input"]
-    if kind == "missing":
-        words = "missing; state it"
-    elif kind == "extra_forbidden":
-        words = "unknown field; remove it, or mend its name"
-    elif kind == "value_error":  # this project's own, which say what they found
-        words = error["msg"].removeprefix("Value error, ")
-    else:
-        words = f"{error['msg'].replace('Input should be', 'expected')}, found {found!r}"
-        if isinstance(found, str) and kind.startswith(("float", "int")):
-            words += " (YAML wants a number without quotes, a power of ten with a dot: 2.0e-4)"
-    return f"{'.'.join(map(str, place))}: {words}" if place else words

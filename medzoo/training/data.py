@@ -74,7 +74,7 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
         if "val" in describe(config.dataset).splits:
             held = load_dataset(config.dataset, form, root=root, split="val")
         else:
-            train, held = parted(train)
+            train, held = split(train)
     else:
         assert config.folder is not None
         train, held = load_folder(Path(config.folder), form)
@@ -84,25 +84,26 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
 
 
 def load_volumes(config: VolumeConfig, root: Path | None) -> tuple[Images, Images]:
-    """Whole volumes to learn, and slices of those held out (``volumes.shown``)."""
+    """Whole volumes to learn, and slices of those held out (``volumes.held_out_slices``)."""
     if config.folder is not None:
-        found = volumes.of_folder(config)
-        if len(found) < FEWEST_VOLUMES:
+        all_volumes = volumes.of_folder(config)
+        if len(all_volumes) < FEWEST_VOLUMES:
             raise TrainingError(
-                f"{config.folder}: {len(found)} volume(s); {FEWEST_VOLUMES} are the least, two held out"
+                f"{config.folder}: {len(all_volumes)} volume(s); at least {FEWEST_VOLUMES} are needed, two of them to "
+                "hold out"
             )
-        train, held = parted(found)
+        train, held = split(all_volumes)
     else:
         train, held = (volumes.of_dataset(config, str(name), root) for name in (config.dataset, config.held_dataset))
-    return train, volumes.shown(held, config)
+    return train, volumes.held_out_slices(held, config)
 
 
 def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
-    """The two parts of the images at a path."""
+    """The images at a path to learn, and those held out."""
     if path.is_dir() and (path / "images").is_dir() and (path / "masks").is_dir():
         _check_masks(path)
     if has_splits(path):
-        train, held = (load_path(path, form, split=one) for one in ("train", "val"))
+        train, held = (load_path(path, form, split=name) for name in ("train", "val"))
         if train.images.shape[1] != held.images.shape[1]:
             raise TrainingError(
                 f"{path}: the images to learn have {train.images.shape[1]} channel(s), those held out "
@@ -110,7 +111,7 @@ def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
             )
         return train, held if held.classes == train.classes else relabel(held, train.classes or ())
     images = load_path(path, form, minimum=FEWEST)
-    return parted(images)
+    return split(images)
 
 
 def has_splits(path: Path) -> bool:
@@ -125,7 +126,7 @@ def has_splits(path: Path) -> bool:
         return {"train_images.npy", "val_images.npy"} <= set(archive.namelist())
 
 
-def parted(images: Images) -> tuple[Images, Images]:
+def split(images: Images) -> tuple[Images, Images]:
     """Those to learn, and those held out."""
     out = held_out(images)
     return images[~out], images[out]
@@ -185,10 +186,10 @@ def tensors(images: Images, config: TrainConfig) -> tuple[Tensor, Tensor | None]
             "lower batch, or add images"
         )
     labels = torch.from_numpy(images.labels) if config.classes and images.labels is not None else None
-    return stacked(images.images, images.masks if config.masks else None), labels
+    return stack(images.images, images.masks if config.masks else None), labels
 
 
-def stacked(images: Pixels, masks: Pixels | None) -> Tensor:
+def stack(images: Pixels, masks: Pixels | None) -> Tensor:
     """Images uint8 [n, c, h, w] and masks of 0 and 1 -> uint8 [n, c (+1), h, w], masks as 0 and 255."""
     both = images if masks is None else np.concatenate([images, masks * np.uint8(255)], axis=1)
     return torch.from_numpy(both)
@@ -210,9 +211,9 @@ def _check_classes(train: Images, source: str) -> None:
     counts = np.bincount(train.labels, minlength=len(names))
     if len(names) < 2:
         raise TrainingError(f"{source}: one class only ('{names[0]}'); set classes: false")
-    for name, found in zip(names, counts, strict=True):
-        if found < 2:
+    for name, count in zip(names, counts, strict=True):
+        if count < 2:
             raise TrainingError(
-                f"{source}: class '{name}' has {found} training image(s), which cannot be learned; "
+                f"{source}: class '{name}' has {count} training image(s), which cannot be learned; "
                 "add images, or leave the class out"
             )

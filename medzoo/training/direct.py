@@ -12,7 +12,7 @@ from medzoo.training.config import TrainConfig
 from medzoo.training.learner import Learner
 from medzoo.training.recipes import Direct, Facts
 from medzoo.training.start import begin
-from medzoo.training.techniques import Standing, Technique
+from medzoo.training.techniques import BeforeStep, Technique
 
 HOOKS = ("networks", "augment", "loss_d", "loss_g", "after")  # of a technique, beside ``reals``
 
@@ -28,29 +28,29 @@ class DirectLearner(Learner[Direct[Any]]):
         self, config: TrainConfig, data: Tensor, labels: Tensor | None, facts: Facts, device: torch.device
     ) -> None:
         super().__init__(config, data, labels, facts, device)
-        for stated, one in zip(config.techniques, self.techniques, strict=True):
-            if not changes_real_images_alone(one):
+        for stated, technique in zip(config.techniques, self.techniques, strict=True):
+            if not changes_real_images_alone(technique):
                 raise TrainingError(
                     f"techniques: {stated['name']} needs a discriminator, and {config.family} has none; "
                     "take classical, or mirror: true"
                 )
 
-    def begun(self) -> dict[str, nn.Module]:
+    def start_networks(self) -> dict[str, nn.Module]:
         networks = {"generator": self.recipe.generator()}
         if self.config.start is not None:
             begin(self.recipe, self.config.start, networks)
         return networks
 
-    def updates(self, step: int, rng: torch.Generator) -> dict[str, float]:
-        images, labels = self.reals(rng)
-        standing = Standing(step, self.facts.colours, labels, _no_pseudo_images)
-        for one in self.techniques:
-            images = one.reals(images, standing, rng)
+    def update(self, step: int, rng: torch.Generator) -> dict[str, float]:
+        images, labels = self.draw_reals(rng)
+        before = BeforeStep(step, self.facts.colours, labels, _no_pseudo_images)
+        for technique in self.techniques:
+            images = technique.reals(images, before, rng)
         with self.autocast():
             loss = self.recipe.loss(self.generator, images, labels, step, rng)
-        self.update("generator", loss.total)
+        self.step_optimizer("generator", loss.total)
         with torch.no_grad():
-            self.recipe.refreshed(self.generator)
+            self.recipe.after_update(self.generator)
         values = {"loss": loss.total, **loss.parts}
         return {name: value.detach().item() for name, value in values.items()}
 

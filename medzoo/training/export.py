@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo import catalog
+from medzoo.device import find
 from medzoo.entry import Entry
 from medzoo.errors import TrainingError
 from medzoo.files.whole import write_bytes
 from medzoo.randomness import Noise
+from medzoo.training import data as reading
 from medzoo.training.config import TrainConfig, VolumeConfig, differences, dump_config, load_config
 from medzoo.training.data import About
 from medzoo.training.heldout import HeldOut, sample
@@ -33,7 +35,8 @@ from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
 
 LARGEST = 12_000_000  # bytes of a file of weights that comes along with the registry
-SEED, BATCHES, BATCH = 1, 64, 32  # of the recalibration
+SEED = 1  # of the recalibration
+Checkpoint = Literal["best", "latest"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,41 @@ class Exported:
     chosen: str
 
 
+def export_run(
+    run: Path | str,
+    model_id: str,
+    registry: Path | str = "registry",
+    *,
+    checkpoint: Checkpoint = "best",
+    half: bool = False,
+    data: Path | str | None = None,
+    device: str | None = None,
+) -> Exported:
+    """Make a model of a registry folder from a training run, measured on the images that the run held out.
+
+    Writes ``weights/<ID>.safetensors``, ``training/<ID>/`` and, where there is none, a draft of ``models/<ID>.yaml``.
+
+    Args:
+        run: folder of the run.
+        model_id: of the entry: five digits, then FAMILY_CONTENT.
+        registry: the registry folder.
+        checkpoint: ``best`` (smallest held-out KID) or ``latest``.
+        half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
+        data: folder that holds the data sets of the registry; None for ``$MEDZOO_DATA``.
+        device: a torch device name; None for a CUDA device if there is one.
+
+    Raises:
+        TrainingError: no such run, checkpoint or registry folder, weights of more than 12 MB, or a full disk.
+        EntryError: the id does not fit the registry's pattern.
+        MedzooError: the images are not there.
+    """
+    run = Path(run)
+    config, place = load_config(run / "config.yaml"), find(device)
+    images, held = reading.load(config, None if data is None else Path(data))
+    held_out, about = HeldOut(held, str(place), images), reading.about(config, images)
+    return export(run, model_id, Path(registry), held_out, about, checkpoint=checkpoint, half=half, device=place)
+
+
 def export(
     run: Path,
     model_id: str,
@@ -67,24 +105,20 @@ def export(
     held_out: HeldOut,
     about: About,
     *,
-    checkpoint: Literal["best", "latest"] = "best",
+    checkpoint: Checkpoint = "best",
     half: bool = False,
     device: torch.device | None = None,
+    batches: int = 64,
+    batch: int = 32,
+    largest: int = LARGEST,
 ) -> Exported:
-    """Write ``weights/<ID>.safetensors``, ``training/<ID>/`` and, where there is none, ``models/<ID>.yaml``.
+    """:func:`export_run` with the images at hand.
 
     Args:
-        run: folder of the run.
-        model_id: of the entry.
-        registry: the registry folder.
         held_out: measures the candidates on the samples that the configuration's ``held`` states.
-        about: the images that it learned from.
-        checkpoint: ``best`` (smallest held-out KID) or ``latest``.
-        half: store weights as float16; singular vectors and statistics stay float32. Loading makes float32 of all.
-
-    Raises:
-        TrainingError: no such run, checkpoint or registry folder, weights of more than 12 MB, or a full disk.
-        EntryError: the id does not fit the registry's pattern.
+        about: the images that the run learned from.
+        batches, batch: of generated images, from which statistics of batch norm are computed anew.
+        largest: bytes that the file of weights may take.
     """
     device = device or torch.device("cpu")
     config = load_config(run / "config.yaml")
@@ -100,13 +134,13 @@ def export(
     network.to(memory_format=layout(config))  # type: ignore[call-overload]
     candidates = {"averaged": network}
     if norms_of(network):
-        candidates["recalibrated"] = recalibrated(chosen_recipe, network, device, BATCHES, BATCH)
+        candidates["recalibrated"] = recalibrate(chosen_recipe, network, device, batches, batch)
     scores = {}
-    for name, one in candidates.items():
-        one.load_state_dict(stored(one.state_dict(), half))  # measure the numbers that will be read back
-        scores[name] = held_out(*sample(chosen_recipe, one, config.held.samples, config.held.seed, device))
+    for name, candidate in candidates.items():
+        candidate.load_state_dict(stored(candidate.state_dict(), half))  # measure the numbers that will be read back
+        scores[name] = held_out(*sample(chosen_recipe, candidate, config.held.samples, config.held.seed, device))
     chosen = min(scores, key=lambda name: scores[name]["kid"])
-    content = packed(stored(candidates[chosen].state_dict(), half), half)
+    content = pack(stored(candidates[chosen].state_dict(), half), half, largest)
     sha256 = hashlib.sha256(content).hexdigest()
 
     weights, entry = registry / "weights" / f"{model_id}.safetensors", registry / "models" / f"{model_id}.yaml"
@@ -122,12 +156,18 @@ def export(
     return Exported(weights, entry, drafted, sha256, len(content), step, scores, chosen)
 
 
-def read_checkpoint(run: Path, which: str) -> tuple[int, Mapping[str, Tensor]]:
-    """(step, state dict of the averaged generator) of ``best`` or ``latest``."""
+def checkpoint_path(run: Path, which: Checkpoint) -> Path:
+    """The file of a checkpoint. Raises TrainingError where there is none."""
     folder = RunFolder(run)
     path = folder.best if which == "best" else folder.latest
     if not path.exists():
-        raise TrainingError(f"{path}: no such file; train first, or choose another --checkpoint")
+        raise TrainingError(f"{path}: no such file; train first, or choose another checkpoint (--checkpoint)")
+    return path
+
+
+def read_checkpoint(run: Path, which: Checkpoint) -> tuple[int, Mapping[str, Tensor]]:
+    """(step, state dict of the averaged generator) of ``best`` or ``latest``. Raises TrainingError."""
+    path = checkpoint_path(run, which)
     if which == "best":
         best = read_best(path)
         return best.step, best.generator
@@ -139,6 +179,7 @@ def read_checkpoint(run: Path, which: str) -> tuple[int, Mapping[str, Tensor]]:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], run: Path) -> None:
+    """Load a checkpoint of ``run`` into its generator. Raises TrainingError where it does not fit."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -146,16 +187,19 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], run: Path) -> No
 
 
 def norms_of(network: nn.Module) -> list[_BatchNorm]:
+    """The batch norms with running statistics."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
 
 @torch.no_grad()
-def recalibrated(recipe: Recipe[Any], network: nn.Module, device: torch.device, batches: int, batch: int) -> nn.Module:
-    """A copy whose batch-norm statistics are the means over ``batches`` batches of its own maps, samples 0, 1, ... of
-    seed 1. Weights and singular vectors stay as they are, and so do statistics that making images does not use.
+def recalibrate(recipe: Recipe[Any], network: nn.Module, device: torch.device, batches: int, batch: int) -> nn.Module:
+    """A copy of a generator whose batch-norm statistics are the means over ``batches`` batches of its own maps.
+
+    The batches are samples 0, 1, ... of seed 1. Weights and singular vectors stay as they are, and so do statistics
+    that making images does not use.
     """
-    found = copy.deepcopy(network).eval()
-    norms = norms_of(found)
+    result = copy.deepcopy(network).eval()
+    norms = norms_of(result)
     before = [(norm.momentum, copy.deepcopy(norm.state_dict())) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -163,12 +207,12 @@ def recalibrated(recipe: Recipe[Any], network: nn.Module, device: torch.device, 
         norm.train()
     for start in range(0, batches * batch, batch):
         noise = Noise(SEED, range(start, start + batch), device)
-        recipe.images(found, recipe.sampled(noise))
-    for norm, (momentum, kept) in zip(norms, before, strict=True):
+        recipe.images(result, recipe.zoo_inputs(noise))
+    for norm, (momentum, state) in zip(norms, before, strict=True):
         norm.momentum = momentum
         if not norm.num_batches_tracked:
-            norm.load_state_dict(kept)
-    return found.eval()
+            norm.load_state_dict(state)
+    return result.eval()
 
 
 def stored(state: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
@@ -179,16 +223,16 @@ def stored(state: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
     }
 
 
-def packed(state: Mapping[str, Tensor], half: bool) -> bytes:
-    """The safetensors file. Raises TrainingError where it is too large to come along."""
+def pack(state: Mapping[str, Tensor], half: bool, largest: int = LARGEST) -> bytes:
+    """The safetensors file. Raises TrainingError where it takes more than ``largest`` bytes."""
     from safetensors.torch import save
 
     content = save(dict(state))
-    if len(content) > LARGEST:
+    if len(content) > largest:
         hint = "take a narrower network and train anew" if half else "try --half"
         raise TrainingError(
             f"the weights take {len(content) / 1e6:.1f} MB, and a model that comes along may take "
-            f"{LARGEST / 1e6:.0f} MB; {hint}"
+            f"{largest / 1e6:.3g} MB; {hint}"
         )
     return content
 

@@ -27,7 +27,7 @@ from medzoo.training.recipes import Recipe
 from medzoo.training.volumes import slices
 
 Pixels = NDArray[np.uint8]
-JUDGED = 256  # real images of each kind that the discriminator is asked about
+JUDGED = 256  # real images of each kind whose logits are taken
 
 
 class HeldOut:
@@ -61,16 +61,16 @@ class HeldOut:
         ``mask_border``, ``mask_empty``: shares of masks at the border, and without a foreground pixel.
         """
         features = self.extract(images)
-        found = {
+        scores = {
             "fd": frechet_distance(self.features, features),
             "kid": polynomial_mmd(self.features.astype(np.float64), features.astype(np.float64)),
             "spectrum_gap": spectrum_gap(self.held.images, images)[0],
         }
         if self.training is not None:
-            found["near_copies"] = float((nearest_pixels(small_pixels(images), self.training).ratios < CLOSE).mean())
+            scores["near_copies"] = float((nearest_pixels(small_pixels(images), self.training).ratios < CLOSE).mean())
         if masks is not None and self.held.masks is not None:
-            found |= of_masks(self.held.masks, masks)
-        return found
+            scores |= of_masks(self.held.masks, masks)
+        return scores
 
 
 def of_masks(real: Pixels, fake: Pixels) -> dict[str, float]:
@@ -108,7 +108,7 @@ def sample(
     parts = []
     for start in range(0, n, batch):
         noise = Noise(seed, range(start, min(n, start + batch)), device)
-        parts.append(recipe.images(network, recipe.sampled(noise))[0].float().cpu())
+        parts.append(recipe.images(network, recipe.zoo_inputs(noise))[0].float().cpu())
     raw = torch.cat(parts).add(1).mul(127.5).clamp(0, 255)
     if raw.dim() == 5:
         raw = slices(raw)

@@ -26,12 +26,12 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What the discriminator says of a generated batch after its own update.
+class GeneratorLoss:
+    """The generator's loss, after the discriminator's update.
 
     Attributes:
-        loss: the generator's, with its gradient.
-        logits: [n, p], with the gradient.
+        loss: a scalar with its gradient.
+        logits: [n, p], the discriminator's of the generated batch, with the gradient.
         parts: numbers for the log that ``loss`` is made of.
     """
 
@@ -42,39 +42,46 @@ class Reply:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One look at a real and a generated batch.
+    """What the discriminator makes of a real and a generated batch.
 
     Attributes:
         loss: the discriminator's, with its gradient.
-        real, fake: logits [n, p], with the gradient.
-        again: what the discriminator, as it has become, says of the generated batch, for the generator.
+        real, fake: logits [n, p] of the two batches, with the gradient.
+        score_fakes: called after the discriminator's update: its logits of the generated batch, and the generator's
+            loss.
         parts: numbers for the log that ``loss`` is made of.
     """
 
     loss: Tensor
     real: Tensor
     fake: Tensor
-    again: Callable[[], Reply]
+    score_fakes: Callable[[], GeneratorLoss]
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def minus_mean(logits: Tensor) -> Reply:
-    """The generator's side of the hinge and Wasserstein losses."""
-    return Reply(-logits.mean(), logits)
+def minus_mean(logits: Tensor) -> GeneratorLoss:
+    """The generator's loss beside the hinge and Wasserstein losses: minus the mean of its logits [n, p]."""
+    return GeneratorLoss(-logits.mean(), logits)
 
 
 def hinge_real(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Hinge loss of real logits with a margin drawn from U(0.8, 1) for each element (FastGAN's code)."""
+    """Mean hinge loss of the logits [n, p] of real images, a scalar.
+
+    The margin of each logit is drawn from U(0.8, 1), as in FastGAN's code, by ``generator`` on the CPU.
+    """
     margin = 0.8 + 0.2 * torch.rand(logits.shape, generator=generator).to(logits)
     return F.relu(margin - logits).mean()
 
 
 def hinge_fake(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Hinge loss of generated logits, margin as in :func:`hinge_real`."""
+    """Mean hinge loss of the logits [n, p] of generated images, a scalar; margins as in :func:`hinge_real`."""
     margin = 0.8 + 0.2 * torch.rand(logits.shape, generator=generator).to(logits)
     return F.relu(margin + logits).mean()
 
 
 def non_saturating(real: Tensor, fake: Tensor) -> Tensor:
-    """Binary cross-entropy of the discriminator, -log s(real) - log(1 - s(fake)), each averaged."""
+    """Binary cross-entropy of the discriminator: -log s(real) - log(1 - s(fake)), each averaged over its logits [n, p].
+
+    s is the sigmoid.
+    """
     return F.softplus(-real).mean() + F.softplus(fake).mean()

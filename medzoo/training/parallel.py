@@ -1,7 +1,7 @@
 """Several processes that train one run together, one on each GPU, started by torch's own ``torchrun``.
 
-Each draws its share of the batch; gradients and statistics are averaged, so that all processes hold the same networks
-after every step. The first process (rank 0) owns the folder of the run. With one process every function here does
+Each draws its part of the batch; gradients and statistics are averaged, so that all processes hold the same networks
+after every step. Rank 0 owns the folder of the run. With one process every function here does
 nothing.
 """
 
@@ -21,13 +21,13 @@ from medzoo.device import find
 from medzoo.errors import TrainingError
 
 T = TypeVar("T")
-BUCKET = 2**25  # numbers that are averaged at once
-MEETING = timedelta(minutes=10)  # by then all processes have started
-PATIENCE = timedelta(hours=6)  # the others wait while the first process measures
+BUCKET = 2**25
+MEETING = timedelta(minutes=10)
+PATIENCE = timedelta(hours=6)  # the others wait while rank 0 measures
 
 
-class Told(TrainingError):
-    """An error of the first process, in the others: it has been said."""
+class AlreadyReported(TrainingError):
+    """An error of rank 0, in the other processes: rank 0 reports it."""
 
 
 def rank() -> int:
@@ -41,12 +41,19 @@ def world() -> int:
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[torch.device]:
+def joined(device: str | None, meeting: timedelta = MEETING) -> Iterator[torch.device]:
     """Meet the other processes that ``torchrun`` started, if any; gives this one's device.
+
+    Args:
+        device: a torch device name; None for a CUDA device if there is one. Of several processes each gets its own.
+        meeting: by then all processes have started.
 
     Raises:
         TrainingError, DeviceError: no device for each process, or not all of them came.
     """
+    if dist.is_initialized():  # the caller has joined them
+        yield find(device)
+        return
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     kind, processes = find(device), int(os.environ["WORLD_SIZE"]) if launched else 1
     if processes == 1:
@@ -59,7 +66,7 @@ def joined(device: str | None) -> Iterator[torch.device]:
         torch.cuda.set_device(kind)
     backend = "nccl" if kind.type == "cuda" else "gloo"
     try:
-        store, here, count = next(dist.rendezvous("env://", timeout=MEETING))
+        store, here, count = next(dist.rendezvous("env://", timeout=meeting))
         store.set_timeout(PATIENCE)
         options = {"store": store, "rank": here, "world_size": count, "timeout": PATIENCE}
         dist.init_process_group(backend, device_id=kind if backend == "nccl" else None, **options)
@@ -74,8 +81,8 @@ def joined(device: str | None) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def share(batch: int) -> int:
-    """How many images of a batch are this process's. Raises TrainingError where they cannot be shared out."""
+def local_batch(batch: int) -> int:
+    """How many images of a batch this process draws. Raises TrainingError where the batch cannot be divided."""
     each, left = divmod(batch, world())
     if left or each < (1 if world() == 1 else 2):
         raise TrainingError(
@@ -86,79 +93,83 @@ def share(batch: int) -> int:
 
 
 @torch.no_grad()
-def average(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors, the same shapes in every process, by their means over the processes."""
+def average(tensors: Iterable[Tensor], bucket: int = BUCKET) -> None:
+    """Replace tensors, the same shapes in every process, by their means over the processes.
+
+    Args:
+        bucket: numbers that are averaged at once.
+    """
     if world() == 1:
         return
-    for bucket in _buckets(tensors):
-        flat = torch.cat([one.reshape(-1) for one in bucket])
-        with _others():
+    for together in _buckets(tensors, bucket):
+        flat = torch.cat([tensor.reshape(-1) for tensor in together])
+        with _name_the_lost():
             dist.all_reduce(flat)
         flat /= world()
-        for one, part in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
-            one.copy_(part.view(one.shape))
+        for tensor, part in zip(together, flat.split([tensor.numel() for tensor in together]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
 
 
 def means(values: Mapping[str, float], device: torch.device) -> dict[str, float]:
     """Numbers by name, each averaged over the processes: what is not finite in one of them is so in all."""
     if world() == 1:
         return dict(values)
-    found = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
-    average([found])
-    return dict(zip(values, found.tolist(), strict=True))
+    numbers = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    average([numbers])
+    return dict(zip(values, numbers.tolist(), strict=True))
 
 
-def gathered(rows: Tensor) -> Tensor:
+def gather(rows: Tensor) -> Tensor:
     """Rows [n, ...] of every process, one after the other [n x world, ...]; no gradient."""
     if world() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world())]
-    with _others():
+    with _name_the_lost():
         dist.all_gather(parts, rows.detach().contiguous())
     return torch.cat(parts)
 
 
-def first(work: Callable[[], T]) -> T | None:
-    """Do something in the first process while the others wait: its result there, None in the others.
+def on_rank0(work: Callable[[], T]) -> T | None:
+    """Do something in rank 0 while the other processes wait: its result there, None in the others.
 
     Raises:
-        Exception: whatever ``work`` raises; :class:`Told` in the other processes.
+        Exception: whatever ``work`` raises; :class:`AlreadyReported` in the other processes.
     """
     if world() == 1:
         return work()
-    found, error = None, None
+    result, error = None, None
     if rank() == 0:
         try:
-            found = work()
+            result = work()
         except Exception as raised:
             error = raised
-    told = shared(None if error is None else str(error))
+    message = broadcast(None if error is None else str(error))
     if error is not None:
         raise error
-    if told is not None:
-        raise Told(told)
-    return found
+    if message is not None:
+        raise AlreadyReported(message)
+    return result
 
 
-def in_turn(work: Callable[[], T]) -> T:
-    """Do something in every process, in the first one before all others, so that its error is said once."""
-    found = first(work)
-    return work() if found is None else found
+def rank_by_rank(work: Callable[[], T]) -> T:
+    """Do something in every process, in rank 0 before all others, so that its error is reported once."""
+    result = on_rank0(work)
+    return work() if result is None else result
 
 
-def shared(value: T) -> T:
-    """What the first process says."""
+def broadcast(value: T) -> T:
+    """The ``value`` of rank 0, in every process."""
     if world() == 1:
         return value
     box = [value]
-    with _others():
+    with _name_the_lost():
         dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
 @contextmanager
-def _others() -> Iterator[None]:
-    """Says in words that another process is gone."""
+def _name_the_lost() -> Iterator[None]:
+    """Turn torch's error about a process that has ended into one that says so."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -170,13 +181,14 @@ def _others() -> Iterator[None]:
         ) from error
 
 
-def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one type together, at most ``BUCKET`` numbers at once."""
+def _buckets(tensors: Iterable[Tensor], limit: int) -> Iterator[list[Tensor]]:
+    """Tensors of one type together, at most ``limit`` numbers at once."""
     bucket: list[Tensor] = []
-    for one in tensors:
-        if bucket and (one.dtype != bucket[0].dtype or sum(map(Tensor.numel, bucket)) + one.numel() > BUCKET):
+    for tensor in tensors:
+        size = sum(map(Tensor.numel, bucket)) + tensor.numel()
+        if bucket and (tensor.dtype != bucket[0].dtype or size > limit):
             yield bucket
             bucket = []
-        bucket.append(one)
+        bucket.append(tensor)
     if bucket:
         yield bucket

@@ -33,11 +33,22 @@ from medzoo.training.config import TrainConfig, differences, dump_config, load_c
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best snapshot so far: its step, its held-out distances, and the state dict of the averaged generator."""
+class Measured:
+    """A snapshot that was measured.
+
+    Attributes:
+        step: steps done by then.
+        scores: its numbers by name, ``kid`` and the other columns of ``heldout.csv``.
+    """
 
     step: int
     scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Best(Measured):
+    """The best snapshot so far, with the state dict of the averaged generator."""
+
     generator: dict[str, Tensor]
 
 
@@ -68,7 +79,7 @@ class RunFolder:
         if self.config.exists() and (changed := differences(load_config(self.config), config)):
             raise TrainingError(
                 f"{self.path} holds a run of another configuration: {'; '.join(changed)}. "
-                "Restore the value, or begin a new run with another --out"
+                "Restore the value, or begin a new run in another --out"
             )
         with self.disk_errors():
             write_bytes(self.config, dump_config(config).encode())
@@ -78,15 +89,15 @@ class RunFolder:
         with self.disk_errors():
             for table in (self.log, self.held):
                 _sync(table)
-            _write_torch(self.latest, {**state, **_fields(best)})
+            _write_torch(self.latest, {**state, "best": None if best is None else vars(best)})
             self._write_best(best)
 
     def load(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
         """What ``read`` gives, with every other file brought back to its step."""
         for partial in self.path.glob(PARTS):
             partial.unlink()  # of a killed process; the lock is held
-        found = self.read(device)
-        if found is None:
+        saved = self.read(device)
+        if saved is None:
             if self.best.exists():
                 raise TrainingError(
                     f"{self.path} holds {self.best.name} but no {self.latest.name} to go on from; take another --out"
@@ -94,12 +105,12 @@ class RunFolder:
             self.log.unlink(missing_ok=True)
             self.held.unlink(missing_ok=True)
             return None
-        state, best = found
+        state, best = saved
         with self.disk_errors():
             for table in (self.log, self.held):
                 _forget_after(table, int(state["step"]))
             self._write_best(best)
-        return found
+        return saved
 
     def read(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
         """The saved state and the best snapshot, None where nothing was saved yet."""
@@ -107,7 +118,7 @@ class RunFolder:
             return None
         try:
             state = torch.load(self.latest, map_location=device, weights_only=True)
-            best = self._best_of(state)
+            best = None if state["best"] is None else Best(**state["best"])
             int(state["step"])
         except Exception as error:  # whatever a damaged file makes of the reader
             raise TrainingError(
@@ -142,13 +153,6 @@ class RunFolder:
             denied="fix that and type the same command again",
         )
 
-    def _best_of(self, state: Mapping[str, Any]) -> Best | None:
-        if "best_generator" in state:
-            if state["best_generator"] is None:
-                return None
-            return Best(int(state["best_step"]), dict(state["best_scores"]), dict(state["best_generator"]))
-        return read_best(self.best) if self.best.exists() else None  # a run of the first version kept it there alone
-
     def _write_best(self, best: Best | None) -> None:
         if best is None:
             self.best.unlink(missing_ok=True)
@@ -163,15 +167,24 @@ class RunFolder:
 
 def read_best(path: Path) -> Best:
     """The snapshot in a ``best.safetensors``. Raises TrainingError."""
-    from safetensors import SafetensorError, safe_open
+    with _opened(path) as file:
+        measured = _measured(file)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Best(measured.step, measured.scores, tensors)
 
+
+def read_best_scores(path: Path) -> Measured:
+    """Step and scores of a ``best.safetensors``, without its tensors. Raises TrainingError."""
+    with _opened(path) as file:
+        return _measured(file)
+
+
+def read_step(path: Path) -> int:
+    """The step of a ``latest.pt``, without its tensors. Raises TrainingError."""
     try:
-        with safe_open(path, "pt") as file:
-            stated = _stated(file)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Best(int(stated.pop("step")), stated, tensors)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path}: not a snapshot that this program wrote ({error})") from None
+        return int(torch.load(path, map_location="cpu", mmap=True, weights_only=True)["step"])
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None
 
 
 def read_table(path: Path) -> list[dict[str, float]]:
@@ -182,31 +195,27 @@ def read_table(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _fields(best: Best | None) -> dict[str, Any]:
-    """``best`` is the KID alone, as in the first version."""
-    if best is None:
-        return {"best": float("inf"), "best_step": None, "best_scores": None, "best_generator": None}
-    return {
-        "best": best.scores["kid"],
-        "best_step": best.step,
-        "best_scores": best.scores,
-        "best_generator": best.generator,
-    }
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A ``best.safetensors`` to read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path}: not a snapshot that this program wrote ({error})") from None
+
+
+def _measured(file: Any) -> Measured:
+    scores = {name: float(value) for name, value in json.loads((file.metadata() or {})["medzoo"]).items()}
+    return Measured(int(scores.pop("step")), scores)
 
 
 def _step_of(path: Path) -> int | None:
-    from safetensors import SafetensorError, safe_open
-
-    with suppress(SafetensorError, KeyError, ValueError), safe_open(path, "pt") as file:
-        return int(_stated(file)["step"])
+    with suppress(TrainingError):
+        return read_best_scores(path).step
     return None
-
-
-def _stated(file: Any) -> dict[str, float]:
-    """Step and distances in a snapshot's metadata; the first version had a key for each."""
-    metadata = file.metadata() or {}
-    stated = json.loads(metadata["medzoo"]) if "medzoo" in metadata else metadata
-    return {key: float(value) for key, value in stated.items()}
 
 
 def _write_torch(path: Path, state: Mapping[str, Any]) -> None:

@@ -26,23 +26,23 @@ def begin(recipe: Recipe[Any], start: str, networks: Mapping[str, nn.Module]) ->
 
     Raises:
         TrainingError: another family or other networks.
-        MedzooError: no such model, or its weights cannot be had.
+        MedzooError: no such model, or its weights are not available.
     """
     family = recipe.settings.family
-    found: Mapping[str, Mapping[str, Tensor]]
+    states: Mapping[str, Mapping[str, Tensor]]
     if (config := Path(start) / "config.yaml").exists():
         name = start
         _check_family(name, load_config(config).family, family)
-        found = _of_run(Path(start), list(networks))
+        states = _of_run(Path(start), list(networks))
     elif Path(start).is_dir() and Path(start).name != start:  # no id has a slash
         raise TrainingError(f"start: {start} is no folder of a run, it has no config.yaml; name one, or a model's id")
     else:
         entry = zoo.info(start)
         name = entry.model_id
         _check_family(name, entry.family, family)
-        found = {"generator": zoo.load(start, fused=False, device="cpu").network.state_dict()}
-    for which, state in found.items():
-        fitting = recipe.fitted(state, networks[which]) if which == "generator" else state
+        states = {"generator": zoo.load(start, fused=False, device="cpu").network.state_dict()}
+    for which, state in states.items():
+        fitting = recipe.fit_state(state, networks[which]) if which == "generator" else state
         _load(name, which, networks[which], fitting)
 
 

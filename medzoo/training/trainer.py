@@ -4,8 +4,8 @@ Everything random in step k is drawn from (seed, k) on the CPU, so a run that wa
 of one that was not: number by number in float32 on one CPU with as many threads and without ``compile``, in
 distribution otherwise.
 
-Several processes (``medzoo.training.parallel``) run this loop together; what touches the folder, or measures, is the
-first one's, and what it finds is shared.
+Several processes (``medzoo.training.parallel``) run this loop together; rank 0 alone touches the folder and measures,
+and broadcasts what it finds.
 """
 
 from __future__ import annotations
@@ -29,21 +29,17 @@ from numpy.typing import NDArray
 from medzoo.datasets import Images
 from medzoo.device import is_out_of_memory
 from medzoo.errors import DeviceError, TrainingError
-from medzoo.families.fastgan.gate import compile_training
 from medzoo.training import parallel
 from medzoo.training.adversarial import AdversarialLearner
 from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig
-from medzoo.training.data import facts_of, stacked, tensors
+from medzoo.training.data import facts_of, stack, tensors
 from medzoo.training.direct import DirectLearner
 from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
+from medzoo.training.progress import Report
 from medzoo.training.recipes import Adversarial, kind
 from medzoo.training.runfolder import Best, RunFolder, read_table
 from medzoo.training.selection import best, reason_to_stop
-
-Report = Callable[[int, dict[str, float]], None]
-GRID = 32  # samples of a picture
-LOG_EVERY = 10  # steps
 
 
 class Trainer:
@@ -53,9 +49,11 @@ class Trainer:
         config: what to train.
         train: the images to learn.
         folder: of the run; it goes on where the folder left off.
-        held_out: measures snapshots; None keeps no best one. Of several processes the first one's is asked.
+        held_out: measures snapshots; None keeps no best one. Of several processes rank 0 asks its own.
         device: where to train.
         board: shows TensorBoard what the tables and pictures hold.
+        grid: samples of a picture.
+        log_every: steps between two lines of ``log.csv``.
 
     Raises:
         TrainingError: the images do not fit the configuration.
@@ -69,20 +67,24 @@ class Trainer:
         held_out: HeldOut | None,
         device: torch.device | None = None,
         board: Board | None = None,
+        *,
+        grid: int = 32,
+        log_every: int = 10,
     ) -> None:
         self.config, self.held_out, self.folder, self.board = config, held_out, RunFolder(folder), board
+        self.grid, self.log_every = grid, log_every
         self.device = device or torch.device("cpu")
         facts = facts_of(config, train)
-        played = AdversarialLearner if issubclass(kind(config.family), Adversarial) else DirectLearner
-        self.players: AdversarialLearner | DirectLearner = parallel.in_turn(
-            lambda: played(config, *tensors(train, config), facts, self.device)
+        learner = AdversarialLearner if issubclass(kind(config.family), Adversarial) else DirectLearner
+        self.learner: AdversarialLearner | DirectLearner = parallel.rank_by_rank(
+            lambda: learner(config, *tensors(train, config), facts, self.device)
         )
         self.step = 0
         self.best: Best | None = None
         self.stopped: str | None = None  # why the run ended before its last step
-        parallel.first(self.check_patience)
+        parallel.on_rank0(self.check_patience)
         if config.compile and can_compile(self.device):
-            compile_training()
+            self.learner.recipe.compile(self.learner.networks)
 
     def run(self, report: Report, stopped: Callable[[], object] = lambda: False) -> bool:
         """Train up to ``config.steps``, from wherever the folder left off.
@@ -99,16 +101,16 @@ class Trainer:
                 weights are not finite any more (then ``latest.pt`` holds the last good state).
         """
         with ExitStack() as stack:
-            parallel.first(lambda: stack.enter_context(self.folder.opened(self.config)))
+            parallel.on_rank0(lambda: stack.enter_context(self.folder.opened(self.config)))
             self.resume()
             if self.board is not None:
-                stack.enter_context(self.shown(self.board))
+                stack.enter_context(self.open_board(self.board))
             while self.step < self.config.steps and self.stopped is None:
-                losses = self.attempt()
+                losses = self.train_step()
                 self.step += 1
                 finite = self.check_finite(losses)
-                if self.step % LOG_EVERY == 0 and finite:
-                    parallel.first(partial(self.record, "train", losses))
+                if self.step % self.log_every == 0 and finite:
+                    parallel.on_rank0(partial(self.record, "train", losses))
                 report(self.step, losses)
                 halt = parallel.means({"halt": float(bool(stopped()))}, self.device)["halt"] > 0
                 self.snapshot(halt)
@@ -121,11 +123,11 @@ class Trainer:
         config, last = self.config, self.step == self.config.steps
         measure, draw = last or self.step % config.held.every == 0, last or self.step % config.snapshot == 0
         if measure or draw or halt:
-            parallel.first(lambda: self.written(measure and self.held_out is not None, draw, halt))
-            self.stopped = parallel.shared(self.stopped)
+            parallel.on_rank0(lambda: self.write_snapshot(measure and self.held_out is not None, draw, halt))
+            self.stopped = parallel.broadcast(self.stopped)
 
-    def written(self, measure: bool, draw: bool, halt: bool) -> None:
-        """The first process's part of a snapshot."""
+    def write_snapshot(self, measure: bool, draw: bool, halt: bool) -> None:
+        """The part of a snapshot that rank 0 does."""
         if measure or draw or halt:
             self.check_weights()
         if measure:
@@ -133,7 +135,7 @@ class Trainer:
         if measure or draw or halt:
             self.save()
         if draw or self.stopped:
-            pixels = sheet(*self.sample(GRID))
+            pixels = sheet(*self.sample(self.grid))
             self.folder.picture(f"{self.step:06d}.png", png(pixels))
             if self.board is not None:
                 with self.folder.disk_errors():
@@ -148,8 +150,8 @@ class Trainer:
                 self.board.numbers(kind, row)
 
     @contextmanager
-    def shown(self, board: Board) -> Iterator[None]:
-        """TensorBoard's files open, to go on after the run's step."""
+    def open_board(self, board: Board) -> Iterator[None]:
+        """Hold TensorBoard's files open, to go on after the run's step."""
         with self.folder.disk_errors():
             board.open(self.step)
         try:
@@ -158,16 +160,16 @@ class Trainer:
             with self.folder.disk_errors():
                 board.close()
 
-    def attempt(self) -> dict[str, float]:
-        """One step, with what only the user can mend said in words."""
+    def train_step(self) -> dict[str, float]:
+        """One step; errors that only the user can fix say what to do."""
         try:
-            return self.players.one_step(self.step)
+            return self.learner.train_step(self.step)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise DeviceError(f"a batch of {self.config.batch} does not fit in memory; lower batch") from error
             if self.config.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                told = str(error).strip().partition("\n")[0]
-                raise TrainingError(f"TorchInductor could not compile ({told}); set compile: false") from error
+                reason = str(error).strip().partition("\n")[0]
+                raise TrainingError(f"TorchInductor could not compile ({reason}); set compile: false") from error
             raise
 
     def measure(self) -> None:
@@ -176,85 +178,89 @@ class Trainer:
         started = time.monotonic()
         images, masks = self.sample(self.config.held.samples)
         scores = self.held_out(images, masks)
-        if isinstance(self.players, AdversarialLearner):
-            scores |= self.overfitting(self.players, images, masks)
+        if isinstance(self.learner, AdversarialLearner):
+            scores |= self.overfitting(self.learner, images, masks)
         seconds = time.monotonic() - started
         self.record("heldout", {**scores, "seconds": seconds})
         rows = read_table(self.folder.held)
         better = self.best is None or scores["kid"] < self.best.scores["kid"]
         if better and best(rows) == len(rows) - 1:
-            state = {name: value.detach().clone() for name, value in self.players.average.state_dict().items()}
+            state = {name: value.detach().clone() for name, value in self.learner.average.state_dict().items()}
             self.best = Best(self.step, scores, state)
         self.stopped = reason_to_stop(rows, self.config.held.patience)
 
     def overfitting(
-        self, players: AdversarialLearner, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
+        self, learner: AdversarialLearner, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
     ) -> dict[str, float]:
         """What the discriminator says of training, held-out and the generated images."""
         assert self.held_out is not None
-        train, held = players.data, self.held_out.held
-        held_data = stacked(held.images, held.masks if self.config.masks else None)
-        kinds = (train, held_data, stacked(images, masks))
-        return of_discriminator(*(players.logits(spread(one)) for one in kinds))
+        train, held = learner.data, self.held_out.held
+        held_data = stack(held.images, held.masks if self.config.masks else None)
+        kinds = (train, held_data, stack(images, masks))
+        return of_discriminator(*(learner.mean_logits(spread(data)) for data in kinds))
 
     def sample(self, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        players = self.players
-        with players.autocast():
-            return sample(players.recipe, players.average, n, self.config.held.seed, self.device)
+        learner = self.learner
+        with learner.autocast():
+            return sample(learner.recipe, learner.average, n, self.config.held.seed, self.device)
 
     def save(self) -> None:
         """Everything needed to go on. Events go first: a resumed run drops those after its step."""
         if self.board is not None:
             with self.folder.disk_errors():
                 self.board.flush()
-        self.folder.save({"step": self.step, **self.players.state()}, self.best)
+        self.folder.save({"step": self.step, **self.learner.state()}, self.best)
 
     def resume(self) -> None:
         """Take over what the folder holds, if anything."""
-        found = parallel.first(lambda: self.folder.load(self.device))
+        saved = parallel.on_rank0(lambda: self.folder.load(self.device))
         if parallel.rank():
-            found = self.folder.read(self.device)
-        if parallel.means({"found": float(found is not None)}, self.device)["found"] not in (0, 1):
+            saved = self.folder.read(self.device)
+        if parallel.means({"saved": float(saved is not None)}, self.device)["saved"] not in (0, 1):
             raise TrainingError(f"{self.folder.latest}: not every process sees it; give all the same folder")
-        if found is None:
+        if saved is None:
             return
-        state, self.best = found
+        state, self.best = saved
         try:
-            self.players.load_state(state)
+            self.learner.load_state(state)
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 f"{self.folder.latest}: does not fit the networks of this configuration ({error}); "
                 "restore the configuration, or take another --out"
             ) from None
         self.step = int(state["step"])
-        self.stopped = parallel.shared(reason_to_stop(read_table(self.folder.held), self.config.held.patience))
+        self.stopped = parallel.broadcast(reason_to_stop(read_table(self.folder.held), self.config.held.patience))
 
     def check_patience(self) -> None:
         if self.config.held.patience is not None and self.held_out is None:
-            raise TrainingError("held.patience needs held-out distances; leave --no-held-out out, or set it to null")
+            raise TrainingError(
+                "held.patience needs held-out distances, which --no-held-out (held_out=False) leaves out; measure "
+                "them, or set patience to null"
+            )
 
     def check_finite(self, losses: Mapping[str, float]) -> bool:
-        """Whether the losses are numbers. If not, the run ends, unless float16 overflowed: that update was left out,
-        and the next ones are scaled less.
+        """Whether the losses are finite.
+
+        If not, the run ends, unless float16 overflowed: that update was left out, and the next ones are scaled less.
         """
         finite = all(math.isfinite(value) for value in losses.values())
-        if not finite and not self.players.overflown:
+        if not finite and not self.learner.overflowed:
             shown = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-            parallel.first(lambda: self.broken(f"a loss is not finite ({shown})"))
-        if self.players.scaler.get_scale() < 1:
-            parallel.first(lambda: self.broken("gradients overflow float16, however little they are scaled"))
+            parallel.on_rank0(lambda: self.stop_with(f"a loss is not finite ({shown})"))
+        if self.learner.scaler.get_scale() < 1:
+            parallel.on_rank0(lambda: self.stop_with("gradients overflow float16, however little they are scaled"))
         return finite
 
-    def broken(self, why: str) -> None:
+    def stop_with(self, why: str) -> None:
         raise TrainingError(f"step {self.step}: {why}; {self.advice()}")
 
     def check_weights(self) -> None:
         """A step can end with finite losses and broken weights: never save those over good ones."""
-        players = self.players
-        for which, network in (*players.networks.items(), ("average", players.average)):
+        learner = self.learner
+        for which, network in (*learner.networks.items(), ("average", learner.average)):
             for name, value in network.state_dict().items():
                 if not bool(torch.isfinite(value).all()):
-                    self.broken(f"{which}.{name} is not finite")
+                    self.stop_with(f"{which}.{name} is not finite")
 
     def advice(self) -> str:
         latest = self.folder.latest

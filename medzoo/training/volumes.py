@@ -1,6 +1,6 @@
 """Volumes of a run: read whole, deformed anew in each step, and shown by their three middle slices.
 
-There are few volumes to be had, and one alone is enough to run: what the network sees is each of them turned, zoomed,
+Volumes are few, and one alone is enough to run: what the network sees is each of them turned, zoomed,
 shifted, bent and made brighter or darker at random. So it learns the deformations of those it was given, and the
 anatomy of nobody else. Volumes are kept twice as fine as they are learned, so that deforming them does not blur.
 """
@@ -29,12 +29,12 @@ SHOWN, SEED = 64, 0  # held-out volumes after deformation, and what it is drawn 
 
 
 def of_dataset(config: VolumeConfig, name: str, root: Path | None) -> Images:
-    """The volumes of a dataset of the registry, as :func:`placed`."""
+    """The volumes of a dataset of the registry, as :func:`place`."""
     return _together(load_volumes(name, root=root), config)
 
 
 def of_folder(config: VolumeConfig) -> Images:
-    """The NIfTI files right in a folder, as :func:`placed`."""
+    """The NIfTI files right in a folder, as :func:`place`."""
     assert config.folder is not None
     folder = Path(config.folder)
     if not folder.is_dir():
@@ -42,7 +42,7 @@ def of_folder(config: VolumeConfig) -> Images:
     return _together(VolumeLayout(kind="volume").volumes(Source(folder)), config)
 
 
-def placed(volume: Volume, size: tuple[int, ...], spacing: float) -> Tensor:
+def place(volume: Volume, size: tuple[int, ...], spacing: float) -> Tensor:
     """uint8 [1, *size] of voxels of ``spacing`` millimetres, about the middle of what is bright; cut or filled up.
 
     White is the 99.5th percentile of the foreground: voxels brighter than a tenth of the largest, then of white.
@@ -62,7 +62,7 @@ def placed(volume: Volume, size: tuple[int, ...], spacing: float) -> Tensor:
     return x.mul(255).round().to(torch.uint8)
 
 
-def deformed(volumes: Tensor, config: VolumeConfig, rng: torch.Generator) -> Tensor:
+def deform(volumes: Tensor, config: VolumeConfig, rng: torch.Generator) -> Tensor:
     """Volumes [n, c, ...] in [-1, 1], as fine as they are kept -> [n, c, *config.size], each changed at random."""
     n, limits = len(volumes), config.deform
     angles, zoom, shift = (_either_way(n, rng) for _ in range(3))
@@ -74,8 +74,8 @@ def deformed(volumes: Tensor, config: VolumeConfig, rng: torch.Generator) -> Ten
     theta = torch.cat([maps, 2 * limits.shift * shift[:, :, None]], 2)
     grid = F.affine_grid(theta, [n, 1, *config.size], align_corners=False)
     bend = F.interpolate(knots, config.size, mode="trilinear", align_corners=True).permute(0, 2, 3, 4, 1)
-    found = F.grid_sample(volumes, (grid + bend).to(volumes.device), padding_mode="border", align_corners=False)
-    return found.add(1).div(2).clamp(0, 1).pow(gamma.view(n, 1, 1, 1, 1)).mul(2).sub(1)
+    moved = F.grid_sample(volumes, (grid + bend).to(volumes.device), padding_mode="border", align_corners=False)
+    return moved.add(1).div(2).clamp(0, 1).pow(gamma.view(n, 1, 1, 1, 1)).mul(2).sub(1)
 
 
 def slices(volumes: Tensor) -> Tensor:
@@ -93,19 +93,19 @@ def slices(volumes: Tensor) -> Tensor:
     return torch.stack(squares, 1).flatten(0, 1)
 
 
-def shown(held: Images, config: VolumeConfig) -> Images:
+def held_out_slices(held: Images, config: VolumeConfig) -> Images:
     """What snapshots are compared with: slices of held-out volumes, deformed as those that are learned."""
     rng = torch.Generator().manual_seed(SEED)
     pick = torch.arange(SHOWN) % len(held)
-    parts = [deformed(torch.from_numpy(held.images[i : i + 1]) / 127.5 - 1, config, rng) for i in pick.tolist()]
+    parts = [deform(torch.from_numpy(held.images[i : i + 1]) / 127.5 - 1, config, rng) for i in pick.tolist()]
     pixels = slices(torch.cat(parts).add(1).mul(127.5)).round().to(torch.uint8).numpy()
     return Images(pixels, None, tuple(f"{held.names[i]}_{k}" for i in pick.tolist() for k in range(3)))
 
 
 def _together(volumes: Iterable[tuple[str, Volume]], config: VolumeConfig) -> Images:
     size, spacing = [FINER * side for side in config.size], config.spacing / FINER
-    found = {name: placed(volume, tuple(size), spacing) for name, volume in volumes}
-    return Images(torch.stack(list(found.values())).numpy(), None, tuple(found))
+    placed = {name: place(volume, tuple(size), spacing) for name, volume in volumes}
+    return Images(torch.stack(list(placed.values())).numpy(), None, tuple(placed))
 
 
 def _either_way(n: int, rng: torch.Generator) -> Tensor:

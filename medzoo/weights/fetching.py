@@ -1,9 +1,9 @@
-"""From an entry to its weights on this disk: obtained, verified, converted once.
+"""From an entry to its weights on this disk: downloaded, verified, converted once.
 
-The sources of an entry hold the same numbers and are tried in order. Nothing is read as a checkpoint before
-its size and hash are those that the entry states (or, where it states none, those seen the first time).
-Whatever has to be interpreted is interpreted by the ``convert`` that the caller gives: torch is not needed here.
-The network is touched here and in ``medzoo.weights.sources``, nowhere else.
+The sources of an entry hold the same numbers and are tried in order. No file is read as a checkpoint before
+its size and hash are those that the entry states (or, where it states none, those of the first download).
+The caller's ``convert`` interprets the file, so torch is not needed here.
+Nothing but this module and ``medzoo.weights.sources`` uses the network.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medzoo.entry import Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
+from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
 from medzoo.errors import CheckpointError, DownloadError, IntegrityError, WeightsError
 from medzoo.files import cache, whole
 from medzoo.weights import lockfile
 from medzoo.weights.parts import save_text
-from medzoo.weights.sources import Progress
+from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.verify import verify
 
 Convert = Callable[[Path, Entry, Path], None]
 """Reads the original as the entry describes it and writes it to the given path as safetensors."""
 
-_LAYOUT_VERSION = 1  # raise it when conversion changes, so that files of the old form are made anew
+_LAYOUT_VERSION = 1  # raise it when conversion changes, so that files of the old form are converted again
 _LARGEST_TEXT = 1_000_000  # bytes
 _log = logging.getLogger("medzoo")
 
@@ -38,10 +38,10 @@ class Weights:
     """Weights ready to be read.
 
     Attributes:
-        path: a safetensors file: in the medzoo cache, or the file that came along if it is one already.
+        path: a safetensors file: in the medzoo cache, or that of the registry if it is one already.
         sha256: hash of the original checkpoint file.
         source: where that file came from, in words.
-        part: which of the entry's files it is; None where there is but one.
+        part: which of the entry's files it is; None if there is only one.
     """
 
     path: Path
@@ -67,25 +67,27 @@ def fetch(
     offline: bool | None = None,
     progress: Progress | None = None,
     part: str | None = None,
+    patience: Patience = PATIENCE,
     public_only: bool = False,
 ) -> Weights:
-    """The weights of an entry: from this disk if they are there, else from the first source that gives them.
+    """The weights of an entry: from this disk if they are there, else from the first source that delivers them.
 
     Args:
-        part: which of ``entry.parts``; each is obtained by a call of its own.
         base: registry folder that ``file`` of a package source is relative to; None if there is none.
             A path on this machine is refused when neither ``base`` nor ``yaml_path`` is given: such an entry comes
-            from the Hub, and has no say about files here.
+            from the Hub, and may not name files of this machine.
         convert: reads an original and writes safetensors (``checkpoints.convert``).
         yaml_path: file of the entry, whose folder ``path`` of a local source is relative to; ``base`` if None.
         offline: never use the network. None: as ``HF_HUB_OFFLINE`` says.
         progress: called with (bytes, total) during downloads; None for a bar on a terminal.
+        part: which of ``entry.parts``; each needs a call of its own.
+        patience: attempts and time-outs of downloads.
         public_only: the entry is a stranger's (``hf://``): its URLs may not lead to this machine or its own network.
 
     Raises:
-        DownloadError: no source could be reached, or the disk refuses.
-        IntegrityError: what came is not what the entry states.
-        CheckpointError: what came cannot be read as the entry describes it.
+        DownloadError: no source could be reached, or the disk cannot be written.
+        IntegrityError: the file is not the one that the entry states.
+        CheckpointError: the file cannot be read as the entry describes it.
         WeightsError: the entry states no source.
     """
     sources = [source for source in entry.weights if source.part == part]
@@ -104,15 +106,41 @@ def fetch(
         if not isinstance(source, HubSource | HttpSource):
             continue
         try:
-            found = _download(source, entry, convert, offline, progress, public_only=public_only)
+            found = _download(source, entry, convert, offline, progress, patience, public_only=public_only)
             _warn(entry, failures)
             return found
         except WeightsError as error:
             failures[_name(source)] = error
-    of_the_hub = base is None and yaml_path is None  # has no id that another command would know
+    of_the_hub = base is None and yaml_path is None  # has no id that another command takes
     raise _failure(
         entry, failures, offline, "try again" if of_the_hub else f"type `medzoo cache warm {entry.model_id}`"
     )
+
+
+def fetch_source(
+    source: Source | Sequence[Source],
+    name: str,
+    *,
+    container: str,
+    convert: Convert,
+    offline: bool | None = None,
+    progress: Progress | None = None,
+) -> Weights:
+    """Weights that belong to no entry, such as those of a feature extractor.
+
+    Args:
+        source: where they are; of several, which hold the same file, the first that gives it.
+        name: of their folder in the cache, and in the lock file and errors.
+        container: what the file is, as ``checkpoint.container`` of an entry.
+        convert, offline, progress: as in ``fetch``.
+
+    Raises WeightsError, as ``fetch`` does.
+    """
+    sources = tuple(source) if isinstance(source, Sequence) else (source,)
+    checkpoint = Checkpoint.model_validate({"container": container, "key": None, "strip_prefix": None})
+    # The rest of an entry describes a generator, and none of it decides how a file is fetched.
+    entry = Entry.model_construct(model_id=name, weights=sources, checkpoint=checkpoint)
+    return fetch(entry, base=None, convert=convert, offline=offline, progress=progress)
 
 
 def is_available_offline(entry: Entry, base: Path | None, yaml_path: Path | None = None) -> bool:
@@ -135,7 +163,7 @@ def fetch_text(repo: str, revision: str | None, filename: str, *, offline: bool 
     """A small text file of a Hub repository, for example the ``medzoo.yaml`` of ``hf://org/name@revision``.
 
     Raises:
-        DownloadError: it cannot be had, is larger than 1 MB, or is not UTF-8 text.
+        DownloadError: it is not available, is larger than 1 MB, or is not UTF-8 text.
     """
     from medzoo.weights.sources import hub
 
@@ -160,7 +188,7 @@ def network_is_off() -> bool:
 def _on_disk(
     source: Source, entry: Entry, base: Path | None, yaml_path: Path | None, convert: Convert
 ) -> Weights | None:
-    """The weights of a source without any network, None if that cannot be."""
+    """The weights of a source without any network; None if that is not possible."""
     if isinstance(source, HubSource | HttpSource):
         stored = _cached(source, entry)
         return None if stored is None else Weights(stored.path, stored.source_sha256, stored.source, source.part)
@@ -198,6 +226,7 @@ def _download(
     convert: Convert,
     offline: bool,
     progress: Progress | None,
+    patience: Patience,
     *,
     public_only: bool,
 ) -> Weights:
@@ -208,9 +237,9 @@ def _download(
             return Weights(stored.path, stored.source_sha256, stored.source, source.part)
         expected = source.sha256 or lockfile.recorded(entry.model_id, name)
         if isinstance(source, HubSource):
-            original = _from_hub(source, expected, offline, progress)
+            original = _from_hub(source, expected, offline, progress, patience)
         else:
-            original = _from_http(source, folder, offline, progress, public_only)
+            original = _from_http(source, folder, offline, progress, patience, public_only)
         try:
             sha256 = _verify(original, source)
             if expected is not None and sha256 != expected:
@@ -219,8 +248,8 @@ def _download(
             if source.sha256 is None and expected is None:
                 lockfile.record(entry.model_id, name, sha256, original.stat().st_size)
                 _log.warning(
-                    "%s: the entry states no hash for %s; sha256 %s was recorded in %s, and later downloads have to "
-                    "be the same. Please report it, so that the entry can state it.",
+                    "%s: the entry states no hash for %s; sha256 %s was recorded in %s, and later downloads must "
+                    "match it. Please report it, so that the entry can state it.",
                     entry.model_id, name, sha256, lockfile.path(),
                 )  # fmt: skip
         except BaseException:
@@ -247,45 +276,56 @@ def _forget(source: Source, folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _from_hub(source: HubSource, expected: str | None, offline: bool, progress: Progress | None) -> Path:
+def _from_hub(
+    source: HubSource, expected: str | None, offline: bool, progress: Progress | None, patience: Patience
+) -> Path:
     from medzoo.weights.sources import hub
 
     address = hub.Address(source.repo, source.file, source.revision)
-    options = {"offline": offline, "sha256": expected, "size": source.size, "progress": progress}
+    options = {
+        "offline": offline, "sha256": expected, "size": source.size, "progress": progress, "patience": patience
+    }  # fmt: skip
     found = hub.obtain(address, **options)  # type: ignore[arg-type]
     if found.cached and not offline:
         try:
             _verify(found.path, source)
         except IntegrityError as error:
-            _log.warning("%s: the copy in the Hub client's cache is damaged (%s); fetching it again", address, error)
+            _log.warning("%s: the copy in the Hub client's cache is damaged (%s); downloading it again", address, error)
             found = hub.obtain(address, force=True, **options)  # type: ignore[arg-type]
     return found.path
 
 
-def _from_http(source: HttpSource, folder: Path, offline: bool, progress: Progress | None, public_only: bool) -> Path:
+def _from_http(
+    source: HttpSource,
+    folder: Path,
+    offline: bool,
+    progress: Progress | None,
+    patience: Patience,
+    public_only: bool,
+) -> Path:
     from medzoo.weights.sources import archive, http
 
     if offline:
         raise DownloadError("the network is switched off; unset HF_HUB_OFFLINE")
-    whole = folder / f"{_key(source)}.download"
-    if not whole.exists():
+    original = folder / f"{_key(source)}.download"
+    if not original.exists():
         size = source.size if source.member is None else None
-        http.download(source.url, whole, size=size, public_only=public_only, progress=progress)
+        http.download(source.url, original, size=size, public_only=public_only, progress=progress, patience=patience)
     if source.member is None:
-        return whole
+        return original
     member = folder / f"{_key(source)}.member"
     try:
-        verify(whole, sha256=source.archive_sha256, md5=source.archive_md5)
-        archive.extract_member(whole, source.member, member, size=source.size)
+        verify(original, sha256=source.archive_sha256, md5=source.archive_md5)
+        archive.extract_member(original, source.member, member, size=source.size)
     except BaseException:
         member.unlink(missing_ok=True)
-        whole.unlink(missing_ok=True)
+        original.unlink(missing_ok=True)
         raise
     return member
 
 
 def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert: Convert) -> cache.Stored:
-    """Convert a verified original into the cache. Under the model's lock."""
+    """Convert a verified original into the cache. The caller holds the model's lock."""
     folder = cache.root()
     with cache.disk_errors(folder):
         whole.need_space(folder, original.stat().st_size)
@@ -309,7 +349,7 @@ def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert:
 
 
 def _verify(path: Path, source: Source) -> str:
-    """SHA-256 of an original, once it is all that the source states."""
+    """SHA-256 of an original. Raises IntegrityError if it is not what the source states."""
     md5 = getattr(source, "md5", None)
     return verify(path, sha256=source.sha256, md5=md5, size=source.size, text=source.is_text)
 
@@ -324,9 +364,7 @@ def _resolve(source: PackageSource | LocalSource, base: Path | None, yaml_path: 
         except RuntimeError:  # ~somebody
             raise WeightsError(f"'{source.path}' names a user whose home is not known; state a full path") from None
     if base is None:
-        raise WeightsError(
-            f"'{source.file}' should come along with a registry folder, but an entry of the Hub has none"
-        )
+        raise WeightsError(f"'{source.file}' should lie in a registry folder, but an entry of the Hub has none")
     path = (base / source.file).resolve()
     if not path.is_relative_to(base.resolve()):
         raise WeightsError(f"'{source.file}' points outside of the registry folder {base}")
@@ -334,7 +372,7 @@ def _resolve(source: PackageSource | LocalSource, base: Path | None, yaml_path: 
 
 
 def _is_ready(entry: Entry) -> bool:
-    """Whether the original is the very file that the rest of the program reads."""
+    """Whether the original is already in the form that the rest of the program reads."""
     layout = entry.checkpoint
     return layout.container == "safetensors" and not (layout.key or layout.strip_prefix or layout.ema)
 
@@ -371,14 +409,14 @@ def _changed(entry: Entry, expected: str, actual: str) -> IntegrityError:
 
 
 def _warn(entry: Entry, failures: dict[str, WeightsError]) -> None:
-    """Another source stood in, but a file that is not what it should be is worth a line."""
+    """Another source was used, but say so where a file was not what it should be."""
     for name, error in failures.items():
         if isinstance(error, IntegrityError | CheckpointError):
             _log.warning("%s: %s was not used: %s", entry.model_id, name, error)
 
 
 def _failure(entry: Entry, failures: dict[str, WeightsError], offline: bool, then: str) -> WeightsError:
-    """One error for all that was tried: the gravest kind, every reason, what to do."""
+    """One error for all sources: the most serious kind, every reason, what to do."""
     kinds = (IntegrityError, CheckpointError, DownloadError, WeightsError)
     kind = next(kind for kind in kinds if any(isinstance(error, kind) for error in failures.values()))
     reasons = [f"\n  {name}: {error}" for name, error in failures.items()]

@@ -1,7 +1,7 @@
-"""What is in a file of weights, told without running any of it: ``medzoo info FILE``.
+"""What is in a file of weights, without running any of it: ``medzoo info FILE``.
 
-Torch is not needed: of safetensors the header is read, of torch files and pickles the description of the numbers.
-Files that the loader refuses are described, too, with the reason.
+Torch is not needed: only the header of a safetensors file is read, or the description of the numbers in a torch file or
+a pickle. Files that the loader refuses are described, too, with the reason.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def is_file(argument: str) -> bool:
     return not argument.startswith("hf://") and (named or path.suffix.lower() in _SUFFIXES)
 
 
-def look(path: Path) -> Contents:
+def inspect(path: Path) -> Contents:
     """What is in a safetensors, torch or pickle file, or in the files of an index.
 
     Raises:
@@ -115,7 +115,7 @@ def look(path: Path) -> Contents:
         state, metadata = tensorfile.read(path)
         shown = {_text(name): _text(text) for name, text in metadata.items()}
         return Contents(container="safetensors", metadata=shown, **facts, **_described(state, path, "safetensors"))
-    found = pickles.read(path, Mode.LOOK, kind)
+    found = pickles.read(path, Mode.INSPECT, kind)
     container = "torch" if found.only_numbers else "pickle"
     described = _described(found.content, path, container)
     return Contents(
@@ -137,10 +137,10 @@ def arguments(content: Any, key: str) -> dict[str, Any]:
 def _index(path: Path) -> Contents:
     """Of several files as one."""
     files = list(shards.read(path))
-    found = [look(file) for file in files]
+    found = [inspect(file) for file in files]
     content: dict[str, Any] = {}
     for file, one in zip(files, found, strict=True):
-        own = tensorfile.read(file)[0] if one.container == "safetensors" else pickles.read(file, Mode.LOOK).content
+        own = tensorfile.read(file)[0] if one.container == "safetensors" else pickles.read(file, Mode.INSPECT).content
         content |= pickles.children(own) or {}
     refused = tuple(reason for one in found for reason in one.refused)
     container = found[0].container or "torch"

@@ -1,7 +1,7 @@
-"""The user's lock file: hashes of weights whose entry states none, as they were first seen.
+"""The user's lock file: the hashes of first downloads, for weights whose entry states no hash.
 
-A registry entry may say ``sha256: null`` where nobody could obtain the file yet. What the first download
-gave is then written to ``<cache>/lock.json``, and every later download has to be the same.
+A registry entry may say ``sha256: null`` where the file could not be obtained yet. The hash of the first download
+is then written to ``<cache>/lock.json``, and every later download must match it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def path() -> Path:
 
 
 def recorded(model_id: str, source: str) -> str | None:
-    """SHA-256 first seen from that source of that model, None if it was never fetched.
+    """SHA-256 of the first download from that source of that model; None if there was none.
 
     Raises:
         WeightsError: the lock file is damaged.
@@ -33,14 +33,14 @@ def recorded(model_id: str, source: str) -> str | None:
 
 
 def record(model_id: str, source: str, sha256: str, size: int) -> None:
-    """Remember what a source gave. Safe under several processes."""
+    """Record what a source delivered. Safe with several processes."""
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with _writing() as content:
         content.setdefault(model_id, {})[source] = {"sha256": sha256, "size": size, "date": date}
 
 
 def forget(model_id: str | None = None) -> None:
-    """Forget one model (all: None, also a damaged file), so that the next download is accepted whatever it is."""
+    """Forget one model, or with None all of them (and a damaged file), so that any next download is accepted."""
     if model_id is None:
         with cache.disk_errors(path().parent):
             path().unlink(missing_ok=True)
@@ -50,13 +50,13 @@ def forget(model_id: str | None = None) -> None:
 
 
 def models() -> list[str]:
-    """Ids of which something is recorded."""
+    """Ids of the models with a recorded hash."""
     return sorted(_read())
 
 
 @contextmanager
 def _writing() -> Iterator[dict[str, Any]]:
-    """Read the file, hand it out, write it back, all under one lock."""
+    """Read the file, yield its content, write it back, all under one lock."""
     import filelock
 
     with cache.disk_errors(path().parent):
@@ -76,6 +76,6 @@ def _read() -> dict[str, Any]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path()}: the lock file cannot be read ({error}); mend it, or delete it to accept what is downloaded next"
+            f"{path()}: the lock file cannot be read ({error}); fix it, or delete it to accept the next downloads"
         ) from error
     return dict(models)

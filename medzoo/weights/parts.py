@@ -20,14 +20,14 @@ LARGEST_TEXT = 64_000_000  # bytes
 
 
 def joined(parts: Mapping[str | None, Mapping[str, T]]) -> dict[str, T]:
-    """The state dicts of all parts as one, ``part.key``; that of the only file as it is."""
+    """The state dicts of all parts as one with the keys ``part.key``; that of a single file unchanged."""
     if set(parts) == {None}:
         return dict(parts[None])
     return {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
 
 
 def joint_sha256(hashes: Mapping[str | None, str]) -> str:
-    """One hash for all parts of a model; that of the file itself where there is but one."""
+    """One hash for all parts of a model; that of the file itself if there is only one."""
     if set(hashes) == {None}:
         return hashes[None]
     lines = "".join(f"{part} {sha256}\n" for part, sha256 in sorted(hashes.items(), key=str))
@@ -42,9 +42,9 @@ def sha256_of(path: Path) -> str:
 
 
 def as_text(path: Path) -> NDArray[np.uint8]:
-    """The bytes uint8 [n] of a text file, ``text`` in the state dict of a model.
+    """The bytes uint8 [n] of a text file, which is ``text`` in the state dict of a model.
 
-    Raises CheckpointError: no UTF-8 text, or larger than 64 MB.
+    Raises CheckpointError: it is not UTF-8 text, or is larger than 64 MB.
     """
     import numpy as np
 

@@ -49,9 +49,9 @@ def generate(
         device: "cpu", "cuda", "cuda:1", ...; None for a CUDA device if there is one.
         precision: float32, bfloat16 or float16.
 
-    Raises MedzooError: unknown id, weights that cannot be had, a wrong condition, device or number.
+    Raises MedzooError: unknown id, weights that are not available, a wrong condition, device or number.
     """
-    generator = _kept(model_id, device, precision)
+    generator = _cached_generator(model_id, device, precision)
     return generator.generate(n, condition, seed=seed, start=start, batch_size=batch_size)
 
 
@@ -67,7 +67,7 @@ def stream(
     precision: str = "float32",
 ) -> Iterator[Samples]:
     """The samples of ``generate``, one batch at a time: a million need no more memory than a thousand."""
-    generator = _kept(model_id, device, precision)
+    generator = _cached_generator(model_id, device, precision)
     return generator.stream(n, condition, seed=seed, start=start, batch_size=batch_size)
 
 
@@ -85,8 +85,8 @@ def load(
 
     Args:
         family, weights: instead of an id, a family and a file of weights on this machine (several: a mapping of
-            files by part); what the entry would state is told from the file.
-        override: fields of the entry in another way for this run, such as ``{"sampling": {"truncation": 0.5}}``.
+            files by part); what an entry would state is inferred from the file.
+        override: fields of the entry that are replaced for this run, such as ``{"sampling": {"truncation": 0.5}}``.
         fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
 
     Raises MedzooError, as ``generate`` does.
@@ -97,7 +97,7 @@ def load(
         return barefile.load(family, weights, override or {}, fused=fused, device=device, precision=precision)
     if model_id is None or family is not None or weights is not None:
         raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
-    return _build(_ready(model_id, device, precision, override or {}), fused, device, precision)
+    return _build(_resolve(model_id, device, precision, override or {}), fused, device, precision)
 
 
 def info(model_id: str | int) -> Entry:
@@ -114,9 +114,13 @@ def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
 
 
 def find(model_id: str | int) -> Located:
-    """An entry and the folders that its weights may be relative to; None for an entry of the Hub."""
+    """An entry and the folders that its weights may be relative to: both None where it comes from the Hub.
+
+    Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken.
+    """
     if isinstance(model_id, str) and model_id.startswith("hf://"):
-        return Located(_hub_entry(model_id), None, None)
+        entry, address = _hub_entry(model_id)
+        return Located(entry, None, None, address)
     path = Path(str(model_id))
     if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
         raise UnknownModelError(
@@ -127,11 +131,11 @@ def find(model_id: str | int) -> Located:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Resolved:
     """All that a Generator is made of: the entry, its weights on this disk, its family."""
 
-    found: Located
-    obtained: tuple[Weights, ...]
+    located: Located
+    weights: tuple[Weights, ...]
     family: type[Generator]
 
 
@@ -139,79 +143,83 @@ class _Ready:
 _last: tuple[tuple[object, ...], Generator] | None = None
 
 
-def _kept(model_id: str | int, device: str | None, precision: str) -> Generator:
+def _cached_generator(model_id: str | int, device: str | None, precision: str) -> Generator:
     global _last
-    ready = _ready(model_id, device, precision)
-    key = (ready, device, precision)
+    resolved = _resolve(model_id, device, precision)
+    key = (resolved, device, precision)
     if _last is None or _last[0] != key:
         _last = None  # free the old one before the new one takes memory
-        _last = (key, _build(ready, True, device, precision))
+        _last = (key, _build(resolved, True, device, precision))
     return _last[1]
 
 
-def _hub_entry(address: str) -> Entry:
-    """The entry in the ``medzoo.yaml`` of a Hub repository."""
+def _hub_entry(address: str) -> tuple[Entry, str]:
+    """The entry in the ``medzoo.yaml`` of a Hub repository, and its address with the commit."""
     match = _HUB_ID.fullmatch(address)
     if match is None:
         raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
     repo = match["repo"]
-    found = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
-    entry = catalog.parse(found.text, f"hf://{repo}@{found.commit[:12]}/{HUB_FILE}")
+    file = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
+    entry = catalog.parse(file.text, f"hf://{repo}@{file.commit[:12]}/{HUB_FILE}")
 
     # A file cannot state the commit that it becomes part of: weights beside it belong to the same one.
     def pinned(source: Any) -> Any:
         same = isinstance(source, HubSource) and source.repo == repo and source.revision is None
-        return source.model_copy(update={"revision": found.commit}) if same else source
+        return source.model_copy(update={"revision": file.commit}) if same else source
 
-    return entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
+    pinned_entry = entry.model_copy(update={"weights": tuple(pinned(source) for source in entry.weights)})
+    return pinned_entry, f"hf://{repo}@{file.commit}"
 
 
-def _fetch(found: Located) -> tuple[Weights, ...]:
+def _fetch(located: Located) -> tuple[Weights, ...]:
     from medzoo.weights import checkpoints
 
     def obtain(part: str | None) -> Weights:
         return weights_module.fetch(
-            found.entry,
-            base=found.registry,
-            yaml_path=found.path,
+            located.entry,
+            base=located.registry,
+            yaml_path=located.path,
             convert=checkpoints.convert,
             part=part,
-            public_only=found.path is None,  # a stranger's entry, from the Hub
+            public_only=located.address is not None,  # a stranger's entry
         )
 
-    return tuple(obtain(part) for part in found.entry.parts)
+    return tuple(obtain(part) for part in located.entry.parts)
 
 
-def _ready(
+def _resolve(
     model_id: str | int, device: str | None, precision: str, override: Mapping[str, Any] | None = None
-) -> _Ready:
+) -> _Resolved:
     """Everything checked that can be, then the weights, which may take a long download."""
     from medzoo.families import get_family, known_families
     from medzoo.zoo import barefile
 
-    found = find(model_id)
-    entry, known = found.entry, known_families()
+    located = find(model_id)
+    entry, known = located.entry, known_families()
     if entry.family not in known:
-        running = [located.entry.model_id for located in catalog.scan()[0] if located.entry.family in known]
+        running = [other.entry.model_id for other in catalog.scan()[0] if other.entry.family in known]
         raise RegistryError(
             f"{entry.model_id}: its family '{entry.family}' is not built yet. "
             f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
     family = get_family(entry.family)
-    family.check(device, precision)
+    family.check_options(device, precision)
     chosen = barefile.overridden(entry, override, family.options) if override else entry
-    return _Ready(replace(found, entry=chosen), _fetch(found), family)
+    return _Resolved(replace(located, entry=chosen), _fetch(located), family)
 
 
-def _build(ready: _Ready, fused: bool, device: str | None, precision: str) -> Generator:
+def _build(resolved: _Resolved, fused: bool, device: str | None, precision: str) -> Generator:
     from medzoo.weights import checkpoints
 
-    states = {one.part: checkpoints.load_safetensors(one.path) for one in ready.obtained}
-    return ready.family(
-        ready.found.entry,
+    states = {part.part: checkpoints.load_safetensors(part.path) for part in resolved.weights}
+    generator = resolved.family(
+        resolved.located.entry,
         weights_module.joined(states),
         fused=fused,
         device=device,
         precision=precision,
-        weights_sha256=weights_module.joint_sha256({one.part: one.sha256 for one in ready.obtained}),
+        weights_sha256=weights_module.joint_sha256({part.part: part.sha256 for part in resolved.weights}),
     )
+    if resolved.located.address is not None:
+        generator.name = resolved.located.address
+    return generator

@@ -80,9 +80,9 @@ def test_runs_are_made_once_and_end_in_results_table_and_plot(
     monkeypatch.setitem(script.FORMS, "short", script.Study(**FEW))
     command = ["--data", str(data), "--out", str(tmp_path / "out"), "--seeds", "1", "--json"]
     assert script.main(command) == 0
-    told = capsys.readouterr()
-    assert "2 of 2 runs, 100.0% of the steps" in told.err
-    found = json.loads(told.out)
+    printed = capsys.readouterr()
+    assert "2 of 2 runs, 100.0% of the steps" in printed.err
+    found = json.loads(printed.out)
     assert [(cell["seed"], cell["images"], cell["technique"]) for cell in found["cells"]] == [
         (0, 8, "none"),
         (0, 8, "ada"),

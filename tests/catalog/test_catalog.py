@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from medzoo import catalog
+from medzoo.catalog import places
 from medzoo.entry import Entry
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 from tests.tools.paths import ROOT
@@ -111,8 +113,8 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         ("when: 2025-02-31\n", "x.yaml: day is out of range"),
         ("[" * 100_000, "x.yaml:1: more than 50 levels deep"),
         ("- " * 100_000, "x.yaml:1: more than 50 levels deep"),
-        ('a: 1\nb: "\\e[31mred"\n', "x.yaml:2: holds the control character '\\x1b'"),
-        ('a: 1\nb: "p.pt\\0"\n', "x.yaml:2: holds the control character '\\x00'"),
+        ('a: 1\nb: "\\e[31mred"\n', "x.yaml:2: b: holds \\x1b; remove"),
+        ('a: 1\nb: "p.pt\\0"\n', "x.yaml:2: b: holds \\x00; remove"),
         ("a: &a [1, 1]\nb: &b [*a, *a]\nc: [*b, *b]\n", "x.yaml:2: *a repeats an anchor"),
     ],
 )
@@ -196,7 +198,7 @@ def test_entries_remember_where_they_came_from(tmp_path: Path, monkeypatch: pyte
 
 def test_an_installed_package_has_its_registry_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "medzoo" / "registry" / "models")
-    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "medzoo" / "catalog" / "__init__.py"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "medzoo" / "catalog" / "places.py"))
     assert [located.path for located in catalog.load_all()] == [path]
 
 
@@ -266,3 +268,36 @@ def test_a_long_wrong_value_is_cut() -> None:
 def test_a_number_of_thousands_of_digits_is_no_id() -> None:
     with pytest.raises(UnknownModelError, match="no model has the id"):
         catalog.resolve("1" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("stated", "shown"),
+    [
+        (r'"first\n99999_FAKE_MODEL\t8x8\tfake row"', r"title: holds \\n, \\t; remove"),
+        (r'"safe\u202egnp.exe"', r"title: holds \\u202e; remove"),
+        (r'"\ufeffzero\u200bwidth"', r"title: holds \\u200b, \\ufeff; remove"),
+        (r'"\U000e0041"', r"title: holds \\U000e0041; remove"),
+        (r'"line\u2028end"', r"title: holds \\u2028; remove"),
+    ],
+)
+def test_a_title_cannot_forge_a_row(stated: str, shown: str) -> None:
+    """What steers a terminal, hides or reorders text, or ends a line is refused with its line."""
+    for field in ("title", "organ", "modality"):
+        with pytest.raises(EntryError, match=f"x.yaml:2: {shown.replace('title', field)}"):
+            catalog.yamlfile.fields(f"family: dcgan\n{field}: {stated}\n", "x.yaml")
+    catalog.yamlfile.fields('notes: "two\\nlines"\ntitle: >\n  folded\n  text\n', "x.yaml")
+
+
+def test_thousands_of_problems_are_counted_not_listed() -> None:
+    text = "".join(f"a{i}: 1\n" for i in range(16_000))
+    with pytest.raises(EntryError, match="and 159[0-9]+ more problems") as raised:
+        catalog.parse(text, "x.yaml")
+    assert len(str(raised.value)) < 10_000
+
+
+@pytest.mark.parametrize("stated", ["!!binary gA==", "2025-01-31", "!!set {a, b}", "{1: 2}", "[[!!binary gA==]]"])
+def test_a_config_holds_what_json_holds(stated: str) -> None:
+    path = MODELS / "10001_FASTGAN_POLYP_W_MASKS.yaml"
+    text = re.sub(r"^config: .*$", f"config: {{a: {stated}}}", path.read_text(), flags=re.M)
+    with pytest.raises(EntryError, match=r"config: config\.a: (expected numbers, text|names must be text)"):
+        catalog.parse(text, "x.yaml")

@@ -16,7 +16,7 @@ from medzoo.cli.cache import cache
 from medzoo.errors import UnknownModelError
 from medzoo.files import cache as cachedir
 from medzoo.weights import lockfile
-from tests.weights.test_weights import CONTENT, MODEL, SHA256, copied, entry
+from tests.tools.weights_case import CONTENT, MODEL, SHA256, copied, entry
 
 
 @pytest.fixture(autouse=True)

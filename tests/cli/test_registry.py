@@ -173,7 +173,7 @@ def test_a_filter_that_means_nothing(arguments: list[str]) -> None:
 
 
 def test_python_refuses_an_unknown_condition() -> None:
-    with pytest.raises(MedzooError, match="one of none, class, mask"):
+    with pytest.raises(MedzooError, match="one of none, attributes, class, image"):
         medzoo.list_models(condition="mood")
 
 

@@ -1,3 +1,5 @@
+"""Folders and the data sets of the registry, layout by layout: what is read, and what is wrong with broken ones."""
+
 from __future__ import annotations
 
 import csv

@@ -8,10 +8,10 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -20,12 +20,11 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medzoo.datasets import Images, Protocol, Slices, load_path
+from medzoo.datasets import Images, Item, Layout, Protocol, Slices, Source, load_path, paths
 from medzoo.datasets.arrays import Rows
 from medzoo.errors import DatasetError, MedzooError
 from medzoo.imagefiles import read_image, read_volume
-from medzoo.samples import Samples
-from medzoo.samples.formats import FORMATS
+from medzoo.samples import Samples, formats
 from medzoo.samples.saving import save
 
 RNG = np.random.default_rng(3)
@@ -429,7 +428,7 @@ def samples() -> Samples:
     )
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", formats.builtin())
 def test_samples_in_every_format_are_the_samples(tmp_path: Path, samples: Samples, form: Any) -> None:
     found = load_path(save(samples, tmp_path / "run", format=form), Protocol(size=6))
     np.testing.assert_array_equal(found.images, samples.uint8())
@@ -632,3 +631,36 @@ def test_tables_are_read_whatever_their_end_of_lines(table: Callable[..., Path])
     (folder / "metadata.csv").write_bytes(b"file_name\n\xff\n")
     with pytest.raises(DatasetError, match=r"metadata\.csv: not a CSV table in UTF-8"):
         load_path(folder, FOUR)
+
+
+class SpriteLayout(Layout):
+    """A toy: one text file of grey values a picture."""
+
+    kind: Literal["sprites"]
+
+    @classmethod
+    def recognises(cls, folder: Path, deep: bool) -> bool:
+        return any(folder.glob("*.sprite"))
+
+    @classmethod
+    def of_path(cls, path: Path, split: str | None, window: Any, slices: Any) -> SpriteLayout:
+        return cls(kind="sprites")
+
+    def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
+        for path in sorted(source.folder.glob("*.sprite")):
+            values = np.array([list(map(int, line.split())) for line in source.bytes(path.name).splitlines()], np.uint8)
+            yield Item(path.stem, str(path), values, None, None, None)
+
+
+def test_a_layout_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.sprite").write_text("0 255\n255 0\n")
+    with pytest.raises(DatasetError, match="no image found"):
+        load_path(tmp_path, FOUR)
+    with pytest.raises(DatasetError, match="no layout is of kind 'sprites'; there are manifest, metadata, flat"):
+        load_path(tmp_path, FOUR, kind="sprites")
+    monkeypatch.setattr(paths, "LAYOUTS", (*paths.LAYOUTS, SpriteLayout))
+    for kind in (None, "sprites"):
+        assert load_path(tmp_path, Protocol(size=2), kind=kind).images[1, 0].tolist() == [[0, 255], [255, 0]]
+    with pytest.raises(DatasetError, match="needs an entry of the registry"):
+        load_path(tmp_path, FOUR, kind="folder")

@@ -106,7 +106,6 @@ def test_arrays_that_are_no_images_are_refused(given: np.ndarray, masks: np.ndar
 def test_memory_of_working_on_many_arrays_is_that_of_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     original = protocol.as_uint8
-    monkeypatch.setattr(protocol, "_BAND", 5)
 
     def noting(band: np.ndarray) -> np.ndarray:
         seen.append(len(band))
@@ -114,7 +113,7 @@ def test_memory_of_working_on_many_arrays_is_that_of_a_band(monkeypatch: pytest.
 
     monkeypatch.setattr(protocol, "as_uint8", noting)
     given = RNG.random((12, 1, 8, 8), np.float32)
-    assert len(fit(given, None, Protocol(size=4))[0]) == 12 and seen == [5, 5, 2]
+    assert len(fit(given, None, Protocol(size=4), band=5)[0]) == 12 and seen == [5, 5, 2]
 
 
 def test_a_protocol_says_only_what_happens() -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +18,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from medzoo.diffusion.samplers import guided, sample
-from medzoo.diffusion.schedule import CLASSES, Schedule, stated
+from medzoo import entry
+from medzoo.cli.generate import generate
+from medzoo.diffusion.samplers import BY_NAME, Sampler, choose_sampler, sample
+from medzoo.diffusion.schedule import CLASSES, Schedule, parse_scheduler_config
 from medzoo.errors import CheckpointError, GenerationError
+from tests.tools.diffusers_loop import NAMES, reference
+from tests.tools.paths import ROOT
 
-NAMES = {
-    "ddpm": "DDPMScheduler", "ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler",
-    "heun": "HeunDiscreteScheduler",
-}  # fmt: skip
 SHAPE = (2, 3, 4, 5)
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
 
@@ -41,27 +46,6 @@ class Draws:
         return torch.randn(self.shape, generator=self.rng)
 
 
-def reference(
-    fields: dict[str, Any], method: str, steps: int, start: Tensor, draw: Any, monkeypatch: pytest.MonkeyPatch,
-    *, predict: Any = toy, eta: float = 0.0, image: Tensor | None = None, begin: int = 0,
-) -> Tensor:  # fmt: skip
-    """The loop of diffusers' pipelines around its scheduler."""
-    schedulers = pytest.importorskip("diffusers", reason="diffusers is not installed")
-    cls = getattr(schedulers, NAMES[method])
-    scheduler = cls.from_config(fields)
-    for module in ("ddpm", "ddim"):
-        monkeypatch.setattr(f"diffusers.schedulers.scheduling_{module}.randn_tensor", draw)
-    scheduler.set_timesteps(steps)
-    times = scheduler.timesteps[begin * scheduler.order :]
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(begin * scheduler.order)  # else the second of equal time steps would be the first
-    x = start * scheduler.init_noise_sigma if image is None else scheduler.add_noise(image, start, times[:1])
-    for t in times:
-        out = predict(scheduler.scale_model_input(x, t), t)
-        x = scheduler.step(out, t, x, **({"eta": eta} if method == "ddim" else {})).prev_sample
-    return x
-
-
 def both(
     fields: dict[str, Any], method: str, steps: int, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> tuple[Tensor, Tensor]:
@@ -71,9 +55,10 @@ def both(
     begin = steps - max(1, int(steps * strength)) if strength is not None else 0
     known = {"_class_name": NAMES[method]} | fields | ({"use_karras_sigmas": False} if method == "heun" else {})
     known |= {name: fields[name] for name in ("use_karras_sigmas",) if name in fields}
+    options = {"predict": toy} | options
     expected = reference(known, method, steps, start, theirs, monkeypatch, begin=begin, **options)
-    schedule = Schedule.model_validate(stated(known, "scheduler_config.json"))
-    predict = options.pop("predict", toy)
+    schedule = Schedule.model_validate(parse_scheduler_config(known, "scheduler_config.json"))
+    predict = options.pop("predict")
     found = sample(predict, start, schedule, method, steps, ours, strength=strength, **options)
     assert ours.count == theirs.count
     return found, expected
@@ -125,7 +110,9 @@ def test_a_learned_variance(method: str, monkeypatch: pytest.MonkeyPatch) -> Non
     else:  # the others have no use for it
         found, _ = both({}, method, 12, monkeypatch)
         start = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-        schedule = Schedule.model_validate(stated({"_class_name": NAMES[method]} | fields, "scheduler_config.json"))
+        schedule = Schedule.model_validate(
+            parse_scheduler_config({"_class_name": NAMES[method]} | fields, "scheduler_config.json")
+        )
         expected = sample(doubled, start, schedule, method, 12, Draws())
     agree(found, expected)
 
@@ -172,7 +159,7 @@ def test_the_ends_of_karras_levels() -> None:
         scheduler = schedulers.EulerDiscreteScheduler(**fields, **limits)
         scheduler.set_timesteps(8)
         known = json.loads(scheduler.to_json_string()) | {"_class_name": "EulerDiscreteScheduler"}
-        schedule = Schedule.model_validate(stated(known, "scheduler_config.json"))
+        schedule = Schedule.model_validate(parse_scheduler_config(known, "scheduler_config.json"))
         expected = scheduler.sigmas.tolist()
         for levels in (
             schedule.solver_levels(8)[1],
@@ -188,7 +175,10 @@ def test_no_image_left_at_the_last_step(method: str, monkeypatch: pytest.MonkeyP
     fields = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
     found, expected = both(fields, method, 10, monkeypatch)
     agree(found, expected)
-    assert Schedule.model_validate(stated({"_class_name": NAMES[method]} | fields, "x")).kept[-1] == 0
+    assert (
+        Schedule.model_validate(parse_scheduler_config({"_class_name": NAMES[method]} | fields, "x")).alphas_cumprod[-1]
+        == 0
+    )
 
 
 def test_the_first_levels_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,21 +200,6 @@ def test_volumes_and_gradients() -> None:
         found = sample(toy, start, schedule, method, 4, lambda: torch.zeros(2, 1, 3, 4, 5))
         (gradient,) = torch.autograd.grad(found[0].sum(), start)
         assert found.shape == start.shape and gradient[0].abs().max() > 0 and gradient[1].abs().max() == 0
-
-
-def test_guidance_is_one_call() -> None:
-    calls = []
-
-    def predict(x: Tensor, t: Tensor) -> Tensor:
-        calls.append(len(x))
-        bias = torch.tensor([0.0, 0.0, 1.0, 1.0])[:, None, None, None]
-        return torch.cat([x + bias, bias.expand_as(x)], 1)
-
-    x = torch.randn(2, 3, 4, 4)
-    out = guided(predict, 2.5)(x, torch.tensor(3))
-    assert calls == [4]
-    torch.testing.assert_close(out[:, :3], x + 2.5)
-    assert (out[:, 3:] == 1).all()  # the variance is that of the condition
 
 
 def test_what_cannot_be_sampled() -> None:
@@ -264,29 +239,108 @@ def test_what_cannot_be_sampled() -> None:
 )
 def test_what_is_wrong_in_a_scheduler_file(change: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        stated({"_class_name": "DDPMScheduler"} | change, "s.json")
+        parse_scheduler_config({"_class_name": "DDPMScheduler"} | change, "s.json")
 
 
-def test_what_a_scheduler_file_tells() -> None:
+def test_what_a_scheduler_file_states() -> None:
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     for name, (method, _) in CLASSES.items():
         scheduler = getattr(diffusers, name)()
         fields = json.loads(scheduler.to_json_string())
-        schedule = Schedule.model_validate(stated(fields, "s.json"))
+        schedule = Schedule.model_validate(parse_scheduler_config(fields, "s.json"))
         assert schedule.method == method
         older = {key: fields[key] for key in ("_class_name", "beta_schedule", "num_train_timesteps")}
-        bare = Schedule.model_validate(stated(older, "s.json"))
-        assert bare.times(7) == schedule.times(7) and bare.clip_sample == fields.get("clip_sample", False)
-        torch.testing.assert_close(torch.tensor(schedule.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
-        torch.testing.assert_close(torch.tensor(bare.kept), scheduler.alphas_cumprod, atol=0, rtol=0)
+        bare = Schedule.model_validate(parse_scheduler_config(older, "s.json"))
+        assert bare.timesteps(7) == schedule.timesteps(7) and bare.clip_sample == fields.get("clip_sample", False)
+        for products in (schedule.alphas_cumprod, bare.alphas_cumprod):  # of a thousand float32 numbers
+            torch.testing.assert_close(torch.tensor(products), scheduler.alphas_cumprod, atol=0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("method", "calls"), [("ddpm", 4), ("heun", 7)])
-def test_steps_are_told(method: str, calls: int) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported(method: str, calls: int) -> None:
+    reports: list[tuple[int, int]] = []
     start = torch.zeros(1, 1, 2, 2)
-    sample(toy, start, Schedule(), method, 4, lambda: start, tell=lambda done, of: told.append((done, of)))
-    assert told == [(i, calls) for i in range(1, calls + 1)]
+    sample(toy, start, Schedule(), method, 4, lambda: start, tell=lambda done, of: reports.append((done, of)))
+    assert reports == [(i, calls) for i in range(1, calls + 1)]
+
+
+def test_every_name_has_its_sampler() -> None:
+    assert tuple(BY_NAME) == entry.SAMPLERS == tuple(NAMES)
+    (option,) = (option for option in generate.params if option.name == "sampler")
+    assert tuple(option.type.choices) == entry.SAMPLERS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", entry.SAMPLERS)
+def test_the_network_is_called_as_often_as_stated(method: str) -> None:
+    calls: list[Tensor] = []
+
+    def counted(x: Tensor, t: Tensor) -> Tensor:
+        calls.append(t)
+        return toy(x, t)
+
+    start = torch.zeros(1, 1, 2, 2)
+    sample(counted, start, Schedule(), method, 7, lambda: start)
+    assert len(calls) == BY_NAME[method].calls(7)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "latents", "expected"),
+    [
+        ({}, False, ("ddim", 50)),
+        ({"sampler": "ddpm"}, False, ("ddpm", 100)),  # a thousand, but for a schedule of a hundred
+        ({"sampler": "ddpm"}, True, ("ddpm", 50)),
+        ({"sampler": "dpm++", "steps": 99}, False, ("dpm++", 99)),
+    ],
+)
+def test_which_sampler_and_how_many_steps(sampling: dict[str, Any], latents: bool, expected: tuple[str, int]) -> None:
+    schedule = Schedule(num_train_timesteps=100, method="ddim")
+    stated = entry.Sampling(latent="normal", **sampling)
+    assert choose_sampler("X", stated, schedule, latents=latents) == expected
+
+
+def test_a_sampler_of_the_table_is_all_that_sampling_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy_sampler = Sampler(lambda run, start, steps: run.predict(start, torch.tensor(steps)) - start, "a toy", 3)
+    monkeypatch.setitem(BY_NAME, "toy", toy_sampler)
+    reports: list[tuple[int, int]] = []
+    start = torch.randn(SHAPE)
+    found = sample(toy, start, Schedule(), "toy", 5, lambda: start, tell=lambda *report: reports.append(report))
+    assert torch.equal(found, toy(start, 5) - start) and reports == [(1, 5)]
+
+
+TOY = """
+
+def _toy(run: _Run, start: Tensor, steps: int) -> Tensor:
+    for t in run.schedule.timesteps(steps):
+        start = 0 * run.predict(start, torch.tensor(t)) + 0.25
+    return start
+
+
+BY_NAME["toy"] = Sampler(_toy, "a toy", 2)
+"""
+
+
+def test_a_new_sampler_is_two_edits(tmp_path: Path) -> None:
+    """Its name in ``entry.py``, its function in ``samplers.py``: the command line offers it, and generates with it."""
+    package = shutil.copytree(ROOT / "medzoo", tmp_path / "medzoo", ignore=shutil.ignore_patterns("__pycache__"))
+    names, functions = package / "entry.py", package / "diffusion" / "samplers.py"
+    before = names.read_text()
+    names.write_text(before.replace('"heun"]', '"heun", "toy"]'))
+    assert names.read_text().count('"toy"') == 1
+    functions.write_text(functions.read_text() + TOY)
+    out = tmp_path / "out"
+    command = ["generate", "10003", "-n", "2", "--sampler", "toy", "--steps", "2", "--format", "npy", "--out", str(out)]
+    (tmp_path / "registry").symlink_to(ROOT / "registry")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "medzoo", *command], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (np.load(out / "00000001.npy") == 0.625).all()  # 0.25 in a range from -1 to 1
+    wrong = ["generate", "10003", "--sampler", "euler", "--out", str(tmp_path / "none")]
+    done = subprocess.run(
+        [sys.executable, "-m", "medzoo", *wrong], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "'toy'" in done.stderr
 
 
 def test_a_schedule_whose_noise_does_not_fall() -> None:

@@ -307,7 +307,7 @@ def test_wrong_conditions_say_what_is_right(mirror: Make, declared: Any, conditi
 def test_channels_that_the_entry_does_not_know_are_those_of_the_network(tiny_entry: Callable[..., Entry]) -> None:
     class Rgb(Mirror):
         @classmethod
-        def condition(cls, config: Any) -> dict[str, Any]:
+        def takes(cls, config: Any) -> dict[str, Any]:
             return {"kind": "image", "inputs": ("image",), "channels": 3}
 
     entry = tiny_entry(config={}, output=OUTPUT, condition=IMAGE | {"channels": None})

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from medzoo.families._base import Generator
-from medzoo.families._condition import Given
+from medzoo.families import Generator, Given
 from medzoo.randomness import Replay
 from tests.conftest import load_conformance
 from tests.tools import singan_case
@@ -50,8 +49,15 @@ NORM_STATS = {"train": "sample", "batchstats": "sample", "eval": "running"}
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance kit at {CASES} (set MEDZOO_CONFORMANCE)")
 
 
+NAMES = sorted(path.stem for path in CASES.glob("*.json"))
+# Of each of these there is a small case, too.
+LARGE = {"pix2pixhd_global_full_layout", "stylegan2_512_full_layout"}
+
+
 @pytest.mark.parametrize("fused", [False, True], ids=["published", "fused"])
-@pytest.mark.parametrize("name", sorted(path.stem for path in CASES.glob("*.json")))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES]
+)
 def test_case(name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = json.loads((CASES / f"{name}.json").read_text())
     if case["architecture"] == "singan_seg":
@@ -68,6 +74,7 @@ def test_case(name: str, fused: bool, tmp_path: Path, monkeypatch: pytest.Monkey
         check_run(case, run, generators[kind], fused, f"{name}/{run['name']}")
 
 
+@pytest.mark.slow
 def test_what_the_weights_tell_suffices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing in ``config`` the small cases give the same images, but for settings that no shape tells."""
     done = 0

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 import medzoo
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, EntryError
-from medzoo.families._base import Generator
-from medzoo.families._condition import Given
+from medzoo.families import Generator, Given
 from medzoo.families.dcgan import DCGAN
 from medzoo.families.wgan_gp import WganGp
 from tests.conftest import entry_fields
@@ -86,7 +85,7 @@ def test_shapes_tell_the_network(
     generator = load(published(network, first), fused=fused)
     config = generator.config
     assert (config.nz, config.ngf, config.nc, config.image_size) == (nz, widths[-1], channels, size)
-    assert DCGAN.output(config) == (channels, (size, size)) and DCGAN.condition(config) is None
+    assert DCGAN.output(config) == (channels, (size, size)) and DCGAN.takes(config) is None
     latents = generator.latents(range(3))
     expected = network(latents[:, :, None, None])
     torch.testing.assert_close(generator.decode(latents), expected, atol=1e-5, rtol=0)
@@ -124,7 +123,7 @@ def test_a_class_through_an_embedding(fused: bool) -> None:
     generator = load(published(network, 3, embed_nn), MASS, fused=fused)
     config = generator.config
     assert (config.nz, config.nc, config.conditional, config.n_cond) == (4, 2, True, 5)
-    assert DCGAN.condition(config) == {"kind": "class", "classes": tuple("01234"), "required": False}
+    assert DCGAN.takes(config) == {"kind": "class", "classes": tuple("01234"), "required": False}
     latents, labels = generator.latents(range(3)), torch.tensor([1, 4, 0])
     expected = network(torch.cat([latents, embed_nn(labels)], 1)[:, :, None, None]).detach()
     torch.testing.assert_close(generator.decode(latents, Given(labels=labels)), expected, atol=1e-5, rtol=0)
@@ -144,7 +143,7 @@ def test_a_number_or_a_class_as_a_number(fused: bool) -> None:
     torch.testing.assert_close(generator.decode(latents, [0.0, 1.0, 0.3]), expected, atol=1e-5, rtol=0)
     by_name = load(state, MASS, fused=fused).decode(latents, ["malignant", "benign", "benign"])
     torch.testing.assert_close(by_name[:2], expected[:2], atol=1e-5, rtol=0)
-    (number,) = (DCGAN.condition(generator.config) or {})["attributes"]
+    (number,) = (DCGAN.takes(generator.config) or {})["attributes"]
     assert number["name"] == "condition"
 
 
@@ -188,12 +187,14 @@ def test_a_conditional_network_needs_its_embedding() -> None:
 
 
 def test_declared_conditions_must_be_those_of_the_weights() -> None:
-    with pytest.raises(EntryError, match="99001_TINY: declares a condition, its weights are of a network without"):
+    with pytest.raises(
+        EntryError, match="99001_TINY: 'condition' is of kind 'class', and the network takes no condition"
+    ):
         load(published(plain(4, [8, 4], 1)), MASS)
     state = published(plain(8, [8, 4], 1), 3, class_embedding(4, classes=1))
-    with pytest.raises(EntryError, match="'condition' names 2 classes, the weights have 1"):
+    with pytest.raises(EntryError, match="'condition' names 2 classes, the network has 1"):
         load(state, MASS)
-    with pytest.raises(EntryError, match="takes a class or a number, 'condition' is a mask"):
+    with pytest.raises(EntryError, match="is of kind 'mask', and family 'dcgan' takes class or attributes"):
         load(state, {"kind": "mask", "inputs": ["breast"]})
 
 

@@ -23,8 +23,7 @@ from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
 from tests.conftest import entry_fields
-from tests.diffusion.test_samplers import NAMES, reference
-from tests.families.test_families import GUIDED, PLANE, QUIET, images
+from tests.tools.diffusers_loop import NAMES, reference
 from tests.tools.servers import HubServer
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
@@ -36,6 +35,13 @@ SMALL = {
     "up_block_types": ("AttnUpBlock2D", "UpBlock2D"), "attention_head_dim": 4,
 }  # fmt: skip
 SCHEDULE = {"num_train_timesteps": 50, "beta_end": 0.1}
+PLANE = {"kind": "class", "classes": ["axial", "coronal", "sagittal"]}
+
+
+def images(n: int = 2) -> np.ndarray:
+    """Smooth grey images uint8 [n, 1, 16, 16], all different."""
+    y, x = np.mgrid[:16, :16]
+    return np.array([[127 + 120 * np.sin((x + 2 * y) / (3 + i) + i)] for i in range(n)]).astype(np.uint8)
 
 
 @pytest.fixture
@@ -137,8 +143,8 @@ def test_a_class_and_guidance(saved: Callable[..., Any], tmp_path: Path, monkeyp
 def test_a_mask_beside_the_image(saved: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = saved(in_channels=2)
     generator = load(tmp_path, True, sampling={"sampler": "ddim", "steps": 5})
-    assert generator.accepts is not None and (generator.accepts.kind, generator.accepts.channels) == ("mask", 1)
-    masks = torch.from_numpy((images(1, (16, 16), 2) > 128).astype(np.float32))
+    assert generator.declared is not None and (generator.declared.kind, generator.declared.channels) == ("mask", 1)
+    masks = torch.from_numpy((images() > 128).astype(np.float32))
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         return pipeline.unet(torch.cat([x, 2 * masks - 1], 1), t).sample  # type: ignore[no-any-return]
@@ -150,7 +156,7 @@ def test_a_mask_beside_the_image(saved: Callable[..., Any], tmp_path: Path, monk
         generator.decode(None, Given(images=torch.zeros(1, 1, 8, 16)))
     with pytest.raises(ConditionError, match="needs a mask"):
         generator.generate(1)
-    resized = generator.generate(1, np.zeros((1, 1, 40, 40), np.uint8))  # the entry's size, here told by the network
+    resized = generator.generate(1, np.zeros((1, 1, 40, 40), np.uint8))  # the entry's size, here the network's
     assert resized.images.shape == (1, 1, 16, 16)
 
 
@@ -175,7 +181,7 @@ def test_an_image_to_begin_with(saved: Callable[..., Any], tmp_path: Path, monke
     declared = {"kind": "image", "inputs": ["slice"], "channels": 1, "size": [16, 16]}
     sampling = {"sampler": "dpm++", "steps": 10, "strength": 0.5}
     generator = load(tmp_path, True, sampling=sampling, condition=declared)
-    picture = torch.from_numpy(images(1, (16, 16), 2).astype(np.float32) / 255)
+    picture = torch.from_numpy(images().astype(np.float32) / 255)
     expected = loop(generator, pipeline, "dpm++", 10, monkeypatch, image=2 * picture - 1, begin=5)
     with torch.no_grad():
         near(generator.decode(generator.latents(range(2)), picture.numpy()), expected)
@@ -204,7 +210,8 @@ def test_attention_under_the_names_of_2022(saved: Callable[..., Any], tmp_path: 
     parts = {"unet": tmp_path / "old.bin", "unet/config": tmp_path / "pipe/unet/config.json"}
     override = {"sampling": {"steps": 2}, "config": {"schedule": SCHEDULE}}
     old = medzoo.load(family="diffusion", weights=parts, override=override, fused=False, device="cpu")
-    assert np.array_equal(old.generate(1).images, generator.generate(1).images)
+    # Weights of another file lie otherwise in memory, which decides the last digits on some processors.
+    np.testing.assert_allclose(old.generate(1).images, generator.generate(1).images, atol=1e-5)
 
 
 @pytest.fixture
@@ -320,10 +327,10 @@ def test_sampling_that_the_model_cannot_do(saved: Callable[..., Any], tmp_path: 
         with pytest.raises(MedzooError, match=message):
             load(tmp_path, **override)
     guided = load(tmp_path, sampling={"guidance": 2.0, "steps": 2}, config={"null_class": 2})
-    assert guided.accepts is not None and guided.accepts.classes == ("0", "1")
+    assert guided.declared is not None and guided.declared.classes == ("0", "1")
     with pytest.raises(ConditionError, match="needs a class"):
         guided.generate(1)
-    with pytest.raises(ConditionError, match="needs a class, 0 to 2"):
+    with pytest.raises(ConditionError, match=r"needs a class: 0 \(0\), 1 \(1\)"):
         guided.decode(None, Given(images=torch.zeros(1, 1, 16, 16)))
     with pytest.raises(ConditionError, match="the network knows no classes"):
         saved()
@@ -339,8 +346,13 @@ def test_without_diffusers_the_extra_is_named(
         load(tmp_path)
 
 
+DENOISER = {
+    "in_channels": 1, "out_channels": 2, "model_channels": 32, "channel_mult": [1, 1], "num_res_blocks": 1,
+    "attention_resolutions": [2], "num_classes": 4,
+}  # fmt: skip
+QUIET = {"num_train_timesteps": 20, "beta_end": 0.2, "prediction_type": "v_prediction", "clip_sample": False}
 OWN = {
-    "family": "diffusion", "config": GUIDED | {"schedule": QUIET}, "condition": PLANE,
+    "family": "diffusion", "config": {"improved": DENOISER, "size": [16, 16], "schedule": QUIET}, "condition": PLANE,
     "sampling": {"latent": "normal", "steps": 3},
     "output": {"type": "image", "size": [16, 16], "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None},
 }  # fmt: skip

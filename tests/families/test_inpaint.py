@@ -10,7 +10,7 @@ import torch
 
 from medzoo.entry import Entry
 from medzoo.errors import ConditionError
-from medzoo.families._condition import Given
+from medzoo.families import Given
 from medzoo.families.inpaint import CIRCLES, Inpaint, concentric_circles, draw_circles
 from medzoo.randomness import Noise
 from tests.conftest import entry_fields, random_state

@@ -1,4 +1,4 @@
-"""Latent diffusion: what diffusers saves gives what its own pipelines give, and what does not fit is told."""
+"""Latent diffusion: what diffusers saves gives what its own pipelines give, and what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 
 import medzoo
 from medzoo.cli import main
+from medzoo.conditions import from_words
 from medzoo.entry import Condition
 from medzoo.errors import (
     CheckpointError,
@@ -181,7 +181,7 @@ def test_a_class_with_guidance(tmp_path: Path) -> None:
     """The last of four classes stands for none."""
     parts = (case.plain_unet(num_class_embeds=4), case.autoencoder(), case.scheduler())
     generator = load(files(tmp_path, *parts), config={"null_class": 3}, sampling={"guidance": 4.0})
-    assert generator.accepts is not None and generator.accepts.classes == ("0", "1", "2")
+    assert generator.declared is not None and generator.declared.classes == ("0", "1", "2")
 
     def ask(unet: Any, x: torch.Tensor, t: torch.Tensor, none: bool) -> torch.Tensor:
         return unet(x, t, class_labels=torch.tensor([3, 3] if none else [2, 0])).sample
@@ -224,7 +224,7 @@ def entry_of_hub(folder: Path, server: HubServer, registry: Path) -> dict[str, A
     from medzoo.weights import diffusers_folder
 
     sources = []
-    for part, path in diffusers_folder.look(folder)[0].items():
+    for part, path in diffusers_folder.read(folder)[0].items():
         name = str(path.relative_to(folder))
         sha256 = server.add("org/tiny", name, path.read_bytes())
         sources.append(
@@ -283,10 +283,8 @@ def test_prompts_on_the_command_line(
     ],
 )
 def test_prompts_and_an_image_on_the_command_line(words: list[str], expected: Any) -> None:
-    from medzoo.cli.generate import _condition
-
-    generator = SimpleNamespace(accepts=Condition.model_validate(IMAGE | {"kind": "text"}))
-    assert _condition(generator, tuple(words)) == expected
+    declared = Condition.model_validate(IMAGE | {"kind": "text"})
+    assert from_words(declared, tuple(words)) == expected
 
 
 def test_one_file_of_the_original_layout(folder: Path, tmp_path: Path) -> None:
@@ -313,7 +311,7 @@ def test_one_file_of_the_original_layout(folder: Path, tmp_path: Path) -> None:
         load(weights, **changes)
 
 
-def test_stable_diffusion_1_is_told_by_its_shapes() -> None:
+def test_stable_diffusion_1_is_recognised_by_its_shapes() -> None:
     first, attends = "input_blocks.0.0.weight", "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
     state = {first: torch.empty(320, 4, 3, 3, device="meta"), attends: torch.empty(320, 768, device="meta")}
     state = {f"checkpoint.model.diffusion_model.{key}": value for key, value in state.items()}
@@ -345,7 +343,9 @@ def test_names_of_older_versions(folder: Path, tmp_path: Path) -> None:
     state = {f"text_model.{key}": value for key, value in load_file(path).items()}
     torch.save(state | {"text_model.embeddings.position_ids": torch.arange(10)[None]}, path.with_name("model.bin"))
     path.unlink()
-    np.testing.assert_array_equal(load(old).generate(1, "a lung").images, load(folder).generate(1, "a lung").images)
+    # Weights of another file lie otherwise in memory, which decides the last digits on some processors.
+    found, expected = (load(one).generate(1, "a lung").images for one in (old, folder))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_both_files_of_a_tokenizer_say_the_same(folder: Path) -> None:
@@ -396,7 +396,7 @@ def test_equal_prompts_are_encoded_once(folder: Path) -> None:
     assert len(asked) == 1 and latents.grad is not None and latents.grad.abs().sum() > 0
 
 
-def test_decoding_falls_back_to_one_image_at_a_time(folder: Path) -> None:
+def test_decoding_takes_fewer_images_at_a_time_where_memory_is_short(folder: Path) -> None:
     generator = load(folder)
     whole = generator.generate(3, "a lung")
     decode, sizes = generator._decode, []  # type: ignore[attr-defined]
@@ -499,7 +499,7 @@ def edit_tokenizer(**changes: Any) -> Change:
         (None, {"config": {"size": [0, 16]}}, "config.size must be multiples of 2"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_told(
+def test_what_does_not_fit(
     folder: Path, tmp_path: Path, change: Change | None, override: dict[str, Any], message: str
 ) -> None:
     copy = folder
@@ -522,7 +522,7 @@ def test_guidance_needs_something_to_lead_away_from(tmp_path: Path) -> None:
         load(parts)
 
 
-def test_images_of_another_size_are_told(tmp_path: Path) -> None:
+def test_images_of_another_size(tmp_path: Path) -> None:
     parts = files(tmp_path, case.plain_unet(in_channels=5), case.autoencoder(), case.scheduler())
     with pytest.raises(CheckpointError, match="condition: the unet takes an image of 1 channels, the entry states no"):
         load(parts, condition=None)
@@ -533,7 +533,7 @@ def test_images_of_another_size_are_told(tmp_path: Path) -> None:
         generator.generate(1, np.zeros((8, 16), np.uint8))
     with pytest.raises(ConditionError, match="needs a mask, 'organ'"):
         generator.generate(1)
-    with pytest.raises(ConditionError, match="needs an image; it takes a mask, 'organ'"):
+    with pytest.raises(ConditionError, match="needs a mask, 'organ'"):
         generator.decode(generator.latents([0]), Given())
 
 

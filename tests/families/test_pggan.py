@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import medzoo
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, EntryError
-from medzoo.families._base import Generator
+from medzoo.families import Generator
 from medzoo.families.pggan import PGGAN
 from medzoo.families.pggan.network import Fused, Grow
 from tests.conftest import entry_fields

@@ -11,13 +11,12 @@ from torch.nn import functional as F
 
 from medzoo.entry import Entry
 from medzoo.errors import CheckpointError, ConditionError, EntryError
-from medzoo.families._condition import Given
+from medzoo.families import Given
 from medzoo.families.singan import SinGAN
 from medzoo.families.singan.enlarge import cubic_weights, enlarge
 from medzoo.randomness import Noise, Replay
+from medzoo.testing import FamilyCase, FamilyContract
 from tests.conftest import entry_fields, random_state
-from tests.families.test_families import Case
-from tests.families.test_families import TestContract as Contract
 
 CONFIG: dict[str, Any] = {
     "sizes": [[8, 10], [11, 13], [14, 17]], "nc_im": 4, "nc_z": 4, "nfc": 4, "min_nfc": 4, "ker_size": 3,
@@ -27,24 +26,21 @@ SEVERAL = CONFIG | {"checkpoints": ["2", "10"]}
 FOLDERS = {"kind": "class", "classes": ["10", "2"], "required": False}
 NORMAL = {"latent": "normal", "norm_stats": "running"}
 CASES = [
-    Case("singan", CONFIG, (14, 17), 3, 1, range=(-1.6, 1.0), sampling=NORMAL),
-    Case("singan", CONFIG, (14, 17), 3, 1, sampling={"latent": "normal", "norm_stats": "sample"}),
-    Case("singan", SEVERAL, (14, 17), 3, 1, sampling=NORMAL, condition=FOLDERS),
+    FamilyCase("singan", CONFIG, (14, 17), 3, 1, range=(-1.6, 1.0), sampling=NORMAL),
+    FamilyCase("singan", CONFIG, (14, 17), 3, 1, sampling={"latent": "normal", "norm_stats": "sample"}),
+    FamilyCase("singan", SEVERAL, (14, 17), 3, 1, sampling=NORMAL, condition=FOLDERS),
 ]
 
 
-class TestContract(Contract):
-    @pytest.fixture(params=CASES, ids=lambda case: f"{case}-{len(case.config.get('checkpoints', '1'))}")
-    def case(self, request: pytest.FixtureRequest) -> Case:
-        found: Case = request.param
-        return found
+class TestContract(FamilyContract):
+    cases = CASES
 
-    def test_gradients_reach_what_goes_in(self, case: Case) -> None:
+    def test_gradients_reach_what_goes_in(self, case: FamilyCase) -> None:
         """Neither latents nor images go in, and eight bits have no slope."""
         assert case.load().latent_shape is None
 
     @pytest.mark.parametrize("fused", [True, False])
-    def test_decode_of_the_latents_is_the_sample(self, case: Case, fused: bool) -> None:
+    def test_decode_of_the_latents_is_the_sample(self, case: FamilyCase, fused: bool) -> None:
         generator = case.load(fused=fused)
         raw = generator.decode(None, case.ask, noise=Noise(3, [4, 5, 6]))
         low, high = case.range
@@ -74,7 +70,7 @@ def test_a_class_chooses_the_checkpoint_by_name() -> None:
     for name, other in (("2", "10"), ("10", "2")):
         draws = [torch.randn(2, 1, 8, 10), torch.randn(2, 4, 11, 13), torch.randn(2, 4, 14, 17)]
         raw = generator.decode(None, [name, name], noise=Replay(draws, 2))
-        assert torch.equal(raw, alone[name].decode(noise=Replay(draws, 2)))
+        torch.testing.assert_close(raw, alone[name].decode(noise=Replay(draws, 2)), atol=1e-5, rtol=0)
         assert (raw - alone[other].decode(noise=Replay(draws, 2))).abs().max() > 0.01
     assert generator.generate(2, ["2", "10"]).condition == ("2", "10")
     with pytest.raises(ConditionError, match=r"no class 3; it takes 10 \(0\), 2 \(1\)"):

@@ -6,29 +6,24 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
 import medzoo
-from medzoo.datasets import Images
 from medzoo.errors import EntryError, GenerationError
 from medzoo.families import vae
+from medzoo.testing import FamilyCase
 from medzoo.training import recipes
 from medzoo.training.config import parse
-from medzoo.training.data import About
-from medzoo.training.export import export
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_masks, of_picture
 from medzoo.training.recipes.vae import divergence
 from medzoo.training.runfolder import read_table
-from medzoo.training.trainer import Trainer
-from tests.conftest import random_state
-from tests.families.test_families import MASS, VAE, Case
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.family_cases import MASS, VAE
+from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
-pytestmark = pytest.mark.usefixtures("small_runs")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_config(**changes: Any) -> Any:
@@ -59,7 +54,7 @@ def test_sizes_that_cannot_be_are_refused() -> None:
 
 
 def test_images_are_encoded_alone_and_in_their_order() -> None:
-    generator = Case("vae", VAE, (16, 16), 3, 1).load(fused=False)
+    generator = FamilyCase("vae", VAE, (16, 16), 3, 1).load(fused=False)
     images = torch.rand(3, 4, 16, 16) * 2 - 1
     means = generator.encode(images)
     assert means.shape == (3, 6) and means.dtype == torch.float32
@@ -71,8 +66,8 @@ def test_images_are_encoded_alone_and_in_their_order() -> None:
 
 
 def test_weights_without_an_encoder_only_sample() -> None:
-    case = Case("vae", VAE, (16, 16), 3, 1)
-    state = random_state(case.fields())
+    case = FamilyCase("vae", VAE, (16, 16), 3, 1)
+    state = case.state()
     generator = case.load({name: value for name, value in state.items() if not name.startswith("encoder.")})
     assert (generator.generate(2).images == case.load(state).generate(2).images).all()
     with pytest.raises(GenerationError, match="its weights hold no encoder"):
@@ -80,7 +75,7 @@ def test_weights_without_an_encoder_only_sample() -> None:
 
 
 def test_classes_differ_and_are_drawn_where_nobody_says() -> None:
-    classes = Case("vae", VAE | {"channels": 1, "classes": 2}, (16, 16), condition=MASS)
+    classes = FamilyCase("vae", VAE | {"channels": 1, "classes": 2}, (16, 16), condition=MASS)
     one, other = (classes.load().generate(2, name).images for name in MASS["classes"])
     assert abs(one - other).max() > 1e-3
     drawn = classes.load().generate(20)
@@ -90,11 +85,11 @@ def test_classes_differ_and_are_drawn_where_nobody_says() -> None:
 
 
 def test_an_entry_must_declare_what_the_weights_take() -> None:
-    with pytest.raises(EntryError, match="the weights take no condition"):
-        Case("vae", VAE, (16, 16), 3, 1, condition=MASS).load()
+    with pytest.raises(EntryError, match="the network takes no condition"):
+        FamilyCase("vae", VAE, (16, 16), 3, 1, condition=MASS).load()
     three = {"kind": "class", "classes": ["a", "b", "c"]}
-    with pytest.raises(EntryError, match="names 3 classes, the weights have 2"):
-        Case("vae", VAE | {"classes": 2}, (16, 16), 3, 1, condition=three).load()
+    with pytest.raises(EntryError, match="names 3 classes, the network has 2"):
+        FamilyCase("vae", VAE | {"classes": 2}, (16, 16), 3, 1, condition=three).load()
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -135,44 +130,23 @@ def test_the_loss_is_the_sum_of_its_parts() -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def make_toy(n: int = 12) -> Images:
-    """Grey slopes of 28 px: dark ones of class a that rise, bright ones of class b that fall; masks of their rows."""
-    labels = np.arange(n) % 2
-    across = np.arange(28) - 13.5
-    rows = 128 + (2 * labels[:, None] - 1) * (70 - 2 * across + np.arange(n)[:, None])
-    pixels = np.broadcast_to(rows[:, None, None], (n, 1, 28, 28)).astype(np.uint8)
-    masks = np.broadcast_to((across > 0).astype(np.uint8), pixels.shape)
-    names = tuple(f"i{i}" for i in range(n))
-    return Images(pixels.copy(), masks.copy(), names, labels.astype(np.int64), ("a", "b"))
-
-
 def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path) -> None:
-    config, images = make_config(classes=True, masks=True), make_toy()
-    assert Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = make_config(classes=True, masks=True), slopes()
+    assert small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(3))
-    assert Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(3))
+    assert small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
     assert {"step", "reconstruction", "masks", "kl"} < set(read_table(tmp_path / "cut" / "log.csv")[0])
 
 
 def test_it_learns_and_the_zoo_shows_what_it_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, images = make_config(classes=True, steps=40, batch=8, lr=5e-3, ema=0.5, snapshot=40), make_toy()
-    run = Trainer(config, images, tmp_path / "run", None)
+    config, images = make_config(classes=True, steps=40, batch=8, lr=5e-3, ema=0.5, snapshot=40), slopes()
+    run = small_trainer(config, images, tmp_path / "run")
     run.run(quiet)
     losses = [row["reconstruction"] for row in read_table(tmp_path / "run" / "log.csv")]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
-    model = exported(tmp_path, config, monkeypatch)
+    model = export_slopes(tmp_path, config, monkeypatch)
     samples, (sampled, _) = medzoo.generate(model, 8, device="cpu"), run.sample(8)
     assert abs(samples.images * 255 - sampled).max() <= 0.5 + 1e-3
     assert samples.labels is not None and set(samples.labels) == {0, 1}
-
-
-def exported(folder: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a model made of the run in ``folder / "run"``, in a registry of its own."""
-    registry, model = folder / "registry", f"99002_{config.family.upper()}_TOY"
-    registry.mkdir()
-    about = About("toy", "Slopes", "unknown", None, None, None, 12, None, Facts(1, 0, ("a", "b")))
-    export(folder / "run", model, registry, lambda *pictures: {"kid": 0.5}, about, checkpoint="latest")  # type: ignore[arg-type]
-    monkeypatch.setenv("MEDZOO_REGISTRY", str(registry))
-    return model

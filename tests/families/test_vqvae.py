@@ -15,21 +15,19 @@ import medzoo
 from medzoo.errors import GenerationError, TrainingError
 from medzoo.families import vqvae
 from medzoo.families.vqvae.prior import Prior, pick
+from medzoo.testing import FamilyCase
 from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_picture
 from medzoo.training.recipes.vqvae import follow
 from medzoo.training.runfolder import read_table
-from medzoo.training.trainer import Trainer
-from tests.conftest import random_state
-from tests.families.test_families import MASS, VQVAE, Case
-from tests.families.test_vae import exported, make_toy
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.family_cases import MASS, VQVAE
+from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
-pytestmark = pytest.mark.usefixtures("small_runs")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-CASE = Case("vqvae", VQVAE, (16, 16), sampling={"latent": "uniform"}, condition=MASS, ask="benign")
+CASE = FamilyCase("vqvae", VQVAE, (16, 16), sampling={"latent": "uniform"}, condition=MASS, ask="benign")
 
 
 TINY = {"width": 8, "codes": 16, "code_dim": 8, "prior_width": 8, "prior_layers": 1}
@@ -185,9 +183,9 @@ def test_no_rounding_changes_a_code(precision: str, monkeypatch: pytest.MonkeyPa
 
 def test_sampling_options_are_of_the_entry() -> None:
     usual = CASE.load().generate(4, 0).images
-    colder = Case("vqvae", VQVAE | {"temperature": 0.05}, (16, 16), condition=MASS).load().generate(4, 0).images
-    one = Case("vqvae", VQVAE | {"top_k": 1}, (16, 16), condition=MASS).load().generate(4, 0).images
-    assert abs(colder - usual).max() > 1e-3 and abs(one[0] - one[1:]).max() == 0
+    colder = FamilyCase("vqvae", VQVAE | {"temperature": 0.05}, (16, 16), condition=MASS).load().generate(4, 0).images
+    one = FamilyCase("vqvae", VQVAE | {"top_k": 1}, (16, 16), condition=MASS).load().generate(4, 0).images
+    assert abs(colder - usual).max() > 1e-3 and abs(one[0] - one[1:]).max() < 1e-5
 
 
 # --- encoder ---------------------------------------------------------------------------------------------------------
@@ -203,7 +201,7 @@ def test_codes_of_images_and_images_of_codes() -> None:
 
 
 def test_weights_without_an_encoder_only_sample() -> None:
-    state = random_state(CASE.fields())
+    state = CASE.state()
     left = {name: value for name, value in state.items() if not name.startswith(("encoder.", "codebook.counts"))}
     assert (CASE.load(left).generate(2, 0).images == CASE.load(state).generate(2, 0).images).all()
     with pytest.raises(GenerationError, match="its weights hold no encoder"):
@@ -225,11 +223,11 @@ def test_every_size(size: int, side: int) -> None:
 @pytest.mark.parametrize("last", [2, 3])
 def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path, last: int) -> None:
     """Cut on either side of the step from one stage to the next."""
-    config, images = make_config(classes=True), make_toy()
-    assert Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = make_config(classes=True), slopes()
+    assert small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(last))
-    assert Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(last))
+    assert small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
     assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
     assert {"step", "reconstruction", "commitment", "prior"} < set(read_table(tmp_path / "cut" / "log.csv")[0])
@@ -260,8 +258,8 @@ def test_what_the_network_refuses_is_said_in_a_line() -> None:
 
 
 def test_each_stage_leaves_the_other_alone(tmp_path: Path) -> None:
-    config, images, states = make_config(classes=True, masks=True, steps=3), make_toy(), []
-    run = Trainer(config, images, tmp_path, None)
+    config, images, states = make_config(classes=True, masks=True, steps=3), slopes(), []
+    run = small_trainer(config, images, tmp_path)
     for _ in range(3):
         run.run(quiet, lambda: True)  # one step
         states.append(load(tmp_path / "latest.pt")["generator"])
@@ -276,15 +274,15 @@ def test_each_stage_leaves_the_other_alone(tmp_path: Path) -> None:
 
 def test_it_learns_and_the_zoo_shows_what_it_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"steps": 110, "autoencoder_steps": 70, "batch": 8, "lr": 5e-3, "ema": 0.5, "snapshot": 110}
-    config, images = make_config(classes=True, **changes), make_toy()
-    run = Trainer(config, images, tmp_path / "run", None)
+    config, images = make_config(classes=True, **changes), slopes()
+    run = small_trainer(config, images, tmp_path / "run")
     run.run(quiet)
     rows = read_table(tmp_path / "run" / "log.csv")
     reconstruction, prior = ([row[name] for row in rows] for name in ("reconstruction", "prior"))
     assert sum(reconstruction[65:70]) < 0.5 * sum(reconstruction[:5])
     assert prior[70] == pytest.approx(math.log(16), abs=0.1)  # it knows nothing yet
     assert sum(prior[105:]) < 0.7 * sum(prior[70:75])
-    model = exported(tmp_path, config, monkeypatch)
+    model = export_slopes(tmp_path, config, monkeypatch)
     samples, (sampled, _) = medzoo.generate(model, 8, device="cpu"), run.sample(8)
     assert abs(samples.images * 255 - sampled).max() <= 0.5 + 1e-3
     bright, dark = (medzoo.generate(model, 8, condition=name, device="cpu").images.mean() for name in ("b", "a"))

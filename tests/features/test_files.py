@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from medzoo import features
-from medzoo.errors import CheckpointError, DownloadError, IntegrityError, MedzooError
+from medzoo import features, weights
+from medzoo.errors import CheckpointError, DownloadError, IntegrityError, MedzooError, MissingFile
 from medzoo.features import _files, dinov2, inception_fid
 from medzoo.features import radimagenet_resnet50 as radimagenet
 from medzoo.files import cache
-from medzoo.weights import lockfile
-from medzoo.weights.sources import http, retry
+from medzoo.weights import checkpoints, lockfile
+from medzoo.weights.sources import hub as hub_source
 from tests.tools.servers import COMMIT, Fault, HubServer, ZenodoServer
 
 REPO = "somebody/tiny"
@@ -34,7 +34,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 3, 28, 28), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Own caches, no proxy, no token, no Hub but the one of the test, and short waits."""
+    """Own caches, no proxy, no token, and no Hub but the one of the test."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("HF_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -42,8 +42,6 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(http, "_CHUNK", 10_000)
 
 
 @pytest.fixture
@@ -177,14 +175,26 @@ def test_files_that_run_code_are_refused(hub: HubServer, tmp_path: Path) -> None
     assert not (tmp_path / "ran").exists()
 
 
-def test_radimagenet_comes_from_a_torch_file(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(radimagenet, "STAGES", (1, 1))
-    state = radimagenet.Network().state_dict()
+def test_a_source_is_fetched_without_an_entry(hub: HubServer) -> None:
+    stream = io.BytesIO()
+    torch.save({"weight": torch.ones(2)}, stream)
+    source = _files.on_the_hub(REPO, COMMIT, "own.pt", hub.add(REPO, "own.pt", stream.getvalue()))
+    options: dict[str, Any] = {"container": "torch", "convert": checkpoints.convert}
+    fetched = weights.fetch_source(source, "own", **options)
+    assert fetched.sha256 == source.sha256 and fetched == weights.fetch_source([source], "own", offline=True, **options)
+    missing = source.model_copy(update={"file": "none.pt", "sha256": None})
+    with pytest.raises(DownloadError, match="own: no weights could be obtained"):
+        weights.fetch_source(missing, "own", **options)
+    with pytest.raises(MissingFile, match="has no file none.pt"):
+        hub_source.obtain(hub_source.Address(REPO, "none.pt", COMMIT), offline=False)
+
+
+def test_radimagenet_comes_from_a_torch_file(hub: HubServer) -> None:
+    state = radimagenet.Network((1, 1)).state_dict()
     in_a_row = {ours: number for number, ours in radimagenet.IN_A_ROW.items()}
     renamed = {f"backbone.{in_a_row[key.split('.')[0]]}.{key.split('.', 1)[1]}": v for key, v in state.items()}
     sha256 = hub.add("Lab-Rasool/RadImageNet", "ResNet50.pt", as_torch(renamed))
-    monkeypatch.setattr(radimagenet.RadImageNetResNet50, "dim", 512)
-    extractor = features.load("radimagenet_resnet50")
+    extractor = features.load("radimagenet_resnet50", stages=(1, 1))
     assert extractor.weights_sha256 == sha256 and extractor(IMAGES).shape == (3, 512)
     assert lockfile.recorded("features_radimagenet_resnet50", "hub Lab-Rasool/RadImageNet@main/ResNet50.pt") == sha256
 
@@ -206,7 +216,7 @@ def test_what_is_published_is_pinned_where_its_hash_is_known() -> None:
 
 MINE = """
 import torch
-from medzoo.features._base import Extractor
+from medzoo.features import Extractor
 
 class Means(torch.nn.Module):
     size = 8

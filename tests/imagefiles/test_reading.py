@@ -23,7 +23,6 @@ from medzoo.errors import ImageFileError
 from medzoo.files.png import encode_png
 from medzoo.imagefiles import list_images, read_image, resize
 from medzoo.samples import Samples
-from medzoo.samples.formats import Format
 from medzoo.samples.saving import save
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # fifths
@@ -245,7 +244,7 @@ def test_nifti_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("format", "ending"), [("png", "png"), ("npy", "npy"), ("dicom", "dcm"), ("nifti", "nii.gz")])
-def test_what_was_written_is_read_again(tmp_path: Path, format: Format, ending: str, channels: int) -> None:
+def test_what_was_written_is_read_again(tmp_path: Path, format: str, ending: str, channels: int) -> None:
     images = np.random.default_rng(0).random((1, channels, 5, 7), np.float32)
     images[0, :, 0, :2] = 0, 1  # floats are scaled by their least and largest
     made = Samples(images=images, indices=np.arange(1), model_id="99001_TINY")

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from medzoo.metrics import _learners, agreement, segmentation
-from medzoo.metrics._base import Case, View
+from medzoo.metrics import Case, View, _learners, agreement, segmentation
 from medzoo.metrics.agreement import METRIC, measure
-from tests.metrics.test_segmentation import HELD_OUT, ONCE, SYNTHETIC, TRAINING, shifted
+from tests.tools.disc_case import HELD_OUT, ONCE, SYNTHETIC, TRAINING, shifted
 
 
 @pytest.fixture(autouse=True, scope="module")

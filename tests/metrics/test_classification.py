@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from medzoo.metrics import _learners
+from medzoo.metrics import Case, View, _learners
 from medzoo.metrics._arms import Schedule
-from medzoo.metrics._base import Case, View
 from medzoo.metrics.classification import METRIC, balanced_accuracy, measure, one_vs_rest_auc
 
 TINY = Schedule(side=16, widths=(8, 16), steps=40, batch=8, rate=1e-2, seeds=2)

@@ -1,3 +1,5 @@
+"""CMMD: against its authors' formula, its bias, and what does not change it."""
+
 from __future__ import annotations
 
 import json
@@ -6,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics import Case, Score, View
 from medzoo.metrics.cmmd import METRIC, cmmd
 
 

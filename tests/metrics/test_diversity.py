@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from medzoo.datasets import load_dataset
-from medzoo.metrics import diversity
+from medzoo.metrics import Case, View, diversity
 from medzoo.metrics import ms_ssim as similarity
-from medzoo.metrics._base import Case, View
 from medzoo.metrics.diversity import feature_distance, mean_distances
 from medzoo.metrics.ms_ssim import WEIGHTS, ms_ssim, random_pairs, scales
 from tests.tools.paths import SHARED
@@ -192,14 +191,16 @@ def test_neither_a_set_beside_itself_nor_its_order_makes_a_gap() -> None:
 
 
 @pytest.mark.parametrize(("n", "pairs"), [(30, 500), (60, 60)])
-def test_the_error_is_the_spread_over_other_images(n: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "PAIRS", pairs)
-    # Brightness alone makes these images alike or not: pairs that share an image go together.
-    monkeypatch.setattr(similarity, "ms_ssim", lambda x, y: (x.astype(float) * y).mean((1, 2, 3)))
+def test_the_error_is_the_spread_over_other_images(n: int, pairs: int) -> None:
+
+    def alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """By brightness alone: pairs that share an image go together."""
+        return (x.astype(float) * y).mean((1, 2, 3))
+
     values, errors = [], []
     for seed in range(300):
         images = np.random.default_rng(seed).integers(20, 200, (n, 1, 1, 1), np.uint8)
-        value, error = similarity._within(images, seed)
+        value, error = similarity._within(images, seed, pairs, alike)
         values.append(value)
         errors.append(error)
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values), rel=0.15)

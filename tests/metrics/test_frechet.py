@@ -1,3 +1,5 @@
+"""Frechet distances: against closed forms, SciPy and torchmetrics, their intervals and their extrapolation."""
+
 from __future__ import annotations
 
 import json
@@ -8,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medzoo.metrics import _gaussian
-from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics import Case, Score, View, _gaussian
 from medzoo.metrics._gaussian import frechet_distance, frechet_effects, frechet_from_statistics
 from medzoo.metrics.frechet import METRIC
 

@@ -1,3 +1,5 @@
+"""Inception score: against torchmetrics and closed forms, its splits and its interval."""
+
 from __future__ import annotations
 
 import json
@@ -5,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from medzoo.metrics import inception_score
-from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics import Case, Score, View, inception_score
 from medzoo.metrics.inception_score import METRIC, inception_scores
 
 
@@ -48,12 +49,11 @@ def test_surer_is_more_and_order_and_duplication_do_not_count() -> None:
     assert measured(np.repeat(rows, 2, axis=0)).value == pytest.approx(measured(rows).value, rel=1e-9)
 
 
-def test_few_images_are_one_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_are_one_split() -> None:
     rows = softmax(np.random.default_rng(2).normal(size=(200, 6)))
     few = measured(rows)
     assert few.note == "one split of all 200 images: too low by few images" and few.error is None
-    monkeypatch.setattr(inception_score, "SMALLEST_SPLIT", 20)
-    many = measured(rows)
+    many = measured(rows, smallest_split=20)
     assert many.note is None and json.loads(json.dumps(many.detail)) == {"classes": 6, "splits": 10}
     assert many.error == pytest.approx(inception_scores(rows).std())
     assert many.value == pytest.approx(inception_scores(rows).mean())
@@ -86,8 +86,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def measured(probabilities: np.ndarray) -> Score:
+def measured(probabilities: np.ndarray, **options: int) -> Score:
     images = np.zeros((len(probabilities), 1, 1, 1), np.uint8)
-    scores = METRIC.measure(Case(View(images, probabilities=probabilities), View(images)))
+    scores = inception_score.measure(Case(View(images, probabilities=probabilities), View(images)), **options)
     assert set(scores) == {scale.name for scale in METRIC.scales} == {"is"}
     return scores["is"]

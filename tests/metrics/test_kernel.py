@@ -1,3 +1,5 @@
+"""KID: against closed forms and torchmetrics, its subsets, its errors."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -5,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from medzoo.metrics import _discrepancy, kernel
-from medzoo.metrics._base import Case, Score, View
+from medzoo.metrics import Case, Score, View, _discrepancy, kernel
 from medzoo.metrics.kernel import METRIC, kernel_distance, polynomial_mmd
 
 
@@ -101,12 +102,11 @@ def test_same_as_torchmetrics() -> None:
     assert ours.value == pytest.approx(float(metric.compute()[0]), rel=1e-4)
 
 
-def test_tiles_and_order_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_and_order_do_not_count() -> None:
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(50, 6)), rng.normal(0.5, 1, size=(70, 6))
     found = _discrepancy.discrepancy(x, y, kernel._cubic)
-    monkeypatch.setattr(_discrepancy, "BLOCK", 16)
-    tiled = _discrepancy.discrepancy(x, y, kernel._cubic)
+    tiled = _discrepancy.discrepancy(x, y, kernel._cubic, block=16)
     assert (tiled.unbiased, tiled.biased) == pytest.approx((found.unbiased, found.biased), rel=1e-10)
     np.testing.assert_allclose(tiled.x, found.x, rtol=1e-10)
     np.testing.assert_allclose(tiled.y, found.y, rtol=1e-10)
@@ -119,16 +119,15 @@ def test_float32_is_precise_enough() -> None:
     assert polynomial_mmd(x, y) == pytest.approx(polynomial_mmd(x.astype(np.float64), y.astype(np.float64)), rel=1e-4)
 
 
-def test_few_images_are_taken_whole_and_many_in_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_are_taken_whole_and_many_in_subsets() -> None:
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(150, 8)), rng.normal(0.4, 1, size=(220, 8))
     whole = measured(x, y)["kid"]
     assert whole.value == pytest.approx(polynomial_mmd(x, y), rel=1e-10)
     assert whole.note == "one estimate of all 150 real and 220 generated images, no subsets of 1000"
-    monkeypatch.setattr(kernel, "SUBSET_SIZE", 100)
-    subsets = measured(x, y)["kid"]
+    subsets = measured(x, y, subset_size=100)["kid"]
     assert subsets.note is None and subsets.error is not None and whole.error is not None
-    assert subsets == measured(x, y)["kid"]
+    assert subsets == measured(x, y, subset_size=100)["kid"]
     assert subsets.error < whole.error  # how well the mean over subsets is known, not the images
     for score in (whole, subsets):
         assert score.low is not None and score.high is not None and score.low < score.value < score.high
@@ -150,9 +149,9 @@ def test_farther_is_more() -> None:
     assert values == sorted(values)
 
 
-def measured(real: np.ndarray, fake: np.ndarray) -> Mapping[str, Score]:
+def measured(real: np.ndarray, fake: np.ndarray, **options: int) -> Mapping[str, Score]:
     """The scores of two sets of features."""
     real_view, fake_view = (View(np.zeros((len(one), 1, 1, 1), np.uint8), features=one) for one in (real, fake))
-    scores = METRIC.measure(Case(fake_view, real_view))
+    scores = kernel.measure(Case(fake_view, real_view), **options)
     assert set(scores) == {scale.name for scale in METRIC.scales}
     return scores

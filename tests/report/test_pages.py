@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from medzoo import report
+from medzoo.metrics import GROUPS, Group, _groups
 from medzoo.report import bars, charts, remarks
 from medzoo.report.board import Board, build
 from medzoo.report.pictures import Pair, Pictures, Strip
@@ -465,3 +466,20 @@ def test_pictures_of_reference_points_are_few_and_called_real() -> None:
     given = Pictures({"blur_2px": pictures().strips[CONTENDERS[0][0]], "real": pictures().strips[CONTENDERS[0][0]]})
     page = Page(report.html_page(results(), given))
     assert [one["alt"].startswith("real, changed image of blur 2px") for one in page.all("img")] == [True] * 4
+
+
+def test_a_group_is_added_by_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its title, its question and its place are read from there; its scores come to the first table."""
+    beauty = Group("beauty", "Beauty", "Are they nice to look at?", 1, ("symmetry",))
+    monkeypatch.setattr(_groups, "GROUPS", (GROUPS[0], beauty, *GROUPS[1:]))
+    found = results()
+    for result in found:
+        for score in list(result["scores"]):
+            if score["name"] == "spectrum_gap":
+                result["scores"].append({**score, "name": "symmetry", "title": "Symmetry", "group": "beauty"})
+    board = build(found)
+    assert [group.name for group in board.groups[:3]] == ["fidelity", "beauty", "coverage"]
+    assert "symmetry" in [column.key[0] for column in board.headline()]
+    page, text = report.html_page(found), report.markdown(found)
+    assert '<h2 id="beauty-h">Beauty</h2><p class="question">Are they nice to look at?</p>' in page
+    assert "## Beauty\n\nAre they nice to look at?" in text

@@ -9,6 +9,7 @@ import os
 import sys
 import tarfile
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from medzoo.cli import generate as command
+from medzoo.datasets import Protocol, load_path
 from medzoo.errors import SavingError
 from medzoo.files.png import encode_png
-from medzoo.samples import Samples, saving
-from medzoo.samples.formats import FORMATS, Format
+from medzoo.samples import Samples, formats
 from medzoo.samples.saving import Writer, save
 from medzoo.samples.shard import Shard
 from tests.conftest import read_png
-from tests.samples.test_saving import RUN, N, batch, content, in_child, killed_at, write
+from tests.tools.paths import ROOT
+from tests.tools.saving_case import RUN, N, batch, content, in_child, killed_at, write
 
 
 def samples(shape: tuple[int, ...], masks: int = 0, n: int = 2, **changes: Any) -> Samples:
@@ -47,8 +48,14 @@ def levels(images: NDArray[np.float32], bits: int) -> NDArray[Any]:
     return np.floor(images.astype(float) * (2**bits - 1) + 0.5)
 
 
-def test_the_command_line_knows_every_format() -> None:
-    assert command.FORMATS == FORMATS
+def test_every_format_has_its_row_in_the_documentation() -> None:
+    rows = [line for line in (ROOT / "docs" / "formats.md").read_text().splitlines() if line.startswith("| `")]
+    assert sorted(row.split("`")[1] for row in rows) == formats.builtin()
+    for row in rows:
+        format = formats.load(row.split("`")[1])
+        needs = "" if format.needs is None else f"`pip install '{format.needs[1]}'`"
+        assert row.endswith(f"| {format.about} | {needs} |".replace("|  |", "| |"))
+        assert all(f"{suffix}`" in row for suffix in format.suffixes)
 
 
 def test_png_of_16_bits(tmp_path: Path) -> None:
@@ -82,7 +89,7 @@ def test_the_png_encoder_stores_16_bits(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_format_cannot_hold_is_said_before_anything_is_written(
-    tmp_path: Path, format: Format, bits: Any, shape: tuple[int, ...], masks: int, told: str
+    tmp_path: Path, format: str, bits: Any, shape: tuple[int, ...], masks: int, told: str
 ) -> None:
     with pytest.raises(SavingError, match=told):
         save(samples(shape, masks), tmp_path / "out", format=format, bits=bits)
@@ -91,7 +98,7 @@ def test_what_a_format_cannot_hold_is_said_before_anything_is_written(
 
 @pytest.mark.parametrize(("format", "package"), [("dicom", "pydicom"), ("nifti", "nibabel")])
 def test_a_missing_package_says_what_to_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Format, package: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SavingError, match=rf"needs {package}; type: pip install 'medzoo\[{format}\]'"):
@@ -267,56 +274,50 @@ def test_webdataset_holds_what_a_png_cannot(tmp_path: Path) -> None:
     assert np.array_equal(image, made.images[1]) and np.array_equal(mask, made.masks[1])
 
 
-@pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "_SHARD", 7)  # with batches of 4: shards of 8 samples
-
-
 SHARDS = replace(RUN, format="webdataset")
+SMALL = 7  # samples in a shard, at least: with batches of 4 shards of 8
 
 
-def test_shards_lie_on_a_grid_and_are_made_whole_again(tmp_path: Path, small_shards: None) -> None:
+def test_shards_lie_on_a_grid_and_are_made_whole_again(tmp_path: Path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    assert write(calm, run=SHARDS) == list(range(10, 28))
+    assert write(calm, run=SHARDS, shard=SMALL) == list(range(10, 28))
     assert sorted(content(calm)) == ["00000010.tar", "00000018.tar", "00000026.tar", "manifest.jsonl", "run.json"]
-    assert write(out, 13, run=SHARDS) == list(range(10, 23))
+    assert write(out, 13, run=SHARDS, shard=SMALL) == list(range(10, 23))
     # A longer run makes the last shard anew, a shorter one nothing.
-    assert write(out, 5, run=SHARDS, resume=True) == []
-    assert write(out, run=SHARDS, resume=True) == list(range(18, 28))
+    assert write(out, 5, run=SHARDS, shard=SMALL, resume=True) == []
+    assert write(out, run=SHARDS, shard=SMALL, resume=True) == list(range(18, 28))
     assert content(out) == content(calm)
     (out / "00000010.tar").unlink()
     (out / "00000026.tar").unlink()
-    assert write(out, run=SHARDS, resume=True) == [*range(10, 18), 26, 27]
+    assert write(out, run=SHARDS, shard=SMALL, resume=True) == [*range(10, 18), 26, 27]
     assert content(out) == content(calm)
     (out / "00000026.tar").unlink()
-    assert write(out, 17, run=SHARDS, resume=True) == [26, 27]
+    assert write(out, 17, run=SHARDS, shard=SMALL, resume=True) == [26, 27]
     assert content(out) == content(calm)
-    write(out, 2, replace(SHARDS, seed=1), overwrite=True)
+    write(out, 2, replace(SHARDS, seed=1), shard=SMALL, overwrite=True)
     assert sorted(content(out)) == ["00000010.tar", "manifest.jsonl", "run.json"]
 
 
-def test_a_stopped_run_keeps_the_shard_it_was_at_but_never_a_smaller_one(tmp_path: Path, small_shards: None) -> None:
+def test_a_stopped_run_keeps_the_shard_it_was_at_but_never_a_smaller_one(tmp_path: Path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    write(calm, run=SHARDS)
-    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS) as writer:
+    write(calm, run=SHARDS, shard=SMALL)
+    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, shard=SMALL) as writer:
         writer.put(batch(range(10, 14)))
         raise KeyboardInterrupt
     assert writer.written == 4 and (out / "00000010.tar").exists()
-    write(out, 7, run=SHARDS, resume=True)
+    write(out, 7, run=SHARDS, shard=SMALL, resume=True)
     before = content(out)
-    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, resume=True) as writer:
+    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, shard=SMALL, resume=True) as writer:
         writer.put(batch(range(10, 14)))  # the file of 7 samples is not replaced by one of 4
         raise KeyboardInterrupt
     assert content(out) == before
-    write(out, run=SHARDS, resume=True)
+    write(out, run=SHARDS, shard=SMALL, resume=True)
     assert content(out) == content(calm)
 
 
-def test_a_shard_that_failed_half_way_is_left_out(
-    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shard_that_failed_half_way_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    write(calm, run=SHARDS)
+    write(calm, run=SHARDS, shard=SMALL)
     add, count = Shard.add, iter(range(100))
 
     def interrupted(shard: Shard, members: Any) -> None:
@@ -326,11 +327,10 @@ def test_a_shard_that_failed_half_way_is_left_out(
 
     monkeypatch.setattr(Shard, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(out, run=SHARDS)
+        write(out, run=SHARDS, shard=SMALL)
     monkeypatch.undo()
-    monkeypatch.setattr(saving, "_SHARD", 7)
     assert sorted(content(out)) == ["00000010.tar", "manifest.jsonl", "run.json"] and len(lines(out)) == 8
-    write(out, run=SHARDS, resume=True)
+    write(out, run=SHARDS, shard=SMALL, resume=True)
     assert content(out) == content(calm)
 
 
@@ -338,20 +338,70 @@ def test_a_shard_that_failed_half_way_is_left_out(
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("format", ["dicom", "nifti", "webdataset"])
 def test_killed_at_any_step_and_resumed_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_shards: None, format: Format
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     run = replace(RUN, format=format)
-    write(tmp_path / "calm", run=run)
+    write(tmp_path / "calm", run=run, shard=SMALL)
     calm = content(tmp_path / "calm")
     assert len(lines(tmp_path / "calm")) == N
     killed = 0
     for step in range(0, 90, 15) if format != "webdataset" else range(14):
         folder = tmp_path / str(step)
-        status = in_child(killed_at(step, folder, monkeypatch, run))
+        status = in_child(killed_at(step, folder, monkeypatch, run, shard=SMALL))
         killed += status == -9
         assert status in (0, -9)
         for name, found in content(folder).items() if folder.exists() else ():
             assert name.endswith(".part") or name == "manifest.jsonl" or found == calm[name]
-        write(folder, run=run, resume=True)
+        write(folder, run=run, resume=True, shard=SMALL)
         assert content(folder) == calm
     assert killed > 3
+
+
+def test_a_format_of_an_installed_package_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written, resumed, overwritten and read back without a line of medzoo that knows it."""
+    (tmp_path / "their_raw.py").write_text(
+        """
+import numpy as np
+from medzoo.errors import SavingError
+from medzoo.samples.formats import Encoded, Format
+
+def check(run, shape, masks):
+    if masks:
+        raise SavingError("raw holds no masks")
+
+def encode(samples, i, run, record):
+    return Encoded((".raw", samples.uint8()[i].tobytes()), others=((".txt", repr(samples.images[i].shape).encode()),))
+
+def decode(content):
+    return np.frombuffer(content, np.uint8).reshape(3, 8, 8).astype(np.float32) / 255
+
+FORMAT = Format(suffixes=(".raw", ".txt"), about="8 bits", check=check, encode=encode, decode=decode)
+"""
+    )
+    point = EntryPoint("raw", "their_raw:FORMAT", "medzoo.samples.formats")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("medzoo.plugins.installed", lambda group: [point] * (group == point.group))
+    run, out = replace(RUN, format="raw"), tmp_path / "out"
+    assert "raw" in formats.names()
+    with pytest.raises(SavingError, match="raw holds no masks"):
+        save(samples((3, 8, 8), masks=1), tmp_path / "none", format="raw")
+
+    def go_on(n: int, **options: Any) -> None:
+        with Writer(out, run, **options) as writer:
+            for part in writer.pending(n):
+                writer.put(batch(part, masks=False))
+
+    go_on(5)
+    go_on(8, resume=True)
+    assert [line["file"] for line in lines(out)] == [f"{index:08d}.raw" for index in range(10, 18)]
+    read = load_path(out, Protocol(size=8))
+    assert np.array_equal(read.images, batch(range(10, 18)).uint8())
+    go_on(1, overwrite=True)
+    assert sorted(content(out)) == ["00000010.raw", "00000010.txt", "manifest.jsonl", "run.json"]
+
+
+def test_a_format_states_every_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    png = formats.load("png")
+    monkeypatch.setattr(formats, "load", lambda name: replace(png, suffixes=(".dat",)))
+    with pytest.raises(SavingError, match=r"ends with '\.png', its suffixes are \.dat; state it"):
+        save(samples((1, 8, 8)), tmp_path / "out")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.tools.paths import ROOT
-
 import errno
 import hashlib
 import json
@@ -12,7 +10,6 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,37 +22,10 @@ from medzoo.errors import SavingError
 from medzoo.files import whole
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples
-from medzoo.samples.saving import Run, Writer, recorded
+from medzoo.samples.saving import Writer, recorded
 from tests.conftest import read_png
-
-RUN = Run("99001_TINY", "0" * 12, "f" * 64, 7, 10, None, "float32", 4, "png")
-N = 18  # samples of a run: four whole batches and a part
-
-
-def batch(indices: range, masks: bool = True, size: int = 8, **changes: Any) -> Samples:
-    """Samples that their indices decide, like a model's."""
-    images = np.stack([np.random.default_rng(i).random((3, size, size), np.float32) for i in indices])
-    fields: dict[str, Any] = {
-        "images": images, "indices": np.array(indices), "seed": 7, "model_id": "99001_TINY", "revision": "0" * 12,
-        "weights_sha256": "f" * 64, "masks": (images[:, :1] > 0.5).astype(np.uint8) if masks else None,
-    }  # fmt: skip
-    return Samples(**fields | changes)
-
-
-def write(folder: Path, n: int = N, run: Run = RUN, **options: Any) -> list[int]:
-    """A run of ``n`` samples as the command line makes one; gives the indices computed."""
-    computed: list[int] = []
-    with Writer(folder, run, **options) as writer:
-        for part in writer.pending(n):
-            for first in range(part.start, part.stop, run.batch_size):
-                indices = range(first, min(first + run.batch_size, part.stop))
-                computed += indices
-                writer.put(batch(indices))
-    return computed
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+from tests.tools.paths import ROOT
+from tests.tools.saving_case import RUN, N, batch, content, in_child, killed_at, write
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +84,7 @@ def test_arrays_keep_every_bit(tmp_path: Path) -> None:
 def test_what_png_cannot_hold_names_a_format_that_can(tmp_path: Path) -> None:
     with pytest.raises(SavingError, match=r"\[2, 8, 8\] with 0 masks; take --format npz"):
         Samples(images=np.zeros((1, 2, 8, 8), np.float32), indices=np.arange(1)).save(tmp_path / "out")
-    with pytest.raises(SavingError, match="unknown format 'jpg'; choose from png, npy, npz"):
+    with pytest.raises(SavingError, match="no format is named 'jpg'.* are dicom, nifti, npy, npz, png"):
         batch(range(1)).save(tmp_path / "out", format="jpg")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
     volume = Samples(images=np.zeros((1, 1, 3, 8, 8), np.float32), indices=np.arange(1))
@@ -234,41 +204,6 @@ def test_a_manifest_that_is_not_ours_any_more_is_written_anew(
     assert content(tmp_path) == undisturbed
 
 
-def in_child(action: Callable[[], Any]) -> int:
-    """Run in a forked child that ends without any clean-up; gives its exit status."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def killed_at(step: int, folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run = RUN) -> Callable[[], None]:
-    """Writes the run, and is killed at the given step of those that touch the disk."""
-
-    def action() -> None:
-        count = iter(range(10**6))
-
-        def deadly(name: str) -> Callable[..., Any]:
-            real = getattr(os, name)
-
-            def call(*arguments: Any, **named: Any) -> Any:
-                if next(count) == step:
-                    os.kill(os.getpid(), 9)
-                return real(*arguments, **named)
-
-            return call
-
-        for name in ("fsync", "replace", "fstat"):
-            monkeypatch.setattr(os, name, deadly(name))
-        write(folder, run=run, resume=True)
-
-    return action
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_at_every_step_and_resumed_gives_the_same_bytes(
@@ -334,7 +269,7 @@ def test_a_file_that_the_system_cuts_short_is_no_file(tmp_path: Path) -> None:
     code = f"""
 import resource
 from pathlib import Path
-from tests.samples.test_saving import batch
+from tests.tools.saving_case import batch
 samples = batch(range(3), size=100)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
@@ -342,9 +277,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.startswith("SavingError no space left for"), result.stdout + result.stderr
     assert sorted(content(tmp_path / "out")) == ["manifest.jsonl", "run.json"]
 
@@ -411,15 +344,14 @@ def test_two_processes_do_not_write_one_run(tmp_path: Path, undisturbed: dict[st
     code = f"""
 import sys
 from pathlib import Path
-from tests.samples.test_saving import RUN, Writer
+from medzoo.samples.saving import Writer
+from tests.tools.saving_case import RUN
 with Writer(Path({str(tmp_path / "out")!r}), RUN):
     print("here", flush=True)
     sys.stdin.read()
 """
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-    ) as other:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout is not None and other.stdout.readline() == b"here\n"
         before = content(tmp_path / "out")
         for options in ({"resume": True}, {"overwrite": True}):

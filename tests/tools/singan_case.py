@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medzoo.families._base import Generator
+from medzoo.families import Generator
 from medzoo.families.singan import Network
 from medzoo.families.singan.enlarge import enlarge
 from medzoo.randomness import Replay

@@ -1,4 +1,4 @@
-"""A ``Look`` for tests of techniques: any two networks on a few small images."""
+"""A ``StepView`` for tests of techniques: any two networks on a few small images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.training.techniques import Look
+from medzoo.training.techniques import StepView
 
 
 class Tiny(nn.Module):
@@ -40,13 +40,13 @@ class Patches(nn.Sequential):
         )
 
 
-def look(generator: nn.Module, discriminator: nn.Module, n: int = 4, **changes: Any) -> Look:
+def make_view(generator: nn.Module, discriminator: nn.Module, n: int = 4, **changes: Any) -> StepView:
     """Of ``n`` random real images and as many generated ones, not augmented."""
     rng = torch.Generator().manual_seed(0)
     latents = torch.randn(n, 3, generator=rng)
     fake = generator(latents)
     real = torch.rand(fake.shape, generator=rng) * 2 - 1
-    made = Look(
+    made = StepView(
         step=0,
         colours=1,
         real=real,
@@ -58,7 +58,7 @@ def look(generator: nn.Module, discriminator: nn.Module, n: int = 4, **changes: 
         latents=latents,
         labels=None,
         fake_labels=None,
-        judge=discriminator,
+        discriminate=discriminator,
         generate=generator,
         generator=generator,
         discriminator=discriminator,

@@ -13,7 +13,7 @@ from medzoo.training.adversarial import AdversarialLearner
 from medzoo.training.recipes import Facts
 
 
-def players(*names: str) -> AdversarialLearner:
+def make_learner(*names: str) -> AdversarialLearner:
     """A tiny DCGAN of colour images with a mask; p of the adaptive ones is far from 0 from the start."""
     fields = {
         "family": "dcgan", "dataset": "none", "size": 16, "masks": True, "batch": 4, "steps": 4,
@@ -29,23 +29,23 @@ def players(*names: str) -> AdversarialLearner:
 
 @pytest.mark.parametrize("name", techniques.names())
 def test_a_saved_run_goes_on_along_the_same_path(name: str) -> None:
-    straight, again = players(name), players(name)
+    straight, again = make_learner(name), make_learner(name)
     for step in range(2):
-        straight.one_step(step)
+        straight.train_step(step)
     again.load_state(copy.deepcopy(straight.state()))
-    found = [one.one_step(2) for one in (straight, again)]
+    found = [one.train_step(2) for one in (straight, again)]
     assert found[0] == found[1] and all(math.isfinite(value) for value in found[0].values())
 
 
 @pytest.mark.parametrize("name", [name for name in techniques.names() if name not in ("freezed", "spectral_norm")])
 def test_a_technique_changes_the_step(name: str) -> None:
     """Those that change losses or images do so already in the first one; so does the one of whole images of CDC."""
-    plain, with_technique = players().one_step(0), players(name).one_step(0)
+    plain, with_technique = make_learner().train_step(0), make_learner(name).train_step(0)
     assert any(plain[key] != with_technique[key] for key in plain)
 
 
 def test_several_techniques_work_together() -> None:
     names = ["spectral_norm", "ada", "apa", "icr", "r1", "rotation", "cdc", "classical", "diffaugment"]
-    numbers = players(*names).one_step(0)
+    numbers = make_learner(*names).train_step(0)
     assert {"ada_p", "ada_r", "apa_p", "apa_lambda_r", "cdc"} <= set(numbers)
     assert all(math.isfinite(value) for value in numbers.values())

@@ -12,23 +12,24 @@ import numpy as np
 import pytest
 
 from medzoo.errors import TrainingError
-from medzoo.training import trainer
 from medzoo.training.board import Board
 from medzoo.training.runfolder import read_table
 from medzoo.training.trainer import Trainer
-from tests.cli.test_train import medzoo_
-from tests.training.recipes.test_recipes import make_config, make_images, write_folder
-from tests.training.test_trainer import Killed, kill_at, load, quiet
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "GRID", 2)
-    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+from tests.tools.training import (
+    Killed,
+    kill_at,
+    load,
+    medzoo_,
+    quiet,
+    small_config,
+    small_trainer,
+    two_classes,
+    write_folder,
+)
 
 
 class Constant:
-    held = make_images(2)
+    held = two_classes(2)
 
     def __call__(self, images: Any, masks: Any) -> dict[str, float]:
         return {"fd": 2.0, "kid": 1.0}
@@ -36,8 +37,8 @@ class Constant:
 
 def start(folder: Path, **changes: Any) -> Trainer:
     pytest.importorskip("tensorboard")
-    config = make_config("dcgan", steps=5, snapshot=2, held={"every": 2, "samples": 2}, **changes)
-    return Trainer(config, make_images(), folder, Constant(), board=Board(folder))  # type: ignore[arg-type]
+    config = small_config("dcgan", steps=5, snapshot=2, held={"every": 2, "samples": 2}, **changes)
+    return small_trainer(config, two_classes(), folder, Constant(), board=Board(folder))  # type: ignore[arg-type]
 
 
 def events(run: Path) -> Any:
@@ -99,11 +100,11 @@ def test_a_full_disk_is_said_in_words_and_costs_nothing(tmp_path: Path, monkeypa
 
 def test_the_option(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    data = write_folder(tmp_path / "mine", make_images(12), classes=False, masks=False)
-    options = ["--family", "dcgan", "--data", data, "--size", 16, "--batch", 4, "--steps", 2, "--no-held-out"]
+    data = write_folder(tmp_path / "mine", two_classes(12), classes=False, masks=False)
+    options = ["--family", "dcgan", "--data", data, "--size", 16, "--batch", 4, "--steps", 10, "--no-held-out"]
     done = medzoo_("train", *options, "--out", tmp_path / "run", "--tensorboard", "--quiet")
     assert done.exit_code == 0, done.output
-    assert [one.step for one in events(tmp_path / "run").Scalars("train/loss_g")] == [1, 2]
+    assert [one.step for one in events(tmp_path / "run").Scalars("train/loss_g")] == [10]
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medzoo.cli.train import _from_folder
 from medzoo.datasets import Images
 from medzoo.errors import DatasetError, TrainingError
 from medzoo.files.png import encode_png
 from medzoo.training import parallel
 from medzoo.training.data import about, facts_of, held_out, load
-from tests.cli.test_train import medzoo_
-from tests.training.recipes.test_recipes import make_config, write_folder
-from tests.training.recipes.test_recipes import make_images as in_classes
+from medzoo.training.launch import from_fields
+from tests.tools.training import medzoo_, small_config, two_classes, write_folder
 
 
 def named(names: list[str], groups: list[str] | None = None) -> Images:
@@ -25,7 +23,7 @@ def named(names: list[str], groups: list[str] | None = None) -> Images:
 
 
 def config(folder: Path, **changes: Any) -> Any:
-    return make_config("dcgan", dataset=None, folder=str(folder), **changes)
+    return small_config("dcgan", dataset=None, folder=str(folder), **changes)
 
 
 def png(path: Path, channels: int = 1, size: int = 16) -> None:
@@ -80,7 +78,7 @@ def test_splits_of_an_array_file(tmp_path: Path) -> None:
 
 
 def test_what_an_entry_says_of_a_folder(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "mine", in_classes(20), classes=True, masks=False)
+    folder = write_folder(tmp_path / "mine", two_classes(20), classes=True, masks=False)
     settings = config(folder, classes=True)
     train, held = load(settings)
     found = about(settings, train)
@@ -143,20 +141,18 @@ def test_grey_and_colour_pictures_of_any_size(tmp_path: Path) -> None:
 
 def test_classes_need_classes() -> None:
     with pytest.raises(TrainingError, match="classes: true, but tiny has no classes; give one folder a class"):
-        facts_of(make_config("dcgan", classes=True), named(["1", "2"]))
+        facts_of(small_config("dcgan", classes=True), named(["1", "2"]))
 
 
 def test_a_default_batch_can_be_shared_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = write_folder(tmp_path / "mine", in_classes(30), classes=False, masks=False)
-    options: dict[str, Any] = dict.fromkeys(("start", "channels", "steps", "patience", "batch"))
-    options |= {"family": "vae", "size": 28, "techniques": (), "classes": False, "seed": 0}
+    images = write_folder(tmp_path / "mine", two_classes(30), classes=False, masks=False)
     for processes, batch in ((1, 27), (2, 26)):
         monkeypatch.setattr(parallel, "world", lambda processes=processes: processes)
-        assert _from_folder(images, **options)[0].batch == batch
+        assert from_fields({"family": "vae", "size": 28}, images).config.batch == batch
 
 
 def test_what_users_mistype(tmp_path: Path) -> None:
-    images = write_folder(tmp_path / "mine", in_classes(30), classes=False, masks=False)
+    images = write_folder(tmp_path / "mine", two_classes(30), classes=False, masks=False)
     yaml = tmp_path / "c.yaml"
     yaml.write_text("family: dcgan\n")
     usual: list[Any] = ["--family", "dcgan", "--data", images, "--size", 16, "--out", tmp_path / "run"]

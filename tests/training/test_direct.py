@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +15,13 @@ from medzoo.datasets import Images
 from medzoo.entry import Record
 from medzoo.errors import TrainingError
 from medzoo.randomness import Noise
-from medzoo.training import export, learner, recipes, techniques
+from medzoo.training import export, techniques
 from medzoo.training.config import TrainConfig, dump_config, parse, settings_of
-from medzoo.training.losses import Copies, Loss
-from medzoo.training.recipes import Direct, Inputs
+from medzoo.training.learner import Learner
+from medzoo.training.recipes import Copies, Direct, Inputs, Loss
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import Killed, assert_same, install_plugin, kill_at, load, quiet, small_trainer
 
 SECOND = 2  # step from which on the prior learns, and the autoencoder no more
 
@@ -74,11 +72,11 @@ class Toy(Direct[Settings]):
             off = (network.prior(torch.randn(codes.shape, generator=rng).to(codes)) - codes.detach()).square().mean()
         return Loss(self.settings.config.factor * off, {"off": off})
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         assert isinstance(network, Network)
         network.centre.lerp_(self.last.float().mean(0), 0.1)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.width,)))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
@@ -89,13 +87,9 @@ class Toy(Direct[Settings]):
 
 
 @pytest.fixture(autouse=True)
-def _toy(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The toy among the families."""
-    module = ModuleType("toy")
-    module.__dict__["RECIPE"] = Toy
-    monkeypatch.setitem(sys.modules, "medzoo.training.recipes.toy", module)
-    known = recipes.names()
-    monkeypatch.setattr(recipes._FOLDER, "builtin", lambda: [*known, "toy"])
+def _toy(one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package adds the toy to the families."""
+    install_plugin(tmp_path / "site", monkeypatch, "medzoo.training.recipes", "toy", f"{__name__}:Toy")
 
 
 def make_config(**changes: Any) -> TrainConfig:
@@ -122,11 +116,11 @@ class Scripted:
 
 def start(folder: Path, *kids: float, **changes: Any) -> Trainer:
     held = {"every": 2, "samples": 2}
-    return Trainer(make_config(held=held, **changes), make_images(), folder, Scripted(*kids) if kids else None)  # type: ignore[arg-type]
+    return small_trainer(make_config(held=held, **changes), make_images(), folder, Scripted(*kids) if kids else None)  # type: ignore[arg-type]
 
 
 def weights(run: Trainer) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in run.players.generator.state_dict().items()}
+    return {name: value.clone() for name, value in run.learner.generator.state_dict().items()}
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -149,19 +143,19 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path, names
 
 def test_classical_augmentation_changes_the_images(tmp_path: Path) -> None:
     plain, changed = start(tmp_path), start(tmp_path, techniques=[{"name": "classical"}])
-    assert plain.players.one_step(0)["loss"] != changed.players.one_step(0)["loss"]
+    assert plain.learner.train_step(0)["loss"] != changed.learner.train_step(0)["loss"]
 
 
 def test_stages_statistics_and_the_average(tmp_path: Path) -> None:
     """Each stage leaves the parameters of the other alone; the average follows by the decay of its warm-up."""
     run = start(tmp_path)
     before = [weights(run)]
-    average = {name: value.clone() for name, value in run.players.average.state_dict().items()}
+    average = {name: value.clone() for name, value in run.learner.average.state_dict().items()}
     for step in range(SECOND + 1):
-        run.players.one_step(step)
+        run.learner.train_step(step)
         before.append(weights(run))
         decay = (1 + step) / (10 + step)
-        for name, value in run.players.average.state_dict().items():
+        for name, value in run.learner.average.state_dict().items():
             average[name] = torch.lerp(average[name], before[-1][name], 1 - decay)
             torch.testing.assert_close(value, average[name])
     changed = [{name for name in old if not torch.equal(old[name], new[name])} for old, new in pairwise(before)]
@@ -210,11 +204,11 @@ def test_what_a_configuration_may_not_state(tmp_path: Path) -> None:
 
 def test_statistics_that_are_not_used_for_images_are_kept(tmp_path: Path) -> None:
     """The encoder's batch norm belongs to the model, and no sample goes through it."""
-    assert export.norms_of(start(tmp_path / "plain").players.generator) == []
+    assert export.norms_of(start(tmp_path / "plain").learner.generator) == []
     run = start(tmp_path / "norm", config={"norm": True})
-    run.players.one_step(0)
-    found = export.recalibrated(run.players.recipe, run.players.average, torch.device("cpu"), 2, 3)
-    assert_same(dict(found.state_dict()), dict(run.players.average.state_dict()))
+    run.learner.train_step(0)
+    found = export.recalibrate(run.learner.recipe, run.learner.average, torch.device("cpu"), 2, 3)
+    assert_same(dict(found.state_dict()), dict(run.learner.average.state_dict()))
 
 
 # --- float16 ---------------------------------------------------------------------------------------------------------
@@ -228,20 +222,20 @@ def test_float16_needs_a_gpu(tmp_path: Path) -> None:
 @pytest.fixture
 def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arithmetic of float16 is the same on a CPU, only slow."""
-    monkeypatch.setattr(learner, "FLOAT16_ON", ("cpu", "cuda"))
+    monkeypatch.setattr(Learner, "float16_on", ("cpu", "cuda"))
 
 
 @pytest.mark.usefixtures("anywhere")
 def test_an_overflow_leaves_a_step_out_and_no_trace(tmp_path: Path) -> None:
     run = start(tmp_path, precision="float16", config={"factor": 1e3, "norm": True})
-    players, before = run.players, {name: one for name, one in weights(run).items() if one.is_floating_point()}
-    scale = players.scaler.get_scale()
-    found = players.one_step(0)
-    assert players.overflown and players.scaler.get_scale() == scale / 2 and np.isfinite(found["loss"])
-    for network in (players.generator, players.average):
+    learner, before = run.learner, {name: one for name, one in weights(run).items() if one.is_floating_point()}
+    scale = learner.scaler.get_scale()
+    found = learner.train_step(0)
+    assert learner.overflowed and learner.scaler.get_scale() == scale / 2 and np.isfinite(found["loss"])
+    for network in (learner.generator, learner.average):
         assert_same({name: value for name, value in network.state_dict().items() if value.is_floating_point()}, before)
-    while players.overflown:
-        players.one_step(0)
+    while learner.overflowed:
+        learner.train_step(0)
     assert not torch.equal(weights(run)["decoder.weight"], before["decoder.weight"])
     assert {value.dtype for value in weights(run).values()} == {torch.float32, torch.int64}
 
@@ -282,18 +276,18 @@ def adversarial(family: str, **changes: Any) -> TrainConfig:
 @pytest.mark.parametrize("family", ["dcgan", "wgan_gp"])
 def test_adversaries_and_penalties_in_float16(tmp_path: Path, family: str) -> None:
     """Penalties are slopes of the discriminator, which are taken in float32."""
-    run = Trainer(adversarial(family), make_images(), tmp_path, None)
+    run = small_trainer(adversarial(family), make_images(), tmp_path)
     assert run.run(quiet)
     rows = read_table(tmp_path / "log.csv")
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())
 
 
 def test_nan_logits_do_not_reach_a_controller(tmp_path: Path, anywhere: None) -> None:
-    run = Trainer(adversarial("dcgan"), make_images(), tmp_path, None)
+    run = small_trainer(adversarial("dcgan"), make_images(), tmp_path)
     with torch.no_grad():
-        run.players.discriminator.judge.bias.fill_(float("nan"))
-    found = run.players.one_step(0)
-    assert run.players.overflown and not np.isfinite(found["loss_g"])
+        run.learner.discriminator.logit.bias.fill_(float("nan"))
+    found = run.learner.train_step(0)
+    assert run.learner.overflowed and not np.isfinite(found["loss_g"])
     assert all(np.isfinite(found[name]) for name in ("ada_p", "ada_r", "apa_p", "apa_lambda_r"))
 
 
@@ -306,7 +300,7 @@ def test_precisions_on_a_gpu(tmp_path: Path, family: str, precision: str) -> Non
     config = make_config(precision=precision) if family == "toy" else adversarial(family, precision=precision)
     device = torch.device("cuda")
     with pytest.raises(Killed):
-        Trainer(config, make_images(), tmp_path, None, device).run(kill_at(3))
-    assert Trainer(config, make_images(), tmp_path, None, device).run(quiet)
+        small_trainer(config, make_images(), tmp_path, None, device).run(kill_at(3))
+    assert small_trainer(config, make_images(), tmp_path, None, device).run(quiet)
     rows = read_table(tmp_path / "log.csv")
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())

@@ -21,11 +21,11 @@ import torch
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.files.png import encode_png
-from medzoo.training import parallel, recipes, trainer
+from medzoo.training import parallel, recipes
 from medzoo.training.config import parse
 from medzoo.training.runfolder import read_table
 from medzoo.training.trainer import Trainer
-from tests.training.test_trainer import assert_same, load, quiet
+from tests.tools.training import assert_same, load, quiet, small_trainer
 
 ADA = {"name": "ada", "start": 0.5, "interval": 1, "kimg": 0.04}  # p moves by 0.2 a step
 
@@ -54,7 +54,7 @@ class Constant:
 
 def state(run: Trainer) -> dict[str, Any]:
     """Everything that decides the next steps, of one process."""
-    return run.players.state() | {"step": run.step}
+    return run.learner.state() | {"step": run.step}
 
 
 # --- what both processes do ------------------------------------------------------------------------------------------
@@ -63,47 +63,50 @@ def state(run: Trainer) -> dict[str, Any]:
 def scenario(device: torch.device, folder: Path) -> None:
     """A whole run; one that is stopped and goes on; one with batch norm; one that waits in vain; one that breaks."""
     here = parallel.rank()
-    whole = Trainer(make_config(), make_images(), folder / "whole", None, device)
+    whole = small_trainer(make_config(), make_images(), folder / "whole", None, device)
     assert whole.run(quiet)
     torch.save(state(whole), folder / f"whole{here}.pt")
 
-    cut = Trainer(make_config(), make_images(), folder / "cut", None, device)
+    cut = small_trainer(make_config(), make_images(), folder / "cut", None, device)
     assert not cut.run(quiet, lambda: here == 1 and cut.step == 3)  # asked of one of them
-    cut = Trainer(make_config(), make_images(), folder / "cut", None, device)
+    cut = small_trainer(make_config(), make_images(), folder / "cut", None, device)
     assert cut.run(quiet)
     torch.save(state(cut), folder / f"cut{here}.pt")
 
     changes: dict[str, Any] = {"family": "dcgan", "critic": {"ndf": 4}, "techniques": [{"name": "cdc", "images": 8}]}
-    norms = Trainer(make_config(**changes), make_images(), folder / "norms", None, device)
+    norms = small_trainer(make_config(**changes), make_images(), folder / "norms", None, device)
     assert norms.run(quiet)
     torch.save(state(norms), folder / f"norms{here}.pt")
 
     config = make_config(held={"every": 1, "samples": 2, "patience": 1})
-    waiting = Trainer(config, make_images(), folder / "waiting", Constant() if here == 0 else None, device)  # type: ignore[arg-type]
+    waiting = small_trainer(config, make_images(), folder / "waiting", Constant() if here == 0 else None, device)  # type: ignore[arg-type]
     assert waiting.run(quiet)
     assert waiting.step == 2 and "no better snapshot" in str(waiting.stopped)
 
-    broken = Trainer(make_config(), make_images(), folder / "broken", None, device)
+    broken = small_trainer(make_config(), make_images(), folder / "broken", None, device)
     if here == 1:
-        torch.nn.init.constant_(next(broken.players.generator.parameters()), float("nan"))
+        torch.nn.init.constant_(next(broken.learner.generator.parameters()), float("nan"))
     with pytest.raises(TrainingError, match="step 1: a loss is not finite"):
         broken.run(quiet)
 
     with pytest.raises(TrainingError, match="batch: 9 cannot be shared by 2 processes; take a multiple of 2"):
-        Trainer(make_config(batch=9), make_images(), folder / "odd", None, device)
+        small_trainer(make_config(batch=9), make_images(), folder / "odd", None, device)
 
     network, made = codebook(here)
-    assert torch.equal(parallel.shared(network.codebook.vectors), network.codebook.vectors)
+    assert torch.equal(parallel.broadcast(network.codebook.vectors), network.codebook.vectors)
     assert {tuple(row) for row in network.codebook.vectors.tolist()} <= {tuple(row) for row in made.tolist()}
 
-    elsewhere = Trainer(make_config(), make_images(), folder / ("whole", "elsewhere")[here], None, device)
+    elsewhere = small_trainer(make_config(), make_images(), folder / ("whole", "elsewhere")[here], None, device)
     with pytest.raises(TrainingError, match="not every process sees it"):
         elsewhere.run(quiet)
 
     flat = [torch.full((3,), float(here)), torch.full((2, 2), here + 2.0), torch.full((), here, dtype=torch.float64)]
     parallel.average(flat)
     assert [one.unique().tolist() for one in flat] == [[0.5], [2.5], [0.5]]
-    assert parallel.gathered(torch.tensor([[here], [here + 10]])).flatten().tolist() == [0, 10, 1, 11]
+    many = [torch.full((3,), float(here + i)) for i in range(7)]
+    parallel.average(many, bucket=7)  # two at once
+    assert [one.unique().tolist() for one in many] == [[i + 0.5] for i in range(7)]
+    assert parallel.gather(torch.tensor([[here], [here + 10]])).flatten().tolist() == [0, 10, 1, 11]
 
 
 def codebook(here: int) -> tuple[Any, torch.Tensor]:
@@ -113,15 +116,14 @@ def codebook(here: int) -> tuple[Any, torch.Tensor]:
     recipe: Any = recipes.recipe(parse(fields), recipes.Facts(colours=1, masks=0, classes=None))
     network, vectors = recipe.generator(), torch.arange(8.0).view(4, 2) + 100 * here
     recipe._batch = vectors, torch.zeros(4, dtype=torch.int64), vectors
-    recipe.refreshed(network)
-    return network, parallel.gathered(vectors)
+    recipe.after_update(network)
+    return network, parallel.gather(vectors)
 
 
 def worker(rank: int, port: int, folder: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    trainer.LOG_EVERY, trainer.GRID, parallel.BUCKET = 1, 2, 5000
     with parallel.joined("cpu") as device:
         scenario(device, folder)
 
@@ -181,7 +183,7 @@ def test_a_stopped_run_follows_the_path_of_one_that_was_not(runs: Path) -> None:
 
 def test_the_processes_draw_different_images(runs: Path, tmp_path: Path) -> None:
     """The first one draws what a single process with half the batch draws; the mean of both is something else."""
-    alone = Trainer(make_config(batch=4, steps=1), make_images(), tmp_path, None)
+    alone = small_trainer(make_config(batch=4, steps=1), make_images(), tmp_path)
     losses: list[float] = []
     alone.run(lambda step, found: losses.append(found["loss_d"]))
     first = read_table(runs / "whole" / "log.csv")[0]["loss_d"]
@@ -203,17 +205,16 @@ def test_one_folder_was_written_once(runs: Path) -> None:
 def test_alone_nothing_is_shared() -> None:
     tensors = [torch.ones(2)]
     parallel.average(tensors)
-    assert tensors[0].tolist() == [1, 1] and (parallel.rank(), parallel.world(), parallel.share(3)) == (0, 1, 3)
-    assert parallel.first(lambda: 5) == 5 and parallel.shared("a") == "a"
+    assert tensors[0].tolist() == [1, 1] and (parallel.rank(), parallel.world(), parallel.local_batch(3)) == (0, 1, 3)
+    assert parallel.on_rank0(lambda: 5) == 5 and parallel.broadcast("a") == "a"
 
 
 def test_a_process_that_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     stated = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     for name, value in (stated | {"MASTER_PORT": str(free_port())}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(parallel, "MEETING", timedelta(seconds=1))
     said = "the 2 processes of this run did not meet .*; start them with torchrun"
-    with pytest.raises(TrainingError, match=said), parallel.joined("cpu"):
+    with pytest.raises(TrainingError, match=said), parallel.joined("cpu", meeting=timedelta(seconds=1)):
         pass
 
 

@@ -17,31 +17,28 @@ from torch import nn
 import medzoo
 from medzoo.datasets import Images
 from medzoo.errors import DeviceError, TrainingError
-from medzoo.families.fastgan import Network, gate, noise_shapes
-from medzoo.families.fastgan.gate import norm_gate
+from medzoo.families.fastgan import Network, noise_shapes
+from medzoo.families.fastgan.gate import GatedNorm, compile_gates, norm_gate
 from medzoo.nets import BatchNorm2d, SpectralConv2d
 from medzoo.randomness import Noise
 from medzoo.training import heldout, recipes, runfolder
 from medzoo.training.config import TrainConfig, dump_config, load_config, parse
-from medzoo.training.export import recalibrated, stored
+from medzoo.training.export import recalibrate, stored
 from medzoo.training.learner import update_average
 from medzoo.training.losses import hinge_fake, hinge_real
 from medzoo.training.recipes import Facts
-from medzoo.training.recipes._fastgan_critic import Discriminator, resize
+from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.paths import ROOT
+from tests.tools.training import FASTGAN, Killed, assert_same, kill_at, load, quiet, small_trainer
 
-FIELDS: dict[str, Any] = {
-    "family": "fastgan", "dataset": "tiny", "size": 128, "masks": True, "config": {"ngf": 8, "nz": 8},
-    "critic": {"ndf": 4}, "techniques": [{"name": "diffaugment", "policy": ["color", "translation"]}],
-    "steps": 4, "batch": 2, "snapshot": 2, "held": {"every": 2, "samples": 2},
-}  # fmt: skip
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_config(**changes: Any) -> TrainConfig:
-    fields = FIELDS | changes
-    return parse(fields | {"critic": FIELDS["critic"] | fields["critic"]})
+    fields = FASTGAN | changes
+    return parse(fields | {"critic": FASTGAN["critic"] | fields["critic"]})
 
 
 def make_images(n: int = 4, channels: int = 3, masks: bool = True) -> Images:
@@ -64,49 +61,8 @@ class Scripted:
         return found | ({"mask_gap": self.gaps.pop(0)} if self.gaps else {})
 
 
-@pytest.fixture(autouse=True)
-def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny pictures, a line a step, one thread, nothing compiled."""
-    monkeypatch.setattr(gate, "_fused_norm_gate", None)
-
-
 def start(folder: Path, held: Any = None, images: Images | None = None, **changes: Any) -> Trainer:
-    return Trainer(make_config(**changes), images or make_images(), folder, held)
-
-
-def quiet(step: int, losses: dict[str, float]) -> None:
-    pass
-
-
-class Killed(Exception):
-    """Ends a run between two instructions, as ``kill -9`` does: nothing is saved, nothing is closed."""
-
-
-def kill_at(last: int) -> Callable[[int, dict[str, float]], None]:
-    def report(step: int, losses: dict[str, float]) -> None:
-        if step == last:
-            raise Killed
-
-    return report
-
-
-def load(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True)
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Two saved states are equal to the last bit."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        for mine, theirs in zip(one, other, strict=True):
-            assert_same(mine, theirs)
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    else:
-        assert one == other
+    return small_trainer(make_config(**changes), images or make_images(), folder, held)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -206,17 +162,17 @@ def test_average_formula() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_norm_and_gate_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_norm_and_gate_are_the_eager_ones() -> None:
     if shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
     results = []
     for compiled in (False, True):
+        torch.manual_seed(0)
+        norm = GatedNorm(6)
         if compiled:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own
-                gate.compile_training()
-        torch.manual_seed(0)
-        norm = BatchNorm2d(6)
+                compile_gates(norm)
         nn.init.normal_(norm.weight, 1.0, 0.2)
         x = torch.randn(2, 6, 8, 8, requires_grad=True)
         noise, strength = torch.randn(2, 1, 8, 8), torch.tensor([0.3], requires_grad=True)
@@ -236,7 +192,7 @@ def test_recalibrated_statistics_are_those_of_the_own_maps() -> None:
     network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     recipe = recipes.recipe(make_config(), Facts(3, 1, None))
-    found = recalibrated(recipe, network, torch.device("cpu"), batches=2, batch=3)
+    found = recalibrate(recipe, network, torch.device("cpu"), batches=2, batch=3)
     # The first norm sees the latent's transposed convolution alone: its statistics by hand.
     maps = [network.init.init[0](Noise(1, range(i, i + 3)).latent((8,))[:, :, None, None]) for i in (0, 3)]
     norm = found.init.init[1]
@@ -278,20 +234,21 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
 
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    fields = {name: value for name, value in FIELDS.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
+    fields = {name: value for name, value in FASTGAN.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
     fields |= {"colour": 1, "techniques": [{"name": "diffaugment", "policy": ["blur"]}], "config": {"ngf": 4, "nz": 8}}
     path.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()))
     lines = path.read_text().splitlines()
     with pytest.raises(TrainingError) as caught:
         load_config(path)
-    told = str(caught.value).splitlines()
-    assert len(told) == 6
+    problems = str(caught.value).splitlines()
+    assert len(problems) == 6
     for name in ("size", "lr", "colour", "techniques.0", "config.ngf"):
         line = next(i for i, text in enumerate(lines, 1) if text.startswith(name.partition(".")[0] + ":"))
-        assert any(one.startswith(f"{path}:{line}: {name}: ") for one in told), (name, told)
-    assert any("steps: missing" in one for one in told)
-    assert any("found 100" in one for one in told) and any("2.0e-4" in one for one in told)
-    assert any("diffaugment.policy.0: expected 'color', 'translation' or 'cutout', found 'blur'" in one for one in told)
+        assert any(one.startswith(f"{path}:{line}: {name}: ") for one in problems), (name, problems)
+    for words in ("steps: missing", "found 100", "lr: expected a valid number", "write the number without quotes"):
+        assert any(words in one for one in problems), words
+    policy = "diffaugment.policy.0: expected 'color', 'translation' or 'cutout', found 'blur'"
+    assert any(policy in one for one in problems)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "seed: 1\nseed: 2\n", None])
@@ -367,25 +324,7 @@ def test_a_better_snapshot_replaces_the_best(tmp_path: Path) -> None:
     run.run(quiet)
     best = read_best(tmp_path / "best.safetensors")
     assert (best.step, best.scores["kid"]) == (4, 0.2)
-    assert_same(best.generator, dict(run.players.average.state_dict()))
-
-
-def test_a_state_of_the_first_version_is_read(tmp_path: Path) -> None:
-    """It had no best generator inside, and its folder no configuration."""
-    start(tmp_path, Scripted(0.5), steps=2).run(quiet)
-    state = load(tmp_path / "latest.pt")
-    first = {key: state[key] for key in ("step", "best", "generator", "average", "discriminator", "optimizers")}
-    torch.save(first, tmp_path / "latest.pt")
-    (tmp_path / "config.yaml").unlink()
-    resumed = start(tmp_path, Scripted(0.6), steps=3)
-    resumed.run(quiet)
-    assert resumed.step == 3 and resumed.best.step == 2
-    assert load(tmp_path / "latest.pt")["best"] == 0.5
-    from safetensors.torch import save_file
-
-    best = read_best(tmp_path / "best.safetensors")
-    save_file(best.generator, tmp_path / "first.safetensors", {"step": "2", "kid": "0.5", "fd": "3.0"})
-    assert read_best(tmp_path / "first.safetensors").scores == {"kid": 0.5, "fd": 3.0}
+    assert_same(best.generator, dict(run.learner.average.state_dict()))
 
 
 def test_stopping_saves_and_resuming_finishes(tmp_path: Path) -> None:
@@ -418,7 +357,7 @@ def test_losses_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 3:
             with torch.no_grad():
-                run.players.generator.to_big.weight_orig.fill_(float("nan"))
+                run.learner.generator.to_big.weight_orig.fill_(float("nan"))
 
     run = start(tmp_path)
     with pytest.raises(TrainingError, match=r"step 4: a loss is not finite \(.*loss_g nan.*latest\.pt holds the last"):
@@ -432,7 +371,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
     def poison(step: int, losses: dict[str, float]) -> None:
         if step == 4:
-            run.players.average.to_big.weight_orig.fill_(float("inf"))
+            run.learner.average.to_big.weight_orig.fill_(float("inf"))
 
     run = start(tmp_path, Scripted(0.5))
     with pytest.raises(TrainingError, match=r"step 4: average\.to_big\.weight_orig is not finite"):
@@ -508,28 +447,28 @@ def test_grey_images_without_masks_in_mixed_precision(tmp_path: Path) -> None:
     changes = {"masks": False, "precision": "bfloat16", "mirror": True, "techniques": [], "steps": 1}
     run = start(tmp_path, images=images, **changes)
     assert run.run(quiet)
-    assert {value.dtype for value in run.players.generator.state_dict().values()} == {torch.float32, torch.int64}
+    assert {value.dtype for value in run.learner.generator.state_dict().values()} == {torch.float32, torch.int64}
     pixels, masks = run.sample(3)
     assert pixels.shape == (3, 1, 128, 128) and masks is None
 
 
 def test_start_values_depend_on_the_seed_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    one = start(tmp_path).players.generator.state_dict()
+    one = start(tmp_path).learner.generator.state_dict()
     state = torch.random.get_rng_state()
-    other = start(tmp_path).players.generator.state_dict()
+    other = start(tmp_path).learner.generator.state_dict()
     assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's random numbers move
     assert_same(dict(one), dict(other))
-    third = start(tmp_path, seed=1).players.generator.state_dict()
+    third = start(tmp_path, seed=1).learner.generator.state_dict()
     assert not torch.equal(one["to_big.weight_orig"], third["to_big.weight_orig"])
 
 
 def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
     run = start(tmp_path, batch=4, mirror=True)
-    plain = run.players.data.float().div(127.5).sub(1)
+    plain = run.learner.data.float().div(127.5).sub(1)
     found = {"plain": 0, "mirrored": 0}
     for seed in range(4):
-        for one in run.players.reals(torch.Generator().manual_seed(seed))[0]:
+        for one in run.learner.draw_reals(torch.Generator().manual_seed(seed))[0]:
             found["plain"] += any(torch.equal(one, image) for image in plain)
             found["mirrored"] += any(torch.equal(one, image.flip(2)) for image in plain)
     assert found["plain"] > 0 and found["mirrored"] > 0 and sum(found.values()) == 16
@@ -537,33 +476,46 @@ def test_mirroring_flips_image_and_mask_together(tmp_path: Path) -> None:
 
 def test_samples_are_the_zoos(tmp_path: Path) -> None:
     """The noise of indices 0, 1, ... of the seed, in batches of any size."""
-    players = start(tmp_path).players
-    network = players.average
-    images, masks = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"))
+    learner = start(tmp_path).learner
+    network = learner.average
+    images, masks = heldout.sample(learner.recipe, network, 3, 7, torch.device("cpu"))
     noise = Noise(7, [2])
     raw = network(noise.latent((8,)), [noise.normal(shape) for shape in noise_shapes(128)])[0]
     expected = ((raw + 1) / 2).clamp(0, 1)
-    np.testing.assert_allclose(images[2] / 255, expected[:3].numpy(), atol=0.5 / 255 + 1e-5)
-    assert np.array_equal(masks[2, 0], (expected[3] > 0.5).numpy())
-    other, _ = heldout.sample(players.recipe, network, 3, 7, torch.device("cpu"), batch=2)
-    assert np.abs(other.astype(int) - images).max() <= 1
+    # An untrained network gives numbers of 1e10 and more, a few of which the last digits carry across zero.
+    assert (abs(images[2] / 255 - expected[:3].numpy()) > 0.5 / 255 + 1e-5).mean() < 0.001
+    assert (masks[2, 0] != (expected[3] > 0.5).numpy()).mean() < 0.001
+    other, _ = heldout.sample(learner.recipe, network, 3, 7, torch.device("cpu"), batch=2)
+    assert (np.abs(other.astype(int) - images) > 1).mean() < 0.001
 
 
 def test_without_a_compiler_training_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with pytest.warns(UserWarning, match="needs a C[+][+] compiler, and there is no '/nowhere/c[+][+]'"):
         run = start(tmp_path, compile=True, steps=1)
-    assert gate._fused_norm_gate is None
+    norms = [module for module in run.learner.generator.modules() if isinstance(module, GatedNorm)]
+    assert norms and all(norm.fused is None for norm in norms)
     assert run.run(quiet)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch itself, when it first compiles
+def test_a_run_compiles_its_own_networks_and_no_others(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    compiled, plain = start(tmp_path / "one", compile=True), start(tmp_path / "other")
+    for run, expected in ((compiled, True), (plain, False)):
+        for network in run.learner.networks.values():
+            norms = [module for module in network.modules() if isinstance(module, GatedNorm)]
+            assert norms and all((norm.fused is not None) == expected for norm in norms)
 
 
 def test_too_little_memory_is_said_in_words(tmp_path: Path) -> None:
     run = start(tmp_path)
 
-    def one_step(step: int) -> dict[str, float]:
+    def train_step(step: int) -> dict[str, float]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run.players.one_step = one_step  # type: ignore[method-assign]
+    run.learner.train_step = train_step  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match="a batch of 2 does not fit in memory; lower batch"):
         run.run(quiet)
 
@@ -579,7 +531,7 @@ def test_a_step_on_a_gpu(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
     config = make_config(precision="bfloat16", steps=2)
-    run = Trainer(config, make_images(), tmp_path, Scripted(0.5), torch.device("cuda"))
+    run = small_trainer(config, make_images(), tmp_path, Scripted(0.5), torch.device("cuda"))
     assert run.run(quiet)
-    assert run.players.data.device.type == "cuda"
-    assert Trainer(config, make_images(), tmp_path, None, torch.device("cpu")).run(quiet)  # and back
+    assert run.learner.data.device.type == "cuda"
+    assert small_trainer(config, make_images(), tmp_path, None, torch.device("cpu")).run(quiet)  # and back

@@ -17,14 +17,12 @@ from medzoo.training.heldout import HeldOut, of_discriminator, of_masks
 from medzoo.training.runfolder import read_best, read_table
 from medzoo.training.selection import best, exploded, reason_to_stop
 from medzoo.training.trainer import Trainer, spread
-from tests.cli.test_train import means
-from tests.training.recipes.test_recipes import make_config
-from tests.training.test_trainer import Killed, kill_at, quiet
+from tests.tools.training import Killed, kill_at, mean_features, quiet, small_config, small_trainer
 
 
 @pytest.fixture(autouse=True)
-def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heldout, "load", lambda name, device: means)
+def _small(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heldout, "load", lambda name, device: mean_features)
 
 
 def make_images(n: int = 12, seed: int = 0) -> Images:
@@ -79,20 +77,20 @@ def test_images_are_taken_from_all_over() -> None:
 
 
 def test_asking_the_discriminator_changes_nothing(tmp_path: Path) -> None:
-    players = Trainer(make_config("dcgan"), make_images(), tmp_path, None).players
-    before = {name: value.clone() for name, value in players.discriminator.state_dict().items()}
-    found = players.logits(players.data)
-    assert found.shape == (12,) and players.discriminator.training
-    assert all(torch.equal(value, before[name]) for name, value in players.discriminator.state_dict().items())
-    torch.testing.assert_close(found[3:5], players.logits(players.data[3:5]))  # each image by itself
+    learner = small_trainer(small_config("dcgan"), make_images(), tmp_path).learner
+    before = {name: value.clone() for name, value in learner.discriminator.state_dict().items()}
+    found = learner.mean_logits(learner.data)
+    assert found.shape == (12,) and learner.discriminator.training
+    assert all(torch.equal(value, before[name]) for name, value in learner.discriminator.state_dict().items())
+    torch.testing.assert_close(found[3:5], learner.mean_logits(learner.data[3:5]))  # each image by itself
 
 
 def test_pseudo_images_leave_the_generator_alone(tmp_path: Path) -> None:
-    players = Trainer(make_config("dcgan"), make_images(), tmp_path, None).players
-    before = {name: value.clone() for name, value in players.generator.state_dict().items()}
-    images = players.pseudo(torch.Generator().manual_seed(0), None)
+    learner = small_trainer(small_config("dcgan"), make_images(), tmp_path).learner
+    before = {name: value.clone() for name, value in learner.generator.state_dict().items()}
+    images = learner.generate_pseudo(torch.Generator().manual_seed(0), None)
     assert images.shape == (4, 1, 16, 16) and not images.requires_grad
-    assert all(torch.equal(value, before[name]) for name, value in players.generator.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.generator.state_dict().items())
 
 
 # --- the best snapshot, and the end ----------------------------------------------------------------------------------
@@ -138,8 +136,8 @@ class Scripted:
 
 
 def start(folder: Path, *found: dict[str, float], **held: Any) -> Trainer:
-    config = make_config("dcgan", masks=True, steps=6, held={"every": 1, "samples": 2} | held)
-    return Trainer(config, make_images(), folder, Scripted(*found))  # type: ignore[arg-type]
+    config = small_config("dcgan", masks=True, steps=6, held={"every": 1, "samples": 2} | held)
+    return small_trainer(config, make_images(), folder, Scripted(*found))  # type: ignore[arg-type]
 
 
 def test_a_run_keeps_no_snapshot_whose_masks_exploded(tmp_path: Path) -> None:
@@ -170,6 +168,6 @@ def test_a_killed_run_stops_where_one_that_was_not_does(tmp_path: Path) -> None:
 
 
 def test_patience_needs_something_to_wait_for(tmp_path: Path) -> None:
-    config = make_config("dcgan", held={"patience": 2})
+    config = small_config("dcgan", held={"patience": 2})
     with pytest.raises(TrainingError, match=r"held\.patience needs held-out distances"):
-        Trainer(config, make_images(), tmp_path, None)
+        small_trainer(config, make_images(), tmp_path)

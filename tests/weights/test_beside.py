@@ -178,7 +178,7 @@ def test_values_beside_the_weights_do_no_harm(what: str, form: str, tmp_path: Pa
         else:
             path.write_bytes(pickle.dumps(content, int(form)))
     with hostile.listening() as heard:
-        found = inspection.look(path)
+        found = inspection.inspect(path)
         read = pickles.read(path, Mode.CLASSES)
     assert heard == [] and found.refused == () and "g" in (read.content or {})
     assert [part.key for part in found.parts] == ["x", "g", "y"]
@@ -218,7 +218,7 @@ OTHERS = {
 def test_what_other_versions_write(what: str, tmp_path: Path) -> None:
     path = tmp_path / "file.pt"
     path.write_bytes(hostile.beside(OTHERS[what]))
-    assert inspection.look(path).refused == ()
+    assert inspection.inspect(path).refused == ()
     state = checkpoints.read(path, Checkpoint(container="pickle", key="g", strip_prefix=None))
     assert state["w"].tolist() == [0, 0, 0, 0]
 
@@ -227,9 +227,9 @@ def test_what_other_versions_write(what: str, tmp_path: Path) -> None:
     ("instructions", "words"),
     [
         (OTHERS["function of a package"], "'x' wants to call mypackage.tools.make, .*not run"),
-        (hostile.call("builtins", "bytearray", hostile.whole(2**44)), "'x' makes bytes of a int"),
-        (hostile.call("torch._utils", "_rebuild_tensor_v2", hostile.NONE), "'x' is made by .* of other arguments"),
-        (OTHERS["kind of tomorrow"], "'x' makes a tensor of something else than numbers"),
+        (hostile.call("builtins", "bytearray", hostile.whole(2**44)), "'x' makes bytes from a int"),
+        (hostile.call("torch._utils", "_rebuild_tensor_v2", hostile.NONE), "'x' is made by .* with arguments that no"),
+        (OTHERS["kind of tomorrow"], "'x' makes a tensor from something other than numbers"),
         (hostile.rebuilt(hostile.storage(hostile.FLOATS), hostile.sides(10**30), hostile.sides(1)), "no tensor has"),
     ],
 )
@@ -270,7 +270,7 @@ def test_hostile_names_refuse_the_file_wherever_they_are(
     for container in ("pickle", "torch"):
         with pytest.raises(CheckpointError, match=r"names [\w.]+, a part of Python|holds an object of"):
             checkpoints.read(path, Checkpoint(container=container, key="g", strip_prefix=None))  # type: ignore[arg-type]
-    assert inspection.look(path).refused
+    assert inspection.inspect(path).refused
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_method_that_is_called_is_not_run(tmp_path: Path) -> None:
     found = hostile.call("builtins", "getattr", hostile.name("torch", "hub.load"), hostile.word("__call__"))
     path = tmp_path / "file.pt"
     path.write_bytes(hostile.beside(found + hostile.MARK + hostile.word("x") + hostile.TUPLE + hostile.REDUCE))
-    with pytest.raises(CheckpointError, match="calls something that is no function"):
+    with pytest.raises(CheckpointError, match="calls something that is not a function"):
         checkpoints.read(path, Checkpoint(container="pickle", key="g", strip_prefix=None))
 
 
@@ -317,7 +317,7 @@ def test_names_that_are_no_words(what: str, tmp_path: Path) -> None:
     for container in ("torch", "pickle"):
         state = checkpoints.read(path, Checkpoint(container=container, key=None, strip_prefix=None))  # type: ignore[arg-type]
         assert list(state) == [name, "w"]
-    assert [part.key for part in inspection.look(path).parts] == [name, "w"]
+    assert [part.key for part in inspection.inspect(path).parts] == [name, "w"]
 
 
 def test_names_that_read_the_same(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
 from medzoo.weights import averages, checkpoints
 from tests.tools.paths import SHARED
-from tests.weights.test_weights import entry
+from tests.tools.weights_case import entry
 
 KIT = SHARED / "conformance" / "public"
 CASES = [
@@ -199,7 +199,7 @@ SD = {"a.weight": torch.ones(2)}
     ("content", "key", "words"),
     [
         ({"g": SD, "d": SD, "opt": {"state": {}}}, None, r"it holds 'g' \(a mapping of 1\).*`checkpoint: {key: g}`"),
-        ({"model": {"g": SD, "step": 3}}, "model", r"'model' is no state dict.*{key: model.g}"),
+        ({"model": {"g": SD, "step": 3}}, "model", r"'model' is not a state dict.*{key: model.g}"),
         ({"g": SD}, "netG", "there is no 'netG' in it; it holds 'g'.*{key: g}"),
         ({"a": {"b": SD}}, "a.c", "there is no 'a.c' in it; it holds 'b'"),
         ({"g": 3}, "g", "'g' holds a int, expected a state dict"),

@@ -37,7 +37,7 @@ TENSORS, NUMBERS = 7, 18 + 2 + 4 * 2 + 1  # of that network
 def test_torch_file_of_several_state_dicts(tmp_path: Path) -> None:
     state = network().state_dict()
     torch.save({"g": state, "d": {"w": torch.ones(3)}, "epoch": 7, "note": "x" * 500}, tmp_path / "all.pth")
-    found = inspection.look(tmp_path / "all.pth")
+    found = inspection.inspect(tmp_path / "all.pth")
     assert (found.container, found.refused, found.source) == ("torch", (), 0)
     assert [(part.key, part.what, part.tensors, part.numbers) for part in found.parts[:3]] == [
         ("g", "mapping of 7", TENSORS, NUMBERS), ("d", "mapping of 1", 1, 3), ("epoch", "7", 0, 0),
@@ -59,7 +59,7 @@ def test_pickled_modules_say_what_they_were_made_with(tmp_path: Path) -> None:
     module._init_kwargs = {"z_dim": 4, "kwargs": {"layers": [1, 2], "act": torch.nn.ReLU, "gain": float("inf")}}  # type: ignore[assignment]
     for name, content in (("x.pkl", pickle.dumps({"G_ema": module})), ("x.pt", hostile.saved({"G_ema": module}))):
         (tmp_path / name).write_bytes(content)
-        found = inspection.look(tmp_path / name)
+        found = inspection.inspect(tmp_path / name)
         assert found.container == "pickle"
         assert "torch.nn.modules.container.Sequential" in found.names
         (part,) = found.parts
@@ -77,7 +77,7 @@ def test_pickled_modules_say_what_they_were_made_with(tmp_path: Path) -> None:
 
 def test_list_of_modules_is_one_state_dict(tmp_path: Path) -> None:
     torch.save([network(), network()], tmp_path / "Gs.pth")
-    found = inspection.look(tmp_path / "Gs.pth")
+    found = inspection.inspect(tmp_path / "Gs.pth")
     assert [part.key for part in found.parts] == ["0", "1"]
     (chosen,) = found.state_dicts
     assert chosen.checkpoint == {"container": "pickle", "key": None}
@@ -86,7 +86,7 @@ def test_list_of_modules_is_one_state_dict(tmp_path: Path) -> None:
 
 def test_safetensors(tmp_path: Path) -> None:
     save_file(network().state_dict(), tmp_path / "x.safetensors", metadata={"model": "tiny"})
-    found = inspection.look(tmp_path / "x.safetensors")
+    found = inspection.inspect(tmp_path / "x.safetensors")
     assert (found.container, found.metadata) == ("safetensors", {"model": "tiny"})
     assert {part.key: part.what for part in found.parts}["conv.weight"] == "float32 [2, 1, 3, 3]"
     assert (found.state_dicts[0].tensors, found.state_dicts[0].numbers) == (TENSORS, NUMBERS)
@@ -101,7 +101,7 @@ def test_long_lists_are_cut_and_json_is_not(tmp_path: Path) -> None:
 def test_a_refused_file_is_described_with_the_reason(tmp_path: Path) -> None:
     canary = Canary(tmp_path)
     (tmp_path / "x.pkl").write_bytes(hostile.beside_weights(hostile.running(canary)["posix.system"]))
-    found = inspection.look(tmp_path / "x.pkl")
+    found = inspection.inspect(tmp_path / "x.pkl")
     assert found.container is None and found.state_dicts == () and "posix.system" in found.names
     result = run(str(tmp_path / "x.pkl"))
     assert result.exit_code == 0 and canary.is_alive()
@@ -124,7 +124,7 @@ def test_what_cannot_be_looked_at(name: str, content: bytes | None, words: str, 
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises((CheckpointError, WeightsError), match=words):
-        inspection.look(tmp_path / name)
+        inspection.inspect(tmp_path / name)
     result = run(str(tmp_path / name))
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
 

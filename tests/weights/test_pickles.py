@@ -29,7 +29,9 @@ from medzoo.weights.pickles import Mode
 from tests.tools import hostile
 from tests.tools.paths import ROOT
 
-quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def layout(key: str | None = None, container: Any = "pickle", **more: Any) -> Checkpoint:
@@ -294,7 +296,8 @@ def test_numbers_of_every_kind(form: str, tmp_path: Path) -> None:
 def test_settings_beside_the_weights_do_no_harm(form: str, container: Any, tmp_path: Path) -> None:
     state = {"w": torch.ones(2)}
     plain = {"g": state, "best": np.float64(3), "shape": torch.Size([2]), "seen": {1, 2}, "dtype": torch.float32,
-             "device": torch.device("cpu"), "count": collections.Counter("aab"), "code": b"x" * 500}  # fmt: skip
+             "device": torch.device("cpu"), "count": collections.Counter("aab"), "code": b"x" * 500,
+             "tally": collections.defaultdict(int, a=1), "words": collections.defaultdict(str)}  # fmt: skip
     assert same(read(write(tmp_path / "file.pt", plain, form), "g", container=container), state)
     more = plain | {"args": argparse.Namespace(lr=0.1), "path": Path("x"), "make": functools.partial(nn.Linear, 2)}
     path = write(tmp_path / "file.pt", more, form)
@@ -303,6 +306,44 @@ def test_settings_beside_the_weights_do_no_harm(form: str, container: Any, tmp_p
     else:
         with pytest.raises(CheckpointError, match=r"argparse.Namespace.*`container: pickle`"):
             read(path, "g", container="torch")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"])
+def test_paths_as_python_3_13_writes_them(
+    kind: str, form: str, module: Callable[..., types.ModuleType], tmp_path: Path
+) -> None:
+    """It alone calls their module ``pathlib._local``."""
+
+    class Written:
+        def __reduce__(self) -> Any:
+            return Written, ("data", "images")
+
+    Written.__name__ = Written.__qualname__ = kind
+    module("pathlib._local", **{kind: Written})
+    state = {"w": torch.ones(2)}
+    path = write(tmp_path / "file.pt", {"g": state, "folder": Written()}, form)
+    assert same(read(path, "g"), state)
+    assert pickles.read(path, Mode.CLASSES).content["folder"].name == f"pathlib.{kind}"
+
+
+@pytest.mark.parametrize(("home", "refused"), [("telnetlib", True), ("distutils", True), ("compression", False)])
+def test_a_name_means_the_same_to_every_python(
+    home: str, refused: bool, module: Callable[..., types.ModuleType], tmp_path: Path
+) -> None:
+    """Modules that were Python's own until 3.11 or 3.12, and one that is since 3.14."""
+
+    class Codec:
+        pass
+
+    Codec.__qualname__ = "Codec"
+    module(home, Codec=Codec)
+    path = write(tmp_path / "file.pkl", {"w": torch.ones(2), "of": {"g": Codec()}}, "4")
+    if refused:
+        with pytest.raises(CheckpointError, match=f"names {home}.Codec, a part of Python"):
+            read(path)
+    else:
+        assert pickles.read(path, Mode.CLASSES).content["of"]["g"].name == f"{home}.Codec"
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_an_index_by_itself(tmp_path: Path) -> None:
     made = medzoo.load(family="dcgan", weights=index, fused=False, device="cpu")
     assert same(weights(made), RAW)
     assert same(checkpoints.read(index, made.entry.checkpoint), RAW)
-    found = inspection.look(index)
+    found = inspection.inspect(index)
     assert found.kind.startswith("an index of 3 files") and found.state_dicts[0].tensors == len(RAW)
     link = tmp_path / "linked"
     link.mkdir()
@@ -138,7 +138,7 @@ def test_shards_of_torch_files(tmp_path: Path) -> None:
     save_torch_state_dict(RAW, tmp_path, max_shard_size="8KB", safe_serialization=False)
     index = next(tmp_path.glob("*.index.json"))
     assert same(weights(medzoo.load(family="dcgan", weights=index, fused=False, device="cpu")), RAW)
-    assert inspection.look(index).container == "torch"
+    assert inspection.inspect(index).container == "torch"
 
 
 def test_averaged_weights_in_shards(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import medzoo
-from medzoo.check import goldens
+from medzoo.checking import goldens
 from medzoo.cli import main
 from medzoo.entry import Checkpoint
 from medzoo.errors import CheckpointError, MedzooError
@@ -46,7 +46,7 @@ def test_numbers_of_every_kind(kind: str, suffix: str, tmp_path: Path) -> None:
     for name, value in state.items():
         wanted = value.float() if kind in SMALL else value
         assert found[name].dtype == wanted.dtype and torch.equal(found[name], wanted)
-    parts = {part.key: part.what for part in inspection.look(path).parts}
+    parts = {part.key: part.what for part in inspection.inspect(path).parts}
     assert parts == {"w": f"{kind} [2, 3]", "n": f"{kind} []"}
 
 
@@ -59,7 +59,7 @@ def test_kinds_that_no_network_has(kind: str, tmp_path: Path) -> None:
     save_file({"g.w": torch.ones(2), "x.scale": odd}, tmp_path / "x.safetensors")
     found = checkpoints.read(tmp_path / "x.safetensors", PLAIN.model_copy(update={"strip_prefix": "g."}))
     assert found["w"].tolist() == [1, 1]
-    with pytest.raises(CheckpointError, match=f"'x.scale' is of kind torch.{kind.removesuffix('_x2')}"):
+    with pytest.raises(CheckpointError, match=f"'x.scale' has dtype torch.{kind.removesuffix('_x2')}"):
         checkpoints.read(tmp_path / "x.safetensors", PLAIN)
     result = CliRunner().invoke(main, ["info", str(tmp_path / "x.safetensors")])
     assert result.exit_code == 0 and f"x.scale: {kind.removesuffix('_x2')}" in result.stdout
@@ -80,20 +80,20 @@ def test_a_whole_file_is_never_called_damaged(
     path = tmp_path / "x.safetensors"
     header = {"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}
     path.write_bytes(hostile.safetensors(header, bytes(size)))
-    (part,) = inspection.look(path).parts
+    (part,) = inspection.inspect(path).parts
     assert part.what == f"{name} {shape}"
     for attempt in (lambda: checkpoints.load_safetensors(path), lambda: checkpoints.read(path, PLAIN)):
         try:
             attempt()
         except CheckpointError as error:
-            assert "damaged" not in str(error) and f"is of kind torch.{name}" in str(error)
+            assert "damaged" not in str(error) and f"has dtype torch.{name}" in str(error)
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_weights_that_are_whole_numbers(kind: str, tmp_path: Path) -> None:
     """No network computes with them: an error that names the tensor and its kind."""
     state = RAW | {"main.0.weight": as_kind(RAW["main.0.weight"].abs() * 100, kind)}
-    with pytest.raises(CheckpointError, match=f"of another kind: main.0.weight is torch.{kind}, the network needs"):
+    with pytest.raises(CheckpointError, match=f"of another dtype: main.0.weight is torch.{kind}, the network needs"):
         medzoo.load(family="dcgan", weights=case.saved(tmp_path / "x.pt", state), device="cpu")
 
 
@@ -142,7 +142,7 @@ def test_headers_that_lie(what: str, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(hostile.safetensors(header, content))
     kind = "is of no known kind" if what == "no name" else "the safetensors file is cut short or damaged"
-    for attempt in (checkpoints.load_safetensors, inspection.look, lambda path: checkpoints.read(path, PLAIN)):
+    for attempt in (checkpoints.load_safetensors, inspection.inspect, lambda path: checkpoints.read(path, PLAIN)):
         with pytest.raises(CheckpointError, match=f"x.safetensors: {kind}"):
             attempt(path)
 

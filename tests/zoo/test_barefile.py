@@ -332,7 +332,7 @@ def test_inputs_of_public_reports(name: str, key: str | None, prefix: str | None
     assert (found.key, found.strip_prefix, found.ema) == (key, prefix, ema)
     first = float(made.network.state_dict()["main.0.weight"].flatten()[0])
     assert first == (0.03125 if name.endswith("safetensors") else pytest.approx(0.032203949987888336, abs=1e-9))
-    assert not inspection.look(INPUTS / name).refused
+    assert not inspection.inspect(INPUTS / name).refused
 
 
 @needs_inputs
@@ -357,7 +357,7 @@ def test_both_directions_of_a_cyclegan() -> None:
 def test_info_lists_averaged_weights(form: str, layout: str, tmp_path: Path) -> None:
     content = case.LAYOUTS[layout](case.parameter_forms()[form])
     path = saved(tmp_path / "file.pt", content)
-    listed = [state.checkpoint for state in inspection.look(path).state_dicts]
+    listed = [state.checkpoint for state in inspection.inspect(path).state_dicts]
     chosen = load(path).entry.checkpoint
     assert any(one.get("ema") == chosen.ema or one["key"] == (chosen.ema or chosen.key) for one in listed), (
         listed,
@@ -367,7 +367,7 @@ def test_info_lists_averaged_weights(form: str, layout: str, tmp_path: Path) -> 
 
 def test_info_lists_generators_under_prefixes(tmp_path: Path) -> None:
     path = saved(tmp_path / "file.ckpt", TWO["Lightning"][0])
-    listed = [state.checkpoint for state in inspection.look(path).state_dicts]
+    listed = [state.checkpoint for state in inspection.inspect(path).state_dicts]
     for side in "AB":
         assert {"container": "torch", "key": "state_dict", "strip_prefix": f"netG_{side}."} in listed
 

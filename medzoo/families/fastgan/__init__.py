@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.families.fastgan.fused import (
@@ -28,8 +29,8 @@ from medzoo.families.fastgan.fused import (
     TileUpStage,
     UpStage,
 )
-from medzoo.families.fastgan.gate import GLU, norm_gate
-from medzoo.nets import BatchNorm2d, SpectralConv2d, reset_weights
+from medzoo.families.fastgan.gate import GLU, GatedNorm, norm_gate
+from medzoo.nets import SpectralConv2d, reset_weights
 from medzoo.nets.folding import fold_pixels
 from medzoo.randomness import Noise
 
@@ -49,8 +50,8 @@ class Config(FamilyConfig):
     """Arguments of :class:`Network`."""
 
     ngf: Annotated[int, Field(ge=8)]
-    nz: Annotated[int, Field(ge=1)]
-    nc: Annotated[int, Field(ge=1)]
+    nz: PositiveInt
+    nc: PositiveInt
     im_size: Literal[128, 256, 512, 1024]
 
 
@@ -62,6 +63,7 @@ class FastGAN(Generator):
     """
 
     Config = Config
+    kinds = ()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -108,7 +110,7 @@ class UpBlock(nn.Sequential):
         super().__init__(
             nn.Upsample(scale_factor=2, mode="nearest"),
             SpectralConv2d(inp, 2 * out, 3, 1, 1),
-            BatchNorm2d(2 * out),
+            GatedNorm(2 * out),
             GLU(),
         )
 
@@ -125,8 +127,8 @@ class NoisyUpBlock(nn.Sequential):
     def __init__(self, inp: int, out: int) -> None:
         super().__init__(
             nn.Upsample(scale_factor=2, mode="nearest"),
-            *(SpectralConv2d(inp, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
-            *(SpectralConv2d(out, 2 * out, 3, 1, 1), NoiseInjection(), BatchNorm2d(2 * out), GLU()),
+            *(SpectralConv2d(inp, 2 * out, 3, 1, 1), NoiseInjection(), GatedNorm(2 * out), GLU()),
+            *(SpectralConv2d(out, 2 * out, 3, 1, 1), NoiseInjection(), GatedNorm(2 * out), GLU()),
         )
 
     def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
@@ -153,7 +155,7 @@ class Init(nn.Module):
 
     def __init__(self, nz: int, out: int) -> None:
         super().__init__()
-        self.init = nn.Sequential(SpectralConv2d(nz, 2 * out, 4, transposed=True), BatchNorm2d(2 * out), GLU())
+        self.init = nn.Sequential(SpectralConv2d(nz, 2 * out, 4, transposed=True), GatedNorm(2 * out), GLU())
 
     def forward(self, z: Tensor) -> Tensor:
         conv, norm, _ = self.init

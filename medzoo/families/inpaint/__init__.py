@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import ConditionError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
@@ -28,7 +29,7 @@ PUBLISHED_SIZE = 256  # pixels; circles are drawn for it and scaled to other siz
 
 
 class Config(FamilyConfig):
-    """Which network it is, and its size; all of it is told by the state dict.
+    """Which network it is, and its size; all of it is inferred from the state dict.
 
     Attributes:
         network: ``pipeline`` (parts ``shape``, ``grade``, ``inpaint``), ``shape`` (also the grade network) or
@@ -39,7 +40,7 @@ class Config(FamilyConfig):
 
     network: Literal["pipeline", "shape", "inpaint"]
     input_nc: Annotated[int, Field(ge=2)]
-    output_nc: Annotated[int, Field(ge=1)]
+    output_nc: PositiveInt
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
 
 
@@ -56,6 +57,7 @@ class Inpaint(Generator):
 
     Config = Config
     draws_attributes = True
+    kinds = ("mask", "image", "images")
     pipeline: Pipeline | None = None
 
     @classmethod
@@ -74,7 +76,7 @@ class Inpaint(Generator):
         return config.output_nc + masks, None
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         inputs: tuple[str, ...] = SEQUENCES
         if config.network == "shape":
             inputs = ("first", "second")
@@ -106,8 +108,7 @@ class Inpaint(Generator):
         return network.inpaint
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
-        if given.images is None:
-            raise ConditionError(f"{self.entry.model_id} needs input images")
+        assert given.images is not None  # check_given
         # One by one on a CPU: instance norm of a map that is nearly constant makes much of the last digits of a sum.
         size = 1 if given.images.device.type == "cpu" else len(given.images)
         if self.pipeline is None:

@@ -12,7 +12,7 @@ beside noise:
 ``sampling.guidance`` above 1 weighs the condition against none: the prompt against ``negative_prompt``, the class
 against ``null_class``.
 
-The decoder takes the most memory: it gets as many images at once as should fit, and one at a time where they do not.
+The decoder takes the most memory: it gets as many images at once as should fit, and fewer where they do not.
 The text encoder is on the device only while it encodes.
 """
 
@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo import device
-from medzoo.diffusion.samplers import OF_LATENTS, Predict, chosen, guided, sample
-from medzoo.diffusion.schedule import Schedule, stated
+from medzoo.diffusion.guidance import Conditioning, guided, is_guided
+from medzoo.diffusion.samplers import choose_sampler, sample
+from medzoo.diffusion.schedule import Schedule, parse_scheduler_config
 from medzoo.diffusion.unet_fused import fuse
 from medzoo.errors import CheckpointError, ConditionError, EntryError
 from medzoo.families._base import FamilyConfig, Generator
@@ -52,7 +53,7 @@ class Config(FamilyConfig):
         size: (height, width) of the images in pixels; null for what ``unet.sample_size`` says.
         images: how an image is joined to the latents: ``resize`` brings it to their size (nearest pixel), ``encode``
             gives it to the autoencoder.
-        prompt: what a model with a text encoder is told where its condition is something else.
+        prompt: what a model with a text encoder gets where its condition is something else.
         negative_prompt: what guidance leads away from.
         null_class: number of the class that stands for none; null where there is none.
         pad_token: what prompts are filled up with.
@@ -106,14 +107,14 @@ class LatentDiffusion(Generator):
 
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        told: dict[str, Any] = names.told(state)
-        found = {part: json_words(state, f"{part}/config") for part in NETWORKS}
-        told |= {part: fields for part, fields in found.items() if fields is not None}
+        config = names.infer_config(state)
+        files = {part: json_words(state, f"{part}/config") for part in NETWORKS}
+        config |= {part: fields for part, fields in files.items() if fields is not None}
         part = "scheduler/scheduler_config"
         if (fields := json_words(state, part)) is not None:
-            told["schedule"] = Schedule.model_validate(stated(fields, f"{part}.json"))
-        told["pad_token"] = pad_token(state)
-        return {name: value for name, value in told.items() if value is not None}
+            config["schedule"] = Schedule.model_validate(parse_scheduler_config(fields, f"{part}.json"))
+        config["pad_token"] = pad_token(state)
+        return {name: value for name, value in config.items() if value is not None}
 
     @classmethod
     def output(cls, config: Any) -> tuple[int, tuple[int, ...]]:
@@ -121,7 +122,7 @@ class LatentDiffusion(Generator):
         return known.channels, known.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         return _facts(config).condition()
 
     @property
@@ -131,18 +132,22 @@ class LatentDiffusion(Generator):
     def build(self) -> nn.Module:
         return Networks(self.config)
 
-    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def begin(self, state: Mapping[str, Tensor]) -> None:
         self.facts = _facts(self.config, self.entry.model_id)
         check(self.entry, self.facts)
-        self.sampler, self.steps = chosen(self.entry.model_id, self.entry.sampling, self.config.schedule, OF_LATENTS)
-        state = names.renamed(names.converted(state, self.config))
-        for part in (part for part in NETWORKS if getattr(self.config, part) is not None):
-            if not any(key.startswith(f"{part}.") for key in state):
-                raise CheckpointError(f"{self.entry.model_id}: the part '{part}' is missing: its file of numbers")
+        self.sampler, self.steps = choose_sampler(
+            self.entry.model_id, self.entry.sampling, self.config.schedule, latents=True
+        )
         self._tokenizer: Any = None
         if self.config.text_encoder is not None:
             vocab_size = int(self.config.text_encoder.get("vocab_size", 49408))
             self._tokenizer = read_tokenizer(state, self.config.pad_token, vocab_size)
+
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        state = names.renamed(names.converted(state, self.config))
+        for part in (part for part in NETWORKS if getattr(self.config, part) is not None):
+            if not any(key.startswith(f"{part}.") for key in state):
+                raise CheckpointError(f"{self.entry.model_id}: the part '{part}' is missing: its file of numbers")
         return {key: value for key, value in state.items() if not key.endswith(".text")}
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
@@ -164,9 +169,9 @@ class LatentDiffusion(Generator):
         image = None
         if given.images is not None and self.facts.role == "start":
             image = self._encoded(given.images, exact)
-        predict, scale = self._predict(given, len(noise)), sampling.guidance
+        condition, without = self._conditionings(given, len(noise))
         latents = sample(
-            guided(predict, scale),
+            guided(self._predict, condition, without, sampling.guidance),
             start,
             self.config.schedule,
             self.sampler,
@@ -174,49 +179,53 @@ class LatentDiffusion(Generator):
             lambda: exact.normal(self.latent_shape),
             image=image,
             strength=None if image is None else sampling.strength,
-            tell=self.tell,
+            tell=self.on_progress,
         )
         return self._decoded(latents)
 
     # How it is done.
 
-    def _predict(self, given: Given, n: int) -> Predict:
-        """The UNet with all that it is conditioned on, twice where guidance needs it."""
-        config, unet = self.config, self.network.unet
-        guidance = self.entry.sampling.guidance not in (None, 1.0)
-
-        def twice(one: Tensor) -> Tensor:
-            return torch.cat([one, one]) if guidance else one
-
-        beside: dict[str, Any] = {}
-        if given.labels is not None:
-            labels = given.labels
-            none = [] if config.null_class is None else [torch.full_like(labels, config.null_class)]
-            beside["class_labels"] = torch.cat([*none, labels]) if guidance and none else twice(labels)
+    def _conditionings(self, given: Given, n: int) -> tuple[Conditioning, Conditioning]:
+        """What n samples are conditioned on, and what guidance leads away from."""
+        config, role = self.config, self.facts.role
+        context = negative = None
         if self._prompts is not None:
             texts = given.texts or (config.prompt,) * n
-            texts = ((config.negative_prompt,) * n if guidance else ()) + texts
-            beside["encoder_hidden_states"] = self._prompts.encode(texts, self.device)
-        joined = twice(self._joined(given.images)) if self.facts.role == "join" else None
-        control = twice(given.images) if self.facts.role == "control" else None
+            negatives = (config.negative_prompt,) * n if is_guided(self.entry.sampling.guidance) else ()
+            encoded = self._prompts.encode((*negatives, *texts), self.device)  # all at once
+            negative, context = encoded[: len(negatives)], encoded[len(negatives) :]
+        condition = Conditioning(
+            labels=given.labels,
+            context=context,
+            joined=self._joined(given.images) if role == "join" and given.images is not None else None,
+            control=given.images if role == "control" else None,
+        )
+        return condition, condition.without(labels=config.null_class, context=negative)
 
-        def predict(x: Tensor, t: Tensor) -> Tensor:
-            x = x.to(self.dtype)
-            added = beside if control is None else beside | self._controls(x, t, control, beside)
-            x = x if joined is None else torch.cat([x, joined], 1)
-            return unet(x, t, **added, return_dict=False)[0]
+    def _predict(self, x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:
+        """What the UNet makes of latents [B, C, h, w] at a time step: [B, C or 2 C, h, w]."""
+        x = x.to(self.dtype)
+        inputs: dict[str, Any] = {}
+        if condition.labels is not None:
+            inputs["class_labels"] = condition.labels
+        if condition.context is not None:
+            inputs["encoder_hidden_states"] = condition.context
+        if condition.control is not None:
+            inputs |= self._control_residuals(x, t, condition.control, inputs)
+        if condition.joined is not None:
+            x = torch.cat([x, condition.joined], 1)
+        out: Tensor = self.network.unet(x, t, **inputs, return_dict=False)[0]
+        return out
 
-        return predict
-
-    def _controls(self, x: Tensor, t: Tensor, control: Tensor, beside: Mapping[str, Any]) -> dict[str, Any]:
+    def _control_residuals(self, x: Tensor, t: Tensor, control: Tensor, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the ControlNet adds to the layers of the UNet."""
         down, middle = self.network.controlnet(
-            x, t, **beside, controlnet_cond=control, conditioning_scale=self.config.control_scale, return_dict=False
+            x, t, **inputs, controlnet_cond=control, conditioning_scale=self.config.control_scale, return_dict=False
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
     def _joined(self, images: Tensor) -> Tensor:
-        """Input images as further channels of the latents."""
+        """Input images [B, channels, H, W] as further channels of the latents, [B, more, h, w]."""
         if self.config.images == "resize":
             return F.interpolate(images, self.latent_shape[1:], mode="nearest")
         return self._encoded(images, None).to(self.dtype)
@@ -224,45 +233,42 @@ class LatentDiffusion(Generator):
     def _encoded(self, images: Tensor, noise: Noise | None) -> Tensor:
         """Images -> latents [B, *latent_shape] float32; of a KL autoencoder their mean, or with noise a draw."""
         vae = self.network.vae
-        found = vae.encode(images)
+        encoded = vae.encode(images)
         if self.config.vae["_class_name"] == "VQModel":
-            latents = found.latents.float()
+            latents = encoded.latents.float()
         else:
-            latents = found.latent_dist.mean.float()
+            latents = encoded.latent_dist.mean.float()
             if noise is not None:
-                latents = latents + found.latent_dist.std.float() * noise.normal(self.latent_shape)
+                latents = latents + encoded.latent_dist.std.float() * noise.normal(self.latent_shape)
         return (latents - self._shift) * vae.config.scaling_factor
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        """Latents -> images [B, C, H, W]: as many at once as should fit in memory, one at a time where they do not."""
+        """Latents -> images [B, C, H, W]: as many at once as should fit in memory, fewer where they do not."""
         latents = (latents / self.network.vae.config.scaling_factor + self._shift).to(self.dtype)
         widest = max(self.network.vae.config.block_out_channels[:2])
         # Of the decoder's last blocks some four maps of all channels are alive at once.
         at_once = device.batch_size(self.device, 4 * widest * math.prod(self.facts.size) // device.WORKING_NUMBERS)
-        try:
-            return torch.cat([self._decode(part) for part in latents.split(at_once)])
-        except (RuntimeError, MemoryError) as error:
-            if not device.is_out_of_memory(error) or min(at_once, len(latents)) == 1:
-                raise
-        device.release_memory(self.device)
-        return torch.cat([self._decode(part) for part in latents.split(1)])
+        parts = device.in_parts(lambda part: self._decode(latents[part]), len(latents), at_once, self.device)
+        return torch.cat(list(parts))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        return self.network.vae.decode(latents, return_dict=False)[0]
+        """Latents [B, C, h, w] as the autoencoder has them -> images [B, C, H, W]."""
+        images: Tensor = self.network.vae.decode(latents, return_dict=False)[0]
+        return images
 
     @property
     def _shift(self) -> float:
         return float(getattr(self.network.vae.config, "shift_factor", None) or 0.0)
 
-    def _resolve(self, condition: Any, indices: range) -> Conditions:
-        found = super()._resolve(condition, indices)
-        if self.facts.needs_image and not found.inputs:
-            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.accepts)}")
-        return found
+    def resolve(self, condition: Any, indices: range) -> Conditions:
+        conditions = super().resolve(condition, indices)
+        if self.facts.needs_image and not conditions.inputs:
+            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.declared)}")
+        return conditions
 
     def _check_images(self, images: Tensor | None) -> None:
         if images is None and self.facts.needs_image:
-            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.accepts)}")
+            raise ConditionError(f"{self.entry.model_id} needs an image; it takes {accepted(self.declared)}")
         wanted = (self.facts.image_channels, *self.facts.size)
         if images is not None and tuple(images.shape[1:]) != wanted:
             raise ConditionError(

@@ -1,4 +1,4 @@
-"""What the networks of a latent diffusion model ask for, told from their configuration; whether an entry says so."""
+"""What the networks of a latent diffusion model take, from their configuration; and whether an entry agrees."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ SD_SCHEDULE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def told(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The config of a single file with the shapes of Stable Diffusion 1.x; nothing of any other."""
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The config of a single file with the shapes of Stable Diffusion 1.x; empty for any other."""
     state = _single(state)
     first = state.get(f"{UNET}input_blocks.0.0.weight")
     text = state.get(f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight")
@@ -55,7 +55,7 @@ def told(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def converted(state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
     """A single file under the names of diffusers, by the conversion of diffusers itself; others as they are.
 
-    Averaged weights go before others. Files of words stay.
+    Averaged weights go before others. Text files stay.
 
     Raises CheckpointError: the names are not those of the layout.
     """

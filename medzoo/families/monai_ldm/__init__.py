@@ -10,115 +10,23 @@ The configuration of a bundle is a program; here its values are stated in the en
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medzoo.diffusion import samplers
-from medzoo.diffusion.schedule import Schedule
-from medzoo.entry import Entry
-from medzoo.errors import ConditionError, EntryError
+from medzoo.diffusion.guidance import Conditioning, guided, is_guided
+from medzoo.diffusion.samplers import choose_sampler, sample
+from medzoo.errors import ConditionError
 from medzoo.families import _diffusers_config
-from medzoo.families._base import FamilyConfig, Generator
-from medzoo.families._clip_text import END, Prompts, pad_token, read_tokenizer
+from medzoo.families._base import Generator
+from medzoo.families._clip_text import Prompts, pad_token, read_tokenizer
 from medzoo.families._condition import Given, by
+from medzoo.families.monai_ldm.config import Config as Config
+from medzoo.families.monai_ldm.config import check_condition
 from medzoo.families.monai_ldm.decoding import decode
-from medzoo.families.monai_ldm.networks import Autoencoder, Control, Diffusion, Network, Positive, renamed, speed_up
-from medzoo.families.monai_ldm.orientation import Turn, turn
+from medzoo.families.monai_ldm.networks import Network, renamed, speed_up
 from medzoo.randomness import Noise
-
-
-class Config(FamilyConfig):
-    """What a bundle's configuration states.
-
-    Attributes:
-        dims: 2 for images, 3 for volumes.
-        latent_size: height and width, or the three sides, of the latent; the network's own order of axes.
-        scale_factor: what latents were multiplied by in training.
-        orientation: where each axis of the network's output leads (``RAS``, ``LA``; see ``_orientation``), so that it
-            can be turned upright; null for as it is.
-        join_attributes: whether the numbers of a sample are also joined to the latent, as channels of one value.
-        unconditional: what takes the place of the condition in classifier-free guidance; null for a model without.
-        autoencoder: null for diffusion of the pixels themselves.
-        controlnet: null where an image that conditions the model is joined to the latent instead.
-        text_encoder: ``config.json`` of CLIP's text encoder, for a UNet that attends to a text; parts as in
-            ``latent_diffusion``.
-        pad_token: what prompts are filled up with.
-        schedule: fields of ``Schedule``.
-    """
-
-    dims: Literal[2, 3]
-    latent_size: tuple[Positive, ...]
-    diffusion: Diffusion
-    schedule: Schedule
-    autoencoder: Autoencoder | None = None
-    controlnet: Control | None = None
-    text_encoder: dict[str, Any] | None = None
-    pad_token: str = END
-    scale_factor: Annotated[float, Field(gt=0)] = 1.0
-    orientation: str | None = None
-    join_attributes: bool = False
-    unconditional: float | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        if len(self.latent_size) != self.dims:
-            raise ValueError(f"latent_size needs {self.dims} numbers (dims), found {list(self.latent_size)}")
-        times = len(self.diffusion.channels) - 1
-        if any(side % 2**times for side in self.latent_size):
-            raise ValueError(
-                f"latent_size: the UNet halves each side {times} times, so it must be a multiple of {2**times}"
-            )
-        try:
-            turn(self.orientation, self.dims)
-        except ValueError as error:
-            raise ValueError(f"orientation {error}") from None
-        latent = self.latent_channels
-        if self.autoencoder is not None and self.diffusion.out_channels != latent:
-            raise ValueError(f"diffusion.out_channels must be autoencoder.latent_channels, {latent}")
-        hidden = (self.text_encoder or {}).get("hidden_size", 0)
-        if self.text_encoder is not None and hidden != self.diffusion.cross_attention_dim:
-            raise ValueError(f"diffusion.cross_attention_dim must be text_encoder.hidden_size, {hidden}")
-        if self.join_attributes and not self.numbers:
-            raise ValueError("join_attributes needs diffusion.cross_attention_dim")
-        if self.image_channels < 0:
-            raise ValueError(f"diffusion.in_channels must be at least {latent + self.joined_numbers}")
-        if self.controlnet is not None and self.diffusion.in_channels != latent + self.joined_numbers:
-            raise ValueError(f"diffusion.in_channels must be {latent + self.joined_numbers} with a controlnet")
-        return self
-
-    @property
-    def latent_channels(self) -> int:
-        return self.diffusion.out_channels if self.autoencoder is None else self.autoencoder.latent_channels
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers condition a sample."""
-        return 0 if self.text_encoder is not None else self.diffusion.cross_attention_dim or 0
-
-    @property
-    def joined_numbers(self) -> int:
-        return self.numbers if self.join_attributes else 0
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of the image that conditions a sample."""
-        if self.controlnet is not None:
-            return self.controlnet.conditioning_embedding_in_channels
-        return self.diffusion.in_channels - self.latent_channels - self.joined_numbers
-
-    @property
-    def turn(self) -> Turn:
-        """How the output is turned."""
-        return turn(self.orientation, self.dims)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Of the output, turned."""
-        factor = 1 if self.autoencoder is None else 2 ** (len(self.autoencoder.channels) - 1)
-        return self.turn.size([factor * side for side in self.latent_size])
 
 
 class MonaiLdm(Generator):
@@ -133,14 +41,14 @@ class MonaiLdm(Generator):
 
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The number of dimensions, and CLIP's fields; what else networks need no shape tells (heads, groups)."""
+        """The number of dimensions, and CLIP's fields; the rest (heads, groups) does not follow from shapes."""
         weight = state.get("diffusion.conv_in.conv.weight")
-        told = {
+        config = {
             "dims": None if weight is None else weight.dim() - 2,
             "text_encoder": _diffusers_config.json_words(state, "text_encoder/config"),
             "pad_token": pad_token(state),
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in config.items() if value is not None}
 
     @classmethod
     def output(cls, config: Any) -> tuple[int, tuple[int, ...]]:
@@ -148,7 +56,7 @@ class MonaiLdm(Generator):
         return channels, config.size
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         numbers = tuple({"name": f"number_{i}", "low": None, "high": None, "unit": None} for i in range(config.numbers))
         if config.text_encoder is not None:
             return {"kind": "text"}
@@ -164,20 +72,23 @@ class MonaiLdm(Generator):
         config = self.config
         return Network(config.dims, config.autoencoder, config.diffusion, config.controlnet, config.text_encoder)
 
-    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def begin(self, state: Mapping[str, Tensor]) -> None:
         config = self.config
+        check_condition(self.entry, config)
+        self.sampler, self.steps = choose_sampler(
+            self.entry.model_id, self.entry.sampling, config.schedule, latents=True
+        )
         self._tokenizer: Any = None
         if config.text_encoder is not None:
             vocab_size = int(config.text_encoder.get("vocab_size", 49408))
             self._tokenizer = read_tokenizer(state, config.pad_token, vocab_size)
+
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        config = self.config
         parts = {"autoencoder": config.autoencoder, "diffusion": config.diffusion, "controlnet": config.diffusion}
         return renamed(state, {part for part, fields in parts.items() if fields is not None and not fields.include_fc})
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
-        _check_condition(self.entry, self.config)
-        self.sampler, self.steps = samplers.chosen(
-            self.entry.model_id, self.entry.sampling, self.config.schedule, samplers.OF_LATENTS
-        )
         speed_up(network, self.dtype, fused=fused)
         self._prompts: Prompts | None = None
         if network.text_encoder is not None:
@@ -185,17 +96,17 @@ class MonaiLdm(Generator):
         return network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
-        config, sampling = self.config, self.entry.sampling
-        predict, guidance = self._predictor(given, len(noise)), sampling.guidance
+        config = self.config
+        condition, without = self._conditionings(given, len(noise))
         exact = noise.on(self.device, torch.float32)  # only the networks run in half precision
-        latents = samplers.sample(
-            samplers.guided(predict, guidance),
+        latents = sample(
+            guided(self._predict, condition, without, self.entry.sampling.guidance),
             self.latent(exact),
             config.schedule,
             self.sampler,
             self.steps,
             lambda: exact.normal(self.latent_shape),
-            tell=self.tell,
+            tell=self.on_progress,
         )
         images = (latents / config.scale_factor).to(self.dtype)
         if config.autoencoder is not None:
@@ -203,66 +114,72 @@ class MonaiLdm(Generator):
         shown: Tensor = config.turn.shown(images)
         return shown
 
-    def _predictor(self, given: Given, n: int) -> samplers.Predict:
-        """The UNet with its condition for n images; of twice as many the first half has none."""
-        texts = without = None
-        if self._prompts is not None:
-            texts, without = (self._prompts.encode(one or ("",) * n, self.device) for one in (given.texts, None))
+    def _conditionings(self, given: Given, n: int) -> tuple[Conditioning, Conditioning]:
+        """What n samples are conditioned on, and what guidance leads away from.
+
+        That is the empty prompt, or ``config.unconditional`` in place of every number and pixel.
+        """
+        config = self.config
         numbers, image = self._numbers(given), self._image(given)
-        joined = (
-            [] if numbers is None or not self.config.join_attributes else [_spread(numbers, self.config.latent_size)]
+        context = None if numbers is None else numbers[:, None]
+        null: float | Tensor | None = config.unconditional
+        if self._prompts is not None:
+            context = self._prompts.encode(given.texts or ("",) * n, self.device)
+            null = self._prompts.encode(("",) * n, self.device) if is_guided(self.entry.sampling.guidance) else None
+        joined = [] if numbers is None or not config.join_attributes else [_spread(numbers, config.latent_size)]
+        if image is not None and config.controlnet is None:
+            joined.append(nn.functional.interpolate(image, size=config.latent_size, mode="nearest"))
+        condition = Conditioning(
+            labels=given.labels,
+            context=context,
+            joined=torch.cat(joined, 1) if joined else None,
+            control=None if config.controlnet is None else image,
         )
-        if image is not None and self.config.controlnet is None:
-            joined.append(nn.functional.interpolate(image, size=self.config.latent_size, mode="nearest"))
+        return condition, condition.without(context=null, joined=config.unconditional)
 
-        def predict(x: Tensor, t: Tensor) -> Tensor:
-            guided = len(x) > n
-
-            def both(value: Tensor) -> Tensor:
-                return torch.cat([torch.full_like(value, self.config.unconditional), value]) if guided else value
-
-            x = torch.cat([x.to(self.dtype), *map(both, joined)], 1)
-            told: dict[str, Any] = {"timesteps": t.reshape(1)}
-            if numbers is not None:
-                told["context"] = both(numbers)[:, None]
-            if texts is not None and without is not None:
-                told["context"] = torch.cat([without, texts]) if guided else texts
-            if given.labels is not None:
-                told["class_labels"] = torch.cat([given.labels, given.labels]) if guided else given.labels
-            if self.config.controlnet is not None and image is not None:
-                shown = torch.cat([image, image]) if guided else image
-                down, middle = self.network.controlnet(
-                    x, controlnet_cond=shown, conditioning_scale=self.config.controlnet.scale, **told
-                )
-                told |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-            return self.network.diffusion(x, **told)
-
-        return predict
+    def _predict(self, x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:
+        """What the UNet makes of latents [B, C, ...] at a time step: [B, C or 2 C, ...]."""
+        x = x.to(self.dtype)
+        if condition.joined is not None:
+            x = torch.cat([x, condition.joined], 1)
+        inputs: dict[str, Any] = {"timesteps": t.reshape(1)}
+        if condition.context is not None:
+            inputs["context"] = condition.context
+        if condition.labels is not None:
+            inputs["class_labels"] = condition.labels
+        if condition.control is not None:
+            down, middle = self.network.controlnet(
+                x, controlnet_cond=condition.control, conditioning_scale=self.config.controlnet.scale, **inputs
+            )
+            inputs |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        out: Tensor = self.network.diffusion(x, **inputs)
+        return out
 
     def _numbers(self, given: Given) -> Tensor | None:
         """The numbers of a condition [B, A], those with both limits as 0 to 1."""
-        if given.attributes is None or self.accepts is None:
+        if given.attributes is None or self.declared is None:
             return None
         columns = []
-        for one, column in zip(self.accepts.attributes or (), given.attributes.unbind(1), strict=True):
-            limited = one.low is not None and one.high is not None and one.high > one.low
-            columns.append((column - one.low) / (one.high - one.low) if limited else column)
+        for attribute, column in zip(self.declared.attributes or (), given.attributes.unbind(1), strict=True):
+            low, high = attribute.low, attribute.high
+            limited = low is not None and high is not None and high > low
+            columns.append((column - low) / (high - low) if limited else column)
         return torch.stack(columns, 1).to(self.dtype)
 
     def _image(self, given: Given) -> Tensor | None:
-        """The image of a condition as the network's axes run. Raises ConditionError for one of another size."""
+        """The image of a condition [B, C, ...], axes as the network has them. Raises ConditionError (another size)."""
         if given.images is None:
             return None
-        config, found = self.config, tuple(given.images.shape[2:])
+        config, size = self.config, tuple(given.images.shape[2:])
         latent, control = config.turn.size(config.latent_size), config.controlnet
         if control is None:
             sizes = [config.size, latent]
         else:  # which halves it between its levels
             sizes = [tuple(side * 2 ** (len(control.conditioning_embedding_num_channels) - 1) for side in latent)]
-        if found not in sizes:
+        if size not in sizes:
             raise ConditionError(
                 f"{self.entry.model_id} takes images of {' or '.join(map(by, sizes))} (height x width), found "
-                f"{by(found)}; bring them to that size, or state condition.size in the entry"
+                f"{by(size)}; bring them to that size, or state condition.size in the entry"
             )
         return config.turn.stored(given.images)
 
@@ -270,38 +187,3 @@ class MonaiLdm(Generator):
 def _spread(numbers: Tensor, size: tuple[int, ...]) -> Tensor:
     """[B, A] -> [B, A, *size], the same everywhere."""
     return numbers.view(*numbers.shape, *[1] * len(size)).expand(*numbers.shape, *size)
-
-
-def _check_condition(entry: Entry, config: Config) -> None:
-    """Raises EntryError where 'condition' or 'sampling' ask for what the networks do not take, or leave it out."""
-    declared = entry.condition
-    kind = None if declared is None else declared.kind
-    images = numbers = classes = 0
-    if declared is not None:
-        numbers, classes = len(declared.attributes or ()), len(declared.classes or ())
-        if kind in ("mask", "image", "images"):
-            known = declared.channels and declared.channels * len(declared.inputs or ())
-            images = known or config.image_channels or 1
-    needed = (
-        (numbers, "attributes", config.numbers, "diffusion.cross_attention_dim"),
-        (classes, "classes", config.diffusion.num_class_embeds or 0, "diffusion.num_class_embeds"),
-        (images, "image channels", config.image_channels, "diffusion.in_channels, controlnet"),
-    )
-    wrong = [
-        f"'condition' has {has} {what}, the networks take {takes} ({where})"
-        for has, what, takes, where in needed
-        if has != takes
-    ]
-    if images and declared is not None and not declared.required:
-        wrong.append("'condition.required' must be true: the networks always see an image")
-    if (kind == "text") != (config.text_encoder is not None):
-        wrong.append("a condition of kind 'text' goes with the part text_encoder, and neither is without the other")
-    replaced = config.unconditional is not None and (
-        config.numbers or (config.image_channels and not config.controlnet)
-    )
-    if entry.sampling.guidance not in (None, 1) and not (replaced or config.text_encoder):
-        wrong.append(
-            "'sampling.guidance' is for models trained without their condition, too: state config.unconditional"
-        )
-    if wrong:
-        raise EntryError(f"{entry.model_id}: {'; '.join(wrong)}")

@@ -118,7 +118,7 @@ class _Decoder:
             part = seen[(..., *tile.inner)]
             values = part.reshape(len(part), norm.num_groups, -1).float()
             n = values.shape[2]
-            variance, middle = (one.double() for one in torch.var_mean(values, dim=2, correction=0))
+            variance, middle = (moment.double() for moment in torch.var_mean(values, dim=2, correction=0))
             if not count:
                 mean, square = torch.zeros_like(middle), torch.zeros_like(middle)
             # Chan, Golub and LeVeque (1983): moments of two sets joined.
@@ -170,7 +170,7 @@ def _until(blocks: Sequence[nn.Module], x: Tensor, known: list[Moments]) -> tupl
 
 
 def _walk(blocks: Sequence[nn.Module], x: Tensor) -> Generator[tuple[nn.GroupNorm, Tensor], Tensor, Tensor]:
-    """Run blocks, but leave every norm to whoever drives: it gets (norm, input) and sends the output."""
+    """Run blocks, but leave every norm to the caller, who gets (norm, input) and sends the output."""
     silu = nn.functional.silu
     for block in blocks:
         if isinstance(block, nn.GroupNorm):

@@ -15,12 +15,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveFloat
 from medzoo.errors import MedzooError
 from medzoo.families import _diffusers_config
 from medzoo.families._base import FamilyConfig
 
-Positive = Annotated[int, Field(ge=1, le=2**16)]
-Levels = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=12)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # channels, classes, or a side: what memory can hold
+Levels = Annotated[tuple[Width, ...], Field(min_length=1, max_length=12)]
 Blocks = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -30,8 +31,8 @@ class _Levels(FamilyConfig):
     channels: Levels
     attention_levels: tuple[bool, ...]
     num_res_blocks: Blocks | tuple[Blocks, ...] = 2
-    norm_num_groups: Positive = 32
-    norm_eps: Annotated[float, Field(gt=0)] = 1e-6
+    norm_num_groups: Width = 32
+    norm_eps: PositiveFloat = 1e-6
     include_fc: bool = True
     use_combined_linear: bool = False
 
@@ -55,8 +56,8 @@ class Autoencoder(_Levels):
             none in effect.
     """
 
-    latent_channels: Positive
-    out_channels: Positive = 1
+    latent_channels: Width
+    out_channels: Width = 1
     with_decoder_nonlocal_attn: bool = True
     use_convtranspose: bool = False
 
@@ -70,14 +71,14 @@ class Diffusion(_Levels):
         num_class_embeds: how many classes; null for none.
     """
 
-    in_channels: Positive
-    out_channels: Positive
+    in_channels: Width
+    out_channels: Width
     resblock_updown: bool = False
     num_head_channels: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 8
     with_conditioning: bool = False
     transformer_num_layers: Blocks = 1
-    cross_attention_dim: Positive | None = None
-    num_class_embeds: Positive | None = None
+    cross_attention_dim: Width | None = None
+    num_class_embeds: Width | None = None
     upcast_attention: bool = False
 
 
@@ -88,7 +89,7 @@ class Control(FamilyConfig):
         scale: what its contribution is multiplied by.
     """
 
-    conditioning_embedding_in_channels: Positive = 1
+    conditioning_embedding_in_channels: Width = 1
     conditioning_embedding_num_channels: Levels = (16, 32, 96, 256)
     scale: Annotated[float, Field(ge=0)] = 1.0
 
@@ -127,7 +128,7 @@ class Network(nn.Module):
 
 
 def renamed(state: Mapping[str, Tensor], without_fc: Collection[str]) -> dict[str, Tensor]:
-    """A state dict under MONAI's names of today, without the autoencoder's encoder and without words.
+    """A state dict under MONAI's names of today, without the autoencoder's encoder and without text files.
 
     The repository MONAI Generative Models, where these networks come from, named attention and up-sampling otherwise,
     and stored a linear layer after attention (``proj_attn``) that it never applied.
@@ -135,7 +136,7 @@ def renamed(state: Mapping[str, Tensor], without_fc: Collection[str]) -> dict[st
     Args:
         without_fc: parts whose networks lack that layer.
     """
-    found = {}
+    current = {}
     for key, tensor in state.items():
         if re.match(r"autoencoder\.(encoder|quant_conv_mu|quant_conv_log_sigma)\.", key):
             continue
@@ -143,8 +144,8 @@ def renamed(state: Mapping[str, Tensor], without_fc: Collection[str]) -> dict[st
             continue
         for pattern, name in _OLD_NAMES:
             key = re.sub(pattern, name, key)
-        found[key] = tensor
-    return found
+        current[key] = tensor
+    return current
 
 
 _OLD_NAMES = (

@@ -18,7 +18,7 @@ SHOWN = {3: ("SPL",), 2: ("PL", "IL", "IP")}
 
 @dataclass(frozen=True)
 class Turn:
-    """``order``: the axis that each shown axis was; ``flips``: the shown axes that ran the other way."""
+    """``order``: the axis that each shown axis was; ``flips``: the shown axes that ran in the opposite direction."""
 
     order: tuple[int, ...]
     flips: tuple[int, ...]
@@ -28,7 +28,7 @@ class Turn:
         return x.permute(0, 1, *(2 + axis for axis in self.order)).flip([2 + axis for axis in self.flips])
 
     def stored(self, x: Tensor) -> Tensor:
-        """The other way."""
+        """Inverse of ``shown``: upright [B, C, ...] -> as the network gives it."""
         back = (2 + self.order.index(axis) for axis in range(len(self.order)))
         return x.flip([2 + axis for axis in self.flips]).permute(0, 1, *back)
 

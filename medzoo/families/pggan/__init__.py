@@ -17,12 +17,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
 from medzoo.families.pggan.network import Fused, Layer, Mode, Network
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
 # Channels of the polyp variant at each resolution, as a part of ``in_channel``.
 POLYP_WIDTHS = {4: 1, 8: 1, 16: 1, 32: 1, 64: 2, 128: 4, 256: 4}
 # The fields of the configuration that are of one variant alone.
@@ -37,7 +37,7 @@ class Config(FamilyConfig):
     """Arguments of the two published networks, under their names; those of the other variant may not be stated.
 
     Attributes:
-        variant: told by the state dict.
+        variant: inferred from the state dict.
         alpha: where the last block is faded in: the weight of the new head (progan_polyp; outside [0, 1) it stands
             alone), or of the old one (cxr_pggan, whose state dict holds it). None for no fading.
         input_code_dim, z_dim: length of the latent.
@@ -54,16 +54,16 @@ class Config(FamilyConfig):
 
     variant: Literal["progan_polyp", "cxr_pggan"]
     alpha: float | None = None
-    input_code_dim: Positive = 128
+    input_code_dim: PositiveInt = 128
     in_channel: Annotated[int, Field(ge=4)] = 128
-    img_channels: Positive = 4
+    img_channels: PositiveInt = 4
     pixel_norm: bool = False
     tanh: bool = False
     step: Annotated[int, Field(ge=1, le=6)] = 6
-    z_dim: Positive = 512
-    initial_channel_depth: Positive = 512
-    depths: Annotated[tuple[Positive, ...], Field(max_length=10)] = (512, 512, 512, 256, 128, 64, 32, 16)
-    out_channels: Positive = 3
+    z_dim: PositiveInt = 512
+    initial_channel_depth: PositiveInt = 512
+    depths: Annotated[tuple[PositiveInt, ...], Field(max_length=10)] = (512, 512, 512, 256, 128, 64, 32, 16)
+    out_channels: PositiveInt = 3
     norm_layers: bool = True
     equalize: bool = True
     leakiness: float = 0.2
@@ -88,6 +88,7 @@ class PGGAN(Generator):
     """Latents N(0, 1) -> image and mask channels, without bound unless ``tanh``."""
 
     Config = Config
+    kinds = ()
     tolerates = (r"^(current_size|current_depth|alpha)$",)
 
     @property

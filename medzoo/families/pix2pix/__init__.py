@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import EntryError
 from medzoo.families._base import FamilyConfig
 from medzoo.families._condition import Given
@@ -31,12 +32,11 @@ from medzoo.families.pix2pix import masses
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
 Draw = Callable[[tuple[int, ...]], Tensor]  # shape of a sample -> U[0, 1) [n, *shape]
 
 
 class Config(FamilyConfig):
-    """Settings of the network, which a state dict tells but for those with a default.
+    """Settings of the network; those without a default are inferred from a state dict.
 
     Attributes:
         input_nc, output_nc: channels of the images.
@@ -48,10 +48,10 @@ class Config(FamilyConfig):
         texture: what a mask is filled with before the network sees it, see ``masses.fill_texture``.
     """
 
-    input_nc: Positive
-    output_nc: Positive
+    input_nc: PositiveInt
+    output_nc: PositiveInt
     num_downs: Annotated[int, Field(ge=5, le=16)]
-    ngf: Positive
+    ngf: PositiveInt
     norm: Literal["batch", "instance"]
     use_dropout: bool = False
     live_dropout: bool = False
@@ -94,11 +94,20 @@ class Pix2Pix(Translator):
         assert isinstance(network, Network)
         return Fused(network, self.device.type == "cpu") if fused else network
 
+    def check_given(self, given: Given) -> None:
+        if not self.on_masks:  # which are drawn where none is given
+            super().check_given(given)
+
+    @property
+    def on_masks(self) -> bool:
+        """Whether the entry conditions the model on a mask."""
+        return self.entry.condition is not None and self.entry.condition.kind == "mask"
+
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
         # Shapes and dropout are the same in any precision.
         exact = noise.on(noise.device, torch.float32)
         draw = exact.uniform if self.config.live_dropout else None
-        if self.entry.condition is None or self.entry.condition.kind != "mask":
+        if self.entry.condition is None or not self.on_masks:
             return self.network(self.images(given), draw)
         mask = self.mask(exact, given)
         filled = masses.fill_texture(mask, exact.uniform(mask.shape[1:])) if self.config.texture == "noise" else mask

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.entry import PositiveInt
 from medzoo.errors import CheckpointError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
@@ -26,17 +27,15 @@ from medzoo.nets import BatchNorm2d
 from medzoo.nets.winograd import Winograd
 from medzoo.randomness import Noise
 
-Positive = Annotated[int, Field(ge=1)]
-Size = tuple[Positive, Positive]
-# YAML has lists only.
-Sizes = Annotated[tuple[Size, ...], BeforeValidator(lambda value: _tuples(value)), Field(min_length=1)]
+Size = tuple[PositiveInt, PositiveInt]
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
 
 # Widths double every so many scales, up to a limit.
 DOUBLES, WIDEST = 4, 128
 
 
 class Config(FamilyConfig):
-    """The pyramid, in the words of the published code; every shape is told by the state dict.
+    """The pyramid, in the words of the published code; every shape is inferred from the state dict.
 
     Attributes:
         sizes: (height, width) of every scale, coarsest first.
@@ -53,18 +52,18 @@ class Config(FamilyConfig):
 
     sizes: Sizes
     checkpoints: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)
-    nc_im: Positive
-    nc_z: Positive
-    nfc: Positive
-    min_nfc: Positive
-    ker_size: Positive
+    nc_im: PositiveInt
+    nc_z: PositiveInt
+    nfc: PositiveInt
+    min_nfc: PositiveInt
+    ker_size: PositiveInt
     num_layer: Annotated[int, Field(ge=2)]
     padd_size: Annotated[int, Field(ge=0)] = 0
     start_scale: Annotated[int, Field(ge=0)] = 0
     scale_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
-    min_size: Positive = 25
+    min_size: PositiveInt = 25
     scale_factor_init: float | None = None
-    max_size: Positive | None = None
+    max_size: PositiveInt | None = None
     training_image_size: tuple[int, int] | None = None
     stop_scale: int | None = None
     pad: int | None = None
@@ -112,6 +111,7 @@ class SinGAN(Generator):
 
     Config = Config
     channels_last = False
+    kinds = ("class",)
 
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -121,8 +121,8 @@ class SinGAN(Generator):
         for name, other in zip(names, sizes, strict=True):
             if other != sizes[0]:
                 raise CheckpointError(
-                    f"the checkpoints '{names[0]}' and '{name}' have images of sizes {_sizes_told(sizes[0])} and "
-                    f"{_sizes_told(other)}; all samples of an entry have one size: make an entry for each"
+                    f"the checkpoints '{names[0]}' and '{name}' have images of sizes {_sizes_in_words(sizes[0])} and "
+                    f"{_sizes_in_words(other)}; all samples of an entry have one size: make an entry for each"
                 )
         if not names or not sizes[0]:
             return {}
@@ -146,7 +146,7 @@ class SinGAN(Generator):
         return config.nc_im, config.sizes[-1]
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         if len(config.checkpoints) == 1:
             return None
         return {"kind": "class", "classes": config.checkpoints, "required": False}
@@ -330,9 +330,5 @@ def _least(state: Mapping[str, Tensor], name: str) -> int:
     return max(1, least)
 
 
-def _sizes_told(sizes: Sequence[tuple[int, int]]) -> str:
+def _sizes_in_words(sizes: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"{h}x{w}" for h, w in sizes) or "nothing"
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -2,7 +2,7 @@
 (Karras et al., "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020): the generator.
 
 State-dict names are those of the PyTorch release of StyleGAN2-ADA; files of the rosinality layout are renamed on
-loading. Widths, resolution, classes and architecture are told by the weights.
+loading. Widths, resolution, classes and architecture are inferred from the weights.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medzoo import device
-from medzoo.errors import CheckpointError, ConditionError, EntryError, GenerationError
+from medzoo.errors import CheckpointError, EntryError, GenerationError
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
+from medzoo.families._running import check_latents
 from medzoo.families.stylegan2.config import Config
 from medzoo.families.stylegan2.fused import Fused
 from medzoo.families.stylegan2.network import Layer, MappingNetwork, Network, NoiseMode
@@ -37,6 +38,7 @@ class StyleGAN2(Generator):
 
     Config = Config
     options = ("truncation", "noise")
+    kinds = ("class", "attributes")
     tolerates = (r"resample_filter$", r"\.noise_const$", r"^mapping\.w_avg$")
 
     @property
@@ -60,7 +62,7 @@ class StyleGAN2(Generator):
         return config.img_channels, (config.img_resolution, config.img_resolution)
 
     @classmethod
-    def condition(cls, config: Any) -> dict[str, Any] | None:
+    def takes(cls, config: Any) -> dict[str, Any] | None:
         return {"kind": "class", "classes": tuple(map(str, range(config.c_dim)))} if config.c_dim else None
 
     def build(self) -> nn.Module:
@@ -68,7 +70,7 @@ class StyleGAN2(Generator):
 
     def prepare(self, network: nn.Module, fused: bool) -> nn.Module:
         assert isinstance(network, Network)
-        self._check_classes()
+        self._check_all_named()
         if network.mapping.w_avg.isnan().any():
             network.mapping.w_avg.copy_(_mean_w(network.mapping, self.config))
         mode: NoiseMode = self.entry.sampling.noise or "const"
@@ -93,10 +95,11 @@ class StyleGAN2(Generator):
 
         ``given`` is a condition as ``generate`` takes it, or a ``Given``.
         """
-        self._check_latents(latents)
+        check_latents(self, latents)
         if not isinstance(given, Given):
-            given = self._resolve(given, range(len(latents))).given(self.device, self.dtype)
+            given = self.given(given, range(len(latents)))
         given = given.on(self.device, self.dtype)
+        self.check_given(given)
         with device.exact_convolutions(self.device):
             return self._ws(latents.to(self.device, self.dtype), given).float()
 
@@ -134,8 +137,7 @@ class StyleGAN2(Generator):
             return None
         if given.attributes is not None:
             return given.attributes.to(latents.dtype)
-        if given.labels is None:
-            raise ConditionError(f"{self.entry.model_id} needs a class for each sample, one of 0 to {count - 1}")
+        assert given.labels is not None  # check_given
         return F.one_hot(given.labels, count).to(latents.dtype)
 
     def _draws(self, noise: Noise) -> list[Tensor]:
@@ -145,13 +147,13 @@ class StyleGAN2(Generator):
         sizes = [size for size in self.config.resolutions() for _ in range(1 if size == 4 else 2)]
         return [noise.normal((1, size, size)) for size in sizes]
 
-    def _check_classes(self) -> None:
+    def _check_all_named(self) -> None:
+        """Every class is an input of the mapping: an entry names all of them, as classes or as numbers."""
         declared, count = self.entry.condition, self.config.c_dim
         named = len((declared.classes or declared.attributes or ()) if declared else ())
-        if declared is not None and named != count:
-            raise EntryError(
-                f"{self.entry.model_id}: condition: names {named} {declared.kind}, the network takes {count}"
-            )
+        if declared is not None and count and named != count:
+            what = "classes" if declared.kind == "class" else declared.kind
+            raise EntryError(f"{self.entry.model_id}: 'condition' names {named} {what}, the network takes {count}")
 
 
 def _mean_w(mapping: MappingNetwork, config: Config) -> Tensor:
@@ -169,7 +171,7 @@ def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
     layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state)
     features = tuple(state[f"mapping.fc{i}.weight"].shape[0] for i in range(layers))
     embed, classes = state["mapping.embed.weight"].shape if "mapping.embed.weight" in state else (0, 0)
-    told = {
+    config = {
         "z_dim": state["mapping.fc0.weight"].shape[1] - embed,
         "c_dim": classes,
         "w_dim": state[f"{last}.torgb.affine.weight"].shape[1],
@@ -182,7 +184,7 @@ def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "use_noise": f"{last}.conv1.noise_strength" in state,
     }
     if f"{last}.skip.weight" in state:
-        told["architecture"] = "resnet"
+        config["architecture"] = "resnet"
     if (fir := state.get(f"{last}.resample_filter")) is not None:
-        told["filter_taps"] = fir.shape[0]
-    return told
+        config["filter_taps"] = fir.shape[0]
+    return config

@@ -1,4 +1,4 @@
-"""Configuration of the StyleGAN2 generator: what the training code was told, and what the weights tell."""
+"""Configuration of the StyleGAN2 generator: arguments of the training code, and what is inferred from weights."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from medzoo.entry import PositiveInt
 from medzoo.families._base import FamilyConfig
 
-Positive = Annotated[int, Field(ge=1)]
 Even = Annotated[int, Field(ge=2, multiple_of=2)]
 Architecture = Literal["skip", "orig", "resnet"]
 
 
 class MappingKwargs(FamilyConfig):
-    """``mapping_kwargs`` of the published training code; null: as the weights tell, or its default."""
+    """``mapping_kwargs`` of the published training code; null: inferred from the weights, or its default."""
 
-    num_layers: Positive | None = None
-    embed_features: Positive | None = None
-    layer_features: Positive | None = None
+    num_layers: PositiveInt | None = None
+    embed_features: PositiveInt | None = None
+    layer_features: PositiveInt | None = None
     activation: Literal["lrelu"] = "lrelu"
     lr_multiplier: float = 0.01
     w_avg_beta: float | None = None  # training only
 
 
 class SynthesisKwargs(FamilyConfig):
-    """``synthesis_kwargs`` of the published training code; null: as the weights tell, or its default."""
+    """``synthesis_kwargs`` of the published training code; null: inferred from the weights, or its default."""
 
-    channel_base: Positive | None = None
-    channel_max: Positive | None = None
+    channel_base: PositiveInt | None = None
+    channel_max: PositiveInt | None = None
     architecture: Architecture | None = None
     use_noise: bool | None = None
-    conv_clamp: float | None = None  # no shape tells it; 256 for models trained with mixed precision
+    conv_clamp: float | None = None  # follows from no shape; 256 for models trained with mixed precision
     resample_filter: tuple[float, ...] | None = None
     activation: Literal["lrelu"] = "lrelu"
     num_fp16_res: int = 0  # everything runs in the precision that the caller asks for
@@ -40,7 +40,7 @@ class SynthesisKwargs(FamilyConfig):
 
 
 class Config(FamilyConfig):
-    """Arguments of the published network, and below them what only the weights tell in general.
+    """Arguments of the published network, and below them what usually only the weights state.
 
     Attributes:
         z_dim, c_dim, w_dim: latent, classes (0: unconditional), intermediate latent.
@@ -52,16 +52,16 @@ class Config(FamilyConfig):
         filter_taps: length of the resampling filter.
     """
 
-    z_dim: Positive
+    z_dim: PositiveInt
     c_dim: Annotated[int, Field(ge=0)]
-    w_dim: Positive
+    w_dim: PositiveInt
     img_resolution: Annotated[int, Field(ge=4)]
-    img_channels: Positive
+    img_channels: PositiveInt
     mapping_kwargs: MappingKwargs = MappingKwargs()
     synthesis_kwargs: SynthesisKwargs = SynthesisKwargs()
     truncation_cutoff: Annotated[int, Field(ge=0)] | None = None
-    channels: tuple[Positive, ...] | None = None
-    mapping_features: tuple[Positive, ...] | None = None
+    channels: tuple[PositiveInt, ...] | None = None
+    mapping_features: tuple[PositiveInt, ...] | None = None
     embed_features: Annotated[int, Field(ge=0)] | None = None
     architecture: Architecture | None = None
     use_noise: bool | None = None

@@ -20,12 +20,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from medzoo.entry import PositiveFloat, PositiveInt
 from medzoo.families._autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     Decoder,
     Encoder,
-    Positive,
     infer_decoder,
     widths,
 )
@@ -35,7 +35,7 @@ from medzoo.randomness import Noise
 
 
 class Config(AutoencoderConfig):
-    """The network, which its weights tell, and how codes are drawn.
+    """The network, which is inferred from its weights, and how codes are drawn.
 
     Attributes:
         width: channels of the largest map, which is half the image's size; each smaller map has twice those of the
@@ -52,13 +52,13 @@ class Config(AutoencoderConfig):
         top_k: draw only from so many of the likeliest codes at each place; null for all.
     """
 
-    downs: Positive
+    downs: PositiveInt
     codes: Annotated[int, Field(ge=2)]
-    code_dim: Positive
-    prior_width: Positive
-    prior_layers: Positive
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_k: Positive | None = None
+    code_dim: PositiveInt
+    prior_width: PositiveInt
+    prior_layers: PositiveInt
+    temperature: PositiveFloat = 1.0
+    top_k: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -1,49 +1,88 @@
-"""File formats of samples: one file a format.
+"""File formats of samples: one file a format, which ends with ``FORMAT = Format(...)``; its name is the file's.
 
-Each has ``check(run, shape, masks)``, which raises SavingError when samples of ``shape`` [C, (D,) H, W] with so many
-masks do not fit or a package is missing, and ``encode(samples, i, run, record)``, which gives the files of one sample.
-The same sample gives the same bytes: no dates, no random identifiers.
+A format says how its files end, what it holds, which package it needs, ``check(run, shape, masks)``, which raises
+SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks do not fit, and ``encode(samples, i, run, record)``,
+which gives the files of one sample. The same sample gives the same bytes: no dates, no random identifiers.
+
+An installed package adds a format through the entry-point group ``medzoo.samples.formats``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats import dicom, nifti, npy, npz, png, webdataset
-from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
+from medzoo.plugins import Folder
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
 
-__all__ = ["FORMATS", "SHARDED", "Bits", "Format", "Run", "check_format", "encode", "origin", "png_words", "stem"]
+__all__ = [
+    "Bits",
+    "Encoded",
+    "Format",
+    "Run",
+    "builtin",
+    "check_format",
+    "encode",
+    "load",
+    "names",
+    "origin",
+    "png_words",
+    "stem",
+]
 
 
-class _Module(Protocol):
-    def check(self, run: Run, shape: tuple[int, ...], masks: int) -> None: ...
+def _pick(module: ModuleType) -> Format:
+    format: Format = module.FORMAT
+    return format
 
-    def encode(self, samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encoded: ...
+
+_FOLDER = Folder("medzoo.samples.formats", "format", _pick, lambda thing: isinstance(thing, Format), SavingError)
 
 
-_MODULES: dict[Format, _Module] = {
-    "png": png,
-    "npy": npy,
-    "npz": npz,
-    "dicom": dicom,
-    "nifti": nifti,
-    "webdataset": webdataset,
-}
-FORMATS: tuple[Format, ...] = tuple(_MODULES)
-SHARDED: tuple[Format, ...] = ("webdataset",)  # many samples in one file
+def names() -> list[str]:
+    """Names that ``load`` takes; no format is imported for it."""
+    return _FOLDER.names()
+
+
+def builtin() -> list[str]:
+    """Names of the formats that come along."""
+    return _FOLDER.builtin()
+
+
+@cache  # every sample asks
+def load(name: str) -> Format:
+    """The format of that name. Raises SavingError: there is none."""
+    return _FOLDER.load(name)
 
 
 def check_format(run: Run, shape: tuple[int, ...], masks: int) -> None:
     """Raises SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks cannot be written as asked."""
-    if run.format not in FORMATS:
-        raise SavingError(f"unknown format '{run.format}'; choose from {', '.join(FORMATS)}")
+    format = load(run.format)
     if run.bits not in (8, 16):
         raise SavingError(f"pixels of {run.bits} bits cannot be written; choose 8 or 16")
-    _MODULES[run.format].check(run, shape, masks)
+    if format.needs is not None:
+        package, install = format.needs
+        try:
+            import_module(package)
+        except ImportError:
+            raise SavingError(f"--format {run.format} needs {package}; type: pip install '{install}'") from None
+    format.check(run, shape, masks)
 
 
 def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encoded:
     """The files of the sample at position ``i``; ``record`` is its ``origin``."""
-    return _MODULES[run.format].encode(samples, i, run, record)
+    format = load(run.format)
+    encoded = format.encode(samples, i, run, record)
+    if not format.sharded:
+        for suffix, _ in encoded.files:
+            # What is not stated would be left behind by --overwrite.
+            if not suffix.endswith(format.suffixes):
+                raise SavingError(
+                    f"format '{run.format}' gave a file that ends with '{suffix}', its suffixes are "
+                    f"{', '.join(format.suffixes)}; state it in them"
+                )
+    return encoded

@@ -1,9 +1,10 @@
-"""What all formats share: the run, where a sample comes from, its name, and its pixels as whole numbers."""
+"""What all formats share: the contract, the run, where a sample comes from, its name, and its pixels as whole numbers."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,6 @@ from medzoo import __version__
 from medzoo.errors import SavingError
 from medzoo.samples import Samples
 
-Format = Literal["png", "npy", "npz", "dicom", "nifti", "webdataset"]
 Bits = Literal[8, 16]
 
 
@@ -34,7 +34,7 @@ class Run:
     condition: str | None
     precision: str
     batch_size: int
-    format: Format
+    format: str
     bits: Bits = 8
     spacing: tuple[float, ...] | None = None
 
@@ -51,6 +51,31 @@ class Encoded:
     def files(self) -> tuple[tuple[str, bytes], ...]:
         """All of them, the image first and the mask second."""
         return (self.image, *(() if self.mask is None else (self.mask,)), *self.others)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format of samples.
+
+    Attributes:
+        suffixes: how its files end, the image first (that of a mask is made of it by convention: ``_mask.png``); of a
+            sharded format those of the shards.
+        about: what it holds, in a few words for the documentation.
+        check: raises SavingError unless samples of ``shape`` [C, (D,) H, W] with so many masks fit.
+        encode: the files of the sample at a position; the last argument is its ``origin``.
+        sharded: many samples lie in one tar file.
+        needs: (package to import, what to hand to ``pip install``); None if there is none.
+        decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
+            ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
+    """
+
+    suffixes: tuple[str, ...]
+    about: str
+    check: Callable[[Run, tuple[int, ...], int], None]
+    encode: Callable[[Samples, int, Run, dict[str, Any]], Encoded]
+    sharded: bool = False
+    needs: tuple[str, str] | None = None
+    decode: Callable[[bytes], NDArray[np.float32]] | None = None
 
 
 def origin(samples: Samples, i: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Run, check_picture, made_by, whole_numbers
+from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, made_by, whole_numbers
 from medzoo.samples import Samples
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ _NAMESPACE = uuid.UUID("30ed80d7-d35e-4e91-bf32-854e62f6a2e6")
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
-    try:
-        import pydicom  # noqa: F401
-    except ImportError:
-        raise SavingError("--format dicom needs pydicom; type: pip install 'medzoo[dicom]'") from None
     if run.model_id is None:
         raise SavingError("DICOM is written of samples that a model made, these have no model_id; take another format")
     check_picture(run, "DICOM", shape, masks)
@@ -178,3 +174,12 @@ def _short(text: str) -> str:
 def _decimal(number: float) -> str:
     """A value of type DS: 16 characters."""
     return f"{number:.8g}"
+
+
+FORMAT = Format(
+    suffixes=(".dcm",),
+    about="pictures and volumes, grey or RGB, one mask",
+    check=check,
+    encode=encode,
+    needs=("pydicom", "medzoo[dicom]"),
+)

@@ -16,17 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Run, made_by, whole_numbers
+from medzoo.samples.formats._base import Encoded, Format, Run, made_by, whole_numbers
 from medzoo.samples import Samples
 
 _ALIGNED = 2
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
-    try:
-        import nibabel  # noqa: F401
-    except ImportError:
-        raise SavingError("--format nifti needs nibabel; type: pip install 'medzoo[nifti]'") from None
     if max(shape[1:], default=0) > 32767:
         raise SavingError(f"NIfTI holds up to 32767 pixels a side, the samples are {list(shape)}; take --format npz")
 
@@ -58,3 +54,6 @@ def _file(pixels: NDArray[Any], slope: float, run: Run, record: dict[str, Any]) 
     header["descrip"] = made_by(record).encode("ascii", "replace")[:79]
     header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", json.dumps(record).encode()))
     return gzip.compress(image.to_bytes(), 6, mtime=0)
+
+
+FORMAT = Format(suffixes=(".nii.gz",), about="anything", check=check, encode=encode, needs=("nibabel", "medzoo[nifti]"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.samples.formats._base import Encoded, Run, check_floats
+from medzoo.samples.formats._base import Encoded, Format, Run, check_floats
 from medzoo.samples import Samples
 
 
@@ -25,3 +25,8 @@ def as_bytes(array: NDArray[Any]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
+
+
+FORMAT = Format(
+    suffixes=(".npy",), about="anything, as float32 in [0, 1]; masks as 0 and 1", check=check, encode=encode
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.samples.formats._base import Encoded, Run, check_floats
+from medzoo.samples.formats._base import Encoded, Format, Run, check_floats
 from medzoo.samples import Samples
 
 
@@ -20,3 +20,6 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, image=samples.images[i], **masks)
     return Encoded((".npz", stream.getvalue()))
+
+
+FORMAT = Format(suffixes=(".npz",), about="the same", check=check, encode=encode)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Run, check_picture, png_words, whole_numbers
+from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples
 
@@ -25,3 +25,6 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
     if samples.masks is None:
         return Encoded(image)
     return Encoded(image, ("_mask.png", encode_png(samples.masks[i, 0, :, :, None] * np.uint8(255), words)))
+
+
+FORMAT = Format(suffixes=(".png",), about="pictures, grey or RGB, one mask", check=check, encode=encode)

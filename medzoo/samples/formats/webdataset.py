@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from medzoo.samples.formats import npy, png
-from medzoo.samples.formats._base import Encoded, Run
+from medzoo.samples.formats._base import Encoded, Format, Run
 from medzoo.samples import Samples
 
 
@@ -31,3 +31,6 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
 
 def _is_picture(shape: tuple[int, ...], masks: int) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3) and masks <= 1
+
+
+FORMAT = Format(suffixes=(".tar",), about="anything", check=check, encode=encode, sharded=True)

@@ -1,6 +1,11 @@
 """Recipes: what a family adds to the one training loop, one file each, named as the family.
 
-A new one is one file with a ``RECIPE`` (see ``medzoo.training.recipes._base``) and one test; nothing else lists it.
+A new one is one file with a ``RECIPE``, a subclass of :class:`Adversarial` or :class:`Direct`, and one test; nothing
+else lists it. An installed package adds its own through the entry-point group ``medzoo.training.recipes``. All that it
+needs is here::
+
+    from medzoo.training.recipes import Adversarial, Comparison, Copies, Facts, GeneratorLoss, Inputs, TrainConfig
+    from medzoo.training.recipes import Direct, Loss
 """
 
 from __future__ import annotations
@@ -11,10 +16,28 @@ from pydantic import ValidationError, create_model
 
 from medzoo.errors import TrainingError, problems
 from medzoo.plugins import Folder
-from medzoo.training.config import TrainConfig
-from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe
+from medzoo.training.config import TrainConfig, VolumeConfig
+from medzoo.training.losses import Comparison, Copies, GeneratorLoss, Loss
+from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe, class_condition
 
-__all__ = ["Adversarial", "Direct", "Facts", "Inputs", "Recipe", "kind", "names", "recipe", "settings"]
+__all__ = [
+    "Adversarial",
+    "Comparison",
+    "Copies",
+    "Direct",
+    "Facts",
+    "GeneratorLoss",
+    "Inputs",
+    "Loss",
+    "Recipe",
+    "TrainConfig",
+    "VolumeConfig",
+    "class_condition",
+    "kind",
+    "names",
+    "recipe",
+    "settings",
+]
 
 _FOLDER = Folder[type[Recipe[Any]]](
     __name__,
@@ -32,12 +55,12 @@ def names() -> list[str]:
 
 def recipe(config: TrainConfig, facts: Facts) -> Recipe[Any]:
     """The recipe of a configuration. Raises TrainingError where it does not fit the images."""
-    found = kind(config.family)(config, facts)
+    chosen = kind(config.family)(config, facts)
     try:
-        found.entry()  # states the zoo's network, which has rules of its own
+        chosen.entry()  # states the zoo's network, which has rules of its own
     except ValidationError as error:
         raise TrainingError("; ".join(problems(error, "config"))) from None
-    return found
+    return chosen
 
 
 def settings(family: object) -> type[TrainConfig]:

@@ -50,7 +50,7 @@ class Inputs:
 
     def to(self, device: torch.device) -> Inputs:
         labels = None if self.labels is None else self.labels.to(device)
-        return Inputs(self.latents.to(device), tuple(one.to(device) for one in self.noise), labels)
+        return Inputs(self.latents.to(device), tuple(noise.to(device) for noise in self.noise), labels)
 
     def with_latents(self, latents: Tensor) -> Inputs:
         """For other latents, with everything else the same."""
@@ -77,8 +77,8 @@ class Recipe(ABC, Generic[S]):
         """The zoo's network with start values drawn from torch's global generator."""
 
     @abstractmethod
-    def sampled(self, noise: Noise) -> Inputs:
-        """What the zoo gives the generator for the samples of ``noise``."""
+    def zoo_inputs(self, noise: Noise) -> Inputs:
+        """What the zoo gives the generator for the samples of ``noise``, on its device."""
 
     def classes(self, noise: Noise) -> Tensor | None:
         """Classes int64 [n] that the zoo draws for the samples of ``noise``; None where none are learned."""
@@ -87,11 +87,30 @@ class Recipe(ABC, Generic[S]):
 
     @abstractmethod
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
-        """Raw images [n, c, size, size] and whatever smaller copies a discriminator also sees."""
+        """Raw images [n, c, size, size] in [-1, 1], and the smaller copies [n, c, s, s] that a discriminator also sees.
 
-    def fitted(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
-        """What a run begins with: another generator's state, in the shapes of ``generator`` where it can be."""
+        Volumes are [n, c, d, h, w].
+        """
+
+    def fit_state(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
+        """The state dict that fine-tuning begins with.
+
+        Args:
+            state: of the generator to begin from, names and shapes as in its own configuration.
+            generator: the network of this run.
+
+        Returns:
+            ``state`` in the shapes of ``generator`` where the recipe can make it so, else as it is; what does not fit
+            is then an error.
+        """
         return state
+
+    def compile(self, networks: Mapping[str, nn.Module]) -> None:
+        """Let TorchInductor fuse parts of the networks in train mode, with ``compile: true``; nothing by default.
+
+        Args:
+            networks: by their names in a run's state: ``generator`` and, where there is one, ``discriminator``.
+        """
 
     @abstractmethod
     def entry(self) -> dict[str, Any]:
@@ -99,13 +118,13 @@ class Recipe(ABC, Generic[S]):
 
 
 class Adversarial(Recipe[S]):
-    """A generator against a discriminator; played by ``medzoo.training.adversarial``.
+    """A generator against a discriminator; trained by ``medzoo.training.adversarial``.
 
     Its configuration has one more field, ``critic``: the discriminator and its losses.
     """
 
     # Updates of the discriminator for each of the generator.
-    critic_steps: int = 1
+    discriminator_steps: int = 1
 
     @abstractmethod
     def discriminator(self) -> nn.Module:
@@ -113,15 +132,20 @@ class Adversarial(Recipe[S]):
 
     @abstractmethod
     def draw(self, n: int, rng: torch.Generator, labels: Tensor | None) -> Inputs:
-        """What the generator takes in training, on the CPU."""
+        """What the generator takes for n images in training: latents [n, nz] and maps of noise [n, ...], on the CPU.
+
+        Args:
+            rng: on the CPU, seeded by (seed, step).
+            labels: classes int64 [n] of the images to make, on the CPU; None where none are learned.
+        """
 
     def copies(self, images: Tensor) -> Copies:
-        """Full-size images in the form that ``compare`` takes."""
+        """Full-size images [n, c, size, size] -> these, and the smaller copies [n, c, s, s] that ``compare`` takes."""
         return (images,)
 
     @abstractmethod
-    def judge(self, discriminator: nn.Module, images: Copies) -> Tensor:
-        """Logits [n, p] float32."""
+    def discriminate(self, discriminator: nn.Module, images: Copies) -> Tensor:
+        """Logits [n, p] float32 of images (and their copies) of unknown classes, p of each image."""
 
     @abstractmethod
     def compare(
@@ -130,32 +154,35 @@ class Adversarial(Recipe[S]):
         real: Copies,
         fake: Copies,
         labels: tuple[Tensor, Tensor] | None,
+        step: int,
         rng: torch.Generator,
     ) -> Comparison:
-        """The losses of one look at a batch of each.
+        """The losses of the discriminator for a batch of real and one of generated images.
 
         Args:
             real, fake: as augmented; ``fake`` carries the generator's gradient, which ``loss`` must not reach.
-            labels: classes of real and of generated images, where they are learned.
+            labels: classes int64 [n] of real and of generated images, where they are learned.
+            step: steps done before this one.
             rng: draws for this step.
         """
 
-    def regularised(
-        self, generator: nn.Module, discriminator: nn.Module, n: int, rng: torch.Generator
+    def regularise(
+        self, generator: nn.Module, discriminator: nn.Module, n: int, step: int, rng: torch.Generator
     ) -> Tensor | None:
-        """A further loss of the generator, its weight included, of images that nobody judges; None for none now.
+        """An extra generator loss (a scalar, already weighted) on images that the discriminator does not see.
 
-        Asked once a step, after the discriminator's update; the discriminator is frozen.
+        Called once a step, after the discriminator's update; the discriminator is frozen. None in steps without one.
 
         Args:
             n: generated images of the step.
+            step: steps done before this one.
             rng: draws for this step.
         """
         return None
 
 
 class Direct(Recipe[S]):
-    """One network and one loss (autoencoders, diffusion); played by ``medzoo.training.direct``.
+    """One network and one loss (autoencoders, diffusion); trained by ``medzoo.training.direct``.
 
     ``generator()`` is that network, with whatever else of it the zoo keeps (an encoder, a prior).
     """
@@ -174,7 +201,7 @@ class Direct(Recipe[S]):
             rng: on the CPU, seeded by (seed, step).
         """
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         """Called once a step after the optimizer, without gradients; a codebook that follows averages belongs here.
 
         What it changes must be buffers of the network: with several processes they are averaged after each step.

@@ -15,7 +15,7 @@ from torch import Tensor
 from medzoo.families.fastgan import EXCITES, NOISY, Network
 
 
-def narrowed(state: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
+def narrow(state: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
     """The ``state`` of a wider network, of the same latent and image channels, in the shapes of ``network``."""
     cut, wanted = dict(state), network.state_dict()
     for one in _maps(network):

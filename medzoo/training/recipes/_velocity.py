@@ -1,4 +1,4 @@
-"""What recipes of diffusion models share: a schedule, and a batch with noise on it and the v to be found in it.
+"""What recipes of diffusion models share: a schedule, and a batch with noise on it and the v to predict.
 
 The cosine schedule (Nichol and Dhariwal, ICML 2021) and v-prediction (Salimans and Ho, "Progressive distillation", ICLR
 2022), which stays well-posed at both ends of the schedule and so bears few sampling steps. These are spent where they
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzoo.diffusion.samplers import Predict, sample
+from medzoo.diffusion.guidance import Predict
+from medzoo.diffusion.samplers import sample
 from medzoo.diffusion.schedule import Schedule
 
 SCHEDULE = Schedule(
@@ -29,27 +30,27 @@ class Noised:
     """A batch at random time steps.
 
     Attributes:
-        seen: [n, ...], what the network is shown.
-        times: int64 [n], 0 to T - 1.
-        wanted: v = sqrt(a) noise - sqrt(1 - a) x, like ``seen``.
-        kept: a [n], the part of the variance of x that is left.
+        x_t: [n, ...], what the network sees: sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) eps.
+        timesteps: int64 [n], 0 to T - 1.
+        v: its target, sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x0, like ``x_t``.
+        alpha_bar_t: [n], the part of the variance of x0 that is left.
     """
 
-    seen: Tensor
-    times: Tensor
-    wanted: Tensor
-    kept: Tensor
+    x_t: Tensor
+    timesteps: Tensor
+    v: Tensor
+    alpha_bar_t: Tensor
 
 
-def noised(x: Tensor, rng: torch.Generator) -> Noised:
+def noised(x0: Tensor, rng: torch.Generator) -> Noised:
     """Images or latents [n, ...] with noise from ``rng``, which is on the CPU."""
-    times = torch.randint(SCHEDULE.num_train_timesteps, (len(x),), generator=rng)
-    noise = torch.randn(x.shape, generator=rng).to(x.device)
-    kept = torch.from_numpy(SCHEDULE.kept)[times].to(x.device)
-    signal, sigma = (part.sqrt().view(-1, *[1] * (x.dim() - 1)) for part in (kept, 1 - kept))
-    return Noised(signal * x + sigma * noise, times.to(x.device), signal * noise - sigma * x, kept)
+    timesteps = torch.randint(SCHEDULE.num_train_timesteps, (len(x0),), generator=rng)
+    eps = torch.randn(x0.shape, generator=rng).to(x0.device)
+    alpha_bar_t = torch.from_numpy(SCHEDULE.alphas_cumprod)[timesteps].to(x0.device)
+    alpha, sigma = (part.sqrt().view(-1, *[1] * (x0.dim() - 1)) for part in (alpha_bar_t, 1 - alpha_bar_t))
+    return Noised(alpha * x0 + sigma * eps, timesteps.to(x0.device), alpha * eps - sigma * x0, alpha_bar_t)
 
 
-def solved(predict: Predict, start: Tensor, steps: int, schedule: Schedule = SCHEDULE) -> Tensor:
+def denoised(predict: Predict, start: Tensor, steps: int, schedule: Schedule = SCHEDULE) -> Tensor:
     """Noise [n, ...] -> images or latents, by DPM-Solver++, which draws none on the way."""
     return sample(predict, start, schedule, "dpm++", steps, lambda: torch.zeros_like(start))

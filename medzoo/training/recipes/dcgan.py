@@ -13,12 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.families import dcgan
 from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
-from medzoo.training.config import Positive, TrainConfig
-from medzoo.training.losses import Comparison, Copies, Reply, non_saturating
+from medzoo.training.config import TrainConfig
+from medzoo.training.losses import Comparison, Copies, GeneratorLoss, non_saturating
 from medzoo.training.recipes._base import Adversarial, Inputs, S, class_condition
 
 LEAK, STD = 0.2, 0.02
@@ -31,7 +31,7 @@ class Config(Record):
     """Width and latent size of the generator; half of the published width, which makes a model of a few megabytes."""
 
     ngf: Annotated[int, Field(ge=4)] = 32
-    nz: Positive = 100
+    nz: PositiveInt = 100
 
 
 class Critic(Record):
@@ -57,7 +57,13 @@ class Settings(TrainConfig):
 
 
 class TransposedConvolutions(Adversarial[S]):
-    """The generator of this family and of wgan_gp."""
+    """The networks of this family and of wgan_gp.
+
+    Attributes:
+        norm: what follows every convolution of the discriminator but the first.
+    """
+
+    norm: type[nn.Module] = BatchNorm2d
 
     @property
     def zoo_config(self) -> dcgan.Config:
@@ -80,16 +86,23 @@ class TransposedConvolutions(Adversarial[S]):
         reset(network)
         return network
 
+    def discriminator(self) -> nn.Module:
+        critic: Any = self.settings.critic  # type: ignore[attr-defined]
+        size: Any = self.settings.size
+        network = Discriminator(critic.ndf, self.facts.channels, size, len(self.facts.classes or ()), self.norm)
+        reset(network)
+        return network
+
     def draw(self, n: int, rng: torch.Generator, labels: Tensor | None) -> Inputs:
         return Inputs(torch.randn(n, self.zoo_config.nz, generator=rng), labels=labels)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.zoo_config.nz,)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
         return (generator(inputs.latents, inputs.labels),)
 
-    def judge(self, discriminator: nn.Module, images: Copies) -> Tensor:
+    def discriminate(self, discriminator: nn.Module, images: Copies) -> Tensor:
         logits: Tensor = discriminator(*images)[0]
         return logits.float()
 
@@ -110,36 +123,31 @@ class DCGAN(TransposedConvolutions[Settings]):
     configuration = Settings
     title = "DCGAN"
 
-    def discriminator(self) -> nn.Module:
-        classes = len(self.facts.classes or ())
-        network = Discriminator(self.settings.critic.ndf, self.facts.channels, self.settings.size, classes)
-        reset(network)
-        return network
-
     def compare(
         self,
         discriminator: nn.Module,
         real: Copies,
         fake: Copies,
         labels: tuple[Tensor, Tensor] | None,
+        step: int,
         rng: torch.Generator,
     ) -> Comparison:
-        logits_real, named_real = (one.float() for one in discriminator(real[0]))
-        logits_fake, named_fake = (one.float() for one in discriminator(fake[0].detach()))
+        logits_real, named_real = (output.float() for output in discriminator(real[0]))
+        logits_fake, named_fake = (output.float() for output in discriminator(fake[0].detach()))
         loss, weight, parts = non_saturating(logits_real, logits_fake), self.settings.critic.class_weight, {}
         if labels is not None:
             parts = {"class_d": F.cross_entropy(named_real, labels[0]) + F.cross_entropy(named_fake, labels[1])}
             loss = loss + weight * parts["class_d"]
 
-        def again() -> Reply:
-            logits, named = (one.float() for one in discriminator(fake[0]))
+        def score_fakes() -> GeneratorLoss:
+            logits, named = (output.float() for output in discriminator(fake[0]))
             loss_g = F.softplus(-logits).mean()
             if labels is None:
-                return Reply(loss_g, logits)
+                return GeneratorLoss(loss_g, logits)
             of_class = F.cross_entropy(named, labels[1])
-            return Reply(loss_g + weight * of_class, logits, {"class_g": of_class})
+            return GeneratorLoss(loss_g + weight * of_class, logits, {"class_g": of_class})
 
-        return Comparison(loss, logits_real, logits_fake, again, parts)
+        return Comparison(loss, logits_real, logits_fake, score_fakes, parts)
 
 
 class Discriminator(nn.Module):
@@ -147,7 +155,7 @@ class Discriminator(nn.Module):
 
     Args:
         ndf: channels of the first map; each next one has twice as many, at most eight times.
-        norm: what follows every convolution but the first; None for nothing.
+        norm: what follows every convolution but the first; None if nothing does.
     """
 
     def __init__(self, ndf: int, nc: int, size: int, classes: int, norm: type[nn.Module] | None = BatchNorm2d) -> None:
@@ -161,13 +169,13 @@ class Discriminator(nn.Module):
             layers.append(nn.LeakyReLU(LEAK))
             width, side = wider, side // 2
         self.main = nn.Sequential(*layers)
-        self.judge = nn.Conv2d(width, 1, side)
+        self.logit = nn.Conv2d(width, 1, side)
         self.name = nn.Conv2d(width, classes, side) if classes else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.main(images)
         named = maps.new_zeros(len(maps), 0) if self.name is None else self.name(maps).flatten(1)
-        return self.judge(maps).flatten(1), named
+        return self.logit(maps).flatten(1), named
 
 
 def reset(network: nn.Module) -> None:

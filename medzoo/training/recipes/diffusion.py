@@ -13,14 +13,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from medzoo.diffusion.samplers import guided
+from medzoo.diffusion.guidance import Conditioning, guided
 from medzoo.diffusion.unet import Attention, Block, Shape, UNet
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.randomness import Noise
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, TrainConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Inputs, class_condition
-from medzoo.training.recipes._velocity import SCHEDULE, noised, solved
+from medzoo.training.recipes._velocity import SCHEDULE, denoised, noised
 
 
 class Config(Record):
@@ -35,10 +35,10 @@ class Config(Record):
     """
 
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    mult: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 2)
-    blocks: Positive = 2
-    attention: tuple[Positive, ...] = (4,)
-    heads: Positive = 2
+    mult: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 2)
+    blocks: PositiveInt = 2
+    attention: tuple[PositiveInt, ...] = (4,)
+    heads: PositiveInt = 2
 
 
 class Settings(TrainConfig):
@@ -57,7 +57,7 @@ class Settings(TrainConfig):
     without_class: Annotated[float, Field(ge=0, lt=1)] = 0.1
     sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     guidance: Annotated[float, Field(ge=0)] = 1.0
-    gamma: Annotated[float, Field(gt=0)] = 5.0
+    gamma: PositiveFloat = 5.0
     batch: Annotated[int, Field(ge=2)] = 32
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
@@ -107,26 +107,27 @@ class Diffusion(Direct[Settings]):
         dropped = torch.rand(len(images), generator=rng) < self.settings.without_class
         if labels is not None and self.settings.without_class:
             labels = labels.masked_fill(dropped.to(labels.device), len(self.facts.classes or ()))
-        found = network(batch.seen, batch.times, labels).float()
-        error = (found - batch.wanted).square().flatten(1).mean(1)
-        # The error of v is SNR + 1 times that of the image; Min-SNR weighs that of the image by min(SNR, gamma).
-        weight = (batch.kept / (1 - batch.kept)).clamp(max=self.settings.gamma) * (1 - batch.kept)
+        v = network(batch.x_t, batch.timesteps, labels).float()
+        error = (v - batch.v).square().flatten(1).mean(1)
+        # The error of v is SNR + 1 times that of x0; Min-SNR weighs that of x0 by min(SNR, gamma).
+        snr = batch.alpha_bar_t / (1 - batch.alpha_bar_t)
+        weight = snr.clamp(max=self.settings.gamma) * (1 - batch.alpha_bar_t)
         return Loss((weight * error).mean(), {"v_error": error.mean()})
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         size = self.settings.size
         return Inputs(noise.latent((self.facts.channels, size, size)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
-        labels, settings = inputs.labels, self.settings
-        if labels is not None and settings.guidance != 1:
-            labels = torch.cat([torch.full_like(labels, len(self.facts.classes or ())), labels])
+        condition = Conditioning(labels=inputs.labels)
+        without = condition.without(labels=len(self.facts.classes or ()))
 
-        def predict(x: Tensor, t: Tensor) -> Tensor:
-            found: Tensor = generator(x, t.expand(len(x)), labels)
-            return found
+        def predict(x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:
+            v: Tensor = generator(x, t.expand(len(x)), condition.labels)
+            return v
 
-        return (solved(guided(predict, settings.guidance), inputs.latents, settings.sampling_steps),)
+        guided_predict = guided(predict, condition, without, self.settings.guidance)
+        return (denoised(guided_predict, inputs.latents, self.settings.sampling_steps),)
 
     def entry(self) -> dict[str, Any]:
         size, guidance = self.settings.size, self.settings.guidance if self.facts.classes else None

@@ -9,22 +9,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt, Record
 from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
+from medzoo.families.fastgan.gate import compile_gates
 from medzoo.randomness import Noise
-from medzoo.training.config import NoClasses, Positive, TrainConfig
+from medzoo.training.config import NoClasses, TrainConfig
 from medzoo.training.losses import Comparison, Copies
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
-from medzoo.training.recipes._fastgan_critic import Discriminator, resize
-from medzoo.training.recipes._narrow import narrowed, wider
+from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
+from medzoo.training.recipes._narrow import narrow, wider
 
 
 class Config(Record):
     """Width and latent size of the generator; about half of the published ones, a model of 12 MB at 128 px."""
 
     ngf: Annotated[int, Field(ge=8)] = 28
-    nz: Positive = 128
+    nz: PositiveInt = 128
 
 
 class Critic(Record):
@@ -69,16 +70,21 @@ class FastGAN(Adversarial[Settings]):
         network.reset()
         return network
 
-    def fitted(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
-        """Of a wider generator the strongest channels."""
+    def fit_state(self, state: Mapping[str, Tensor], generator: nn.Module) -> Mapping[str, Tensor]:
+        """The strongest channels of a wider generator."""
         assert isinstance(generator, Network)
-        return narrowed(state, generator) if wider(state, generator) else state
+        return narrow(state, generator) if wider(state, generator) else state
+
+    def compile(self, networks: Mapping[str, nn.Module]) -> None:
+        """Norms with their gates."""
+        for network in networks.values():
+            compile_gates(network)
 
     def discriminator(self) -> nn.Module:
         critic = self.settings.critic
         if critic.kind == "fastgan":
             return Discriminator(critic.ndf, self.facts.channels, self.settings.size, critic.reconstruction)
-        from medzoo.training.recipes._projected_critic import ProjectedDiscriminator
+        from medzoo.training.recipes._projected_discriminator import ProjectedDiscriminator
 
         return ProjectedDiscriminator(self.facts.masks)
 
@@ -87,7 +93,7 @@ class FastGAN(Adversarial[Settings]):
         shapes = noise_shapes(self.settings.size)
         return Inputs(latents, tuple(torch.randn(n, *shape, generator=rng) for shape in shapes))
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         latents = noise.latent((self.settings.config.nz,))
         return Inputs(latents, tuple(noise.normal(shape) for shape in noise_shapes(self.settings.size)))
 
@@ -98,8 +104,8 @@ class FastGAN(Adversarial[Settings]):
     def copies(self, images: Tensor) -> Copies:
         return images, resize(images, min(128, images.shape[-1] // 2))
 
-    def judge(self, discriminator: nn.Module, images: Copies) -> Tensor:
-        found: Tensor = discriminator.judged(images)  # type: ignore[operator]
+    def discriminate(self, discriminator: nn.Module, images: Copies) -> Tensor:
+        found: Tensor = discriminator.logits(images)  # type: ignore[operator]
         return found
 
     def compare(
@@ -108,6 +114,7 @@ class FastGAN(Adversarial[Settings]):
         real: Copies,
         fake: Copies,
         labels: tuple[Tensor, Tensor] | None,
+        step: int,
         rng: torch.Generator,
     ) -> Comparison:
         found: Comparison = discriminator.compare(real, fake, rng)  # type: ignore[operator]

@@ -14,17 +14,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families import monai_ldm
 from medzoo.families.monai_ldm.decoding import decode
 from medzoo.families.monai_ldm.networks import Network
 from medzoo.randomness import Noise
 from medzoo.training import parallel
-from medzoo.training.config import Decay, Positive, VolumeConfig
+from medzoo.training.config import Decay, VolumeConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Facts, Inputs
 from medzoo.training.recipes._velocity import SCHEDULE as OF_PIXELS
-from medzoo.training.recipes._velocity import noised, solved
+from medzoo.training.recipes._velocity import denoised, noised
 
 GROUPS = 8  # of group norm
 SCHEDULE = OF_PIXELS.model_copy(update={"clip_sample": False})  # latents have no limits
@@ -43,10 +43,10 @@ class Config(Record):
     """
 
     autoencoder: Widths = (16, 32, 32)
-    latent: Positive = 4
+    latent: PositiveInt = 4
     unet: Widths = (48, 96)
-    blocks: Positive = 1
-    head: Positive = 32
+    blocks: PositiveInt = 1
+    head: PositiveInt = 32
 
 
 class Settings(VolumeConfig):
@@ -61,11 +61,11 @@ class Settings(VolumeConfig):
 
     family: Literal["monai_ldm"]
     config: Config = Config()
-    autoencoder_steps: Positive = 1000
+    autoencoder_steps: PositiveInt = 1000
     kl_weight: Annotated[float, Field(ge=0)] = 1e-3
     sampling_steps: Annotated[int, Field(ge=1, le=999)] = 10
     batch: Annotated[int, Field(ge=2)] = 4
-    lr: Annotated[float, Field(gt=0)] = 5e-4
+    lr: PositiveFloat = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class LatentDiffusion(Direct[Settings]):
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)
-        self._last: Tensor | None = None  # latents of the autoencoder's last step, until ``refreshed``
+        self._last: Tensor | None = None  # latents of the autoencoder's last step, until ``after_update``
 
     @property
     def zoo_config(self) -> monai_ldm.Config:
@@ -130,7 +130,7 @@ class LatentDiffusion(Direct[Settings]):
             error = self.diffusion_loss(network, images, rng)
             return Loss(error, {"reconstruction": nothing, "kl": nothing, "v_error": error})
         autoencoder: Any = network.autoencoder
-        mean, sigma = (one.float() for one in autoencoder.encode(images))
+        mean, sigma = (moment.float() for moment in autoencoder.encode(images))
         if step == self.settings.autoencoder_steps - 1:
             self._last = mean.detach()
         made = autoencoder.decode(mean + sigma * torch.randn(mean.shape, generator=rng).to(mean.device)).float()
@@ -146,14 +146,14 @@ class LatentDiffusion(Direct[Settings]):
         with torch.no_grad():
             latents = autoencoder.encode(images)[0].float()
         batch = noised(latents, rng)
-        return F.mse_loss(unet(batch.seen, timesteps=batch.times).float(), batch.wanted)
+        return F.mse_loss(unet(batch.x_t, timesteps=batch.timesteps).float(), batch.v)
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         if self._last is not None:
             standardise(network.autoencoder, self._last)
             self._last = None
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.latent, *self.zoo_config.latent_size)))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:
@@ -161,10 +161,10 @@ class LatentDiffusion(Direct[Settings]):
         autoencoder: Any = generator.autoencoder
 
         def predict(x: Tensor, t: Tensor) -> Tensor:
-            found: Tensor = unet(x, timesteps=t.reshape(1))
-            return found
+            v: Tensor = unet(x, timesteps=t.reshape(1))
+            return v
 
-        return (decode(autoencoder, solved(predict, inputs.latents, self.settings.sampling_steps, SCHEDULE)),)
+        return (decode(autoencoder, denoised(predict, inputs.latents, self.settings.sampling_steps, SCHEDULE)),)
 
     def entry(self) -> dict[str, Any]:
         return {
@@ -190,9 +190,8 @@ def standardise(autoencoder: Any, latents: Tensor) -> None:
     mean, square = latents.mean((0, 2, 3, 4)), latents.square().mean((0, 2, 3, 4))
     parallel.average([mean, square])
     deviation = (square - mean.square()).clamp_min(1e-8).sqrt()
-    into, log_variance, out = (
-        one.conv for one in (autoencoder.quant_conv_mu, autoencoder.quant_conv_log_sigma, autoencoder.post_quant_conv)
-    )
+    into, log_variance = autoencoder.quant_conv_mu.conv, autoencoder.quant_conv_log_sigma.conv
+    out = autoencoder.post_quant_conv.conv
     out.bias.add_(out.weight.flatten(1) @ mean)
     out.weight.mul_(deviation.view(1, -1, 1, 1, 1))
     into.weight.div_(deviation.view(-1, 1, 1, 1, 1))

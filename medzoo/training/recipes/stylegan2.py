@@ -19,14 +19,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families.stylegan2.config import Config as ZooConfig
 from medzoo.families.stylegan2.network import Layer, Linear, Network
 from medzoo.randomness import Noise
-from medzoo.training.config import Decay, Positive, TrainConfig
-from medzoo.training.losses import Comparison, Copies, Reply, non_saturating
+from medzoo.training.config import Decay, TrainConfig
+from medzoo.training.losses import Comparison, Copies, GeneratorLoss, non_saturating
 from medzoo.training.recipes._base import Adversarial, Inputs, class_condition
-from medzoo.training.recipes._stylegan2_critic import Discriminator
+from medzoo.training.recipes._stylegan2_discriminator import Discriminator
 from medzoo.training.techniques._slope import unscaled
 from medzoo.training.techniques.r1 import penalty, usual_gamma
 
@@ -47,10 +47,10 @@ class Config(Record):
         channel_base, channel_max: channels at s px are channel_base / s, at most channel_max.
     """
 
-    z_dim: Positive = 128
-    layers: Positive = 2
+    z_dim: PositiveInt = 128
+    layers: PositiveInt = 2
     channel_base: Annotated[int, Field(ge=256)] = 8192
-    channel_max: Positive = 256
+    channel_max: PositiveInt = 256
 
 
 class Critic(Record):
@@ -63,7 +63,7 @@ class Critic(Record):
     """
 
     channel_base: Annotated[int, Field(ge=256)] = 8192
-    channel_max: Positive = 256
+    channel_max: PositiveInt = 256
     r1: Weight | None = None
     path: Weight = 2.0
 
@@ -76,7 +76,7 @@ class Settings(TrainConfig):
     config: Config = Config()
     critic: Critic = Critic()
     batch: Annotated[int, Field(ge=2)] = 16
-    lr: Annotated[float, Field(gt=0)] = 0.0025
+    lr: PositiveFloat = 0.0025
     betas: tuple[Decay, Decay] = (0.0, 0.99)
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.9978
 
@@ -138,7 +138,7 @@ class StyleGAN2(Adversarial[Settings]):
         maps = (torch.randn(n, *shape, generator=rng) for shape in self.shapes)
         return Inputs(latents, (*maps, others, first), labels)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         latents = noise.latent((self.settings.config.z_dim,))
         return Inputs(latents, tuple(noise.normal(shape) for shape in self.shapes), self.classes(noise))
 
@@ -169,7 +169,7 @@ class StyleGAN2(Adversarial[Settings]):
     def synthesised(self, generator: Network, ws: Tensor, inputs: Inputs) -> Tensor:
         return generator.synthesis(ws, inputs.noise[: len(self.shapes)])
 
-    def judge(self, discriminator: nn.Module, images: Copies) -> Tensor:
+    def discriminate(self, discriminator: nn.Module, images: Copies) -> Tensor:
         """With classes, the mean over all of them."""
         logits: Tensor = discriminator(images[0])
         return logits.float()
@@ -180,6 +180,7 @@ class StyleGAN2(Adversarial[Settings]):
         real: Copies,
         fake: Copies,
         labels: tuple[Tensor, Tensor] | None,
+        step: int,
         rng: torch.Generator,
     ) -> Comparison:
         assert isinstance(discriminator, Discriminator)
@@ -187,25 +188,24 @@ class StyleGAN2(Adversarial[Settings]):
         logits_real = discriminator(real[0], of_real).float()
         logits_fake = discriminator(fake[0].detach(), of_fake).float()
         loss = non_saturating(logits_real, logits_fake)
-        if self.gamma and int(discriminator.looks) % R1_EVERY == 0:
+        if self.gamma and step % R1_EVERY == 0:
             steep = penalty(lambda images: discriminator(images, of_real).float(), real[0], self.gamma)
             discriminator.slope.copy_(steep.detach())
             loss = loss + R1_EVERY * steep
-        discriminator.looks += 1
 
-        def again() -> Reply:
+        def score_fakes() -> GeneratorLoss:
             logits = discriminator(fake[0], of_fake).float()
-            return Reply(F.softplus(-logits).mean(), logits, {"path": discriminator.path})
+            return GeneratorLoss(F.softplus(-logits).mean(), logits, {"path": discriminator.path})
 
-        return Comparison(loss, logits_real, logits_fake, again, {"r1": discriminator.slope})
+        return Comparison(loss, logits_real, logits_fake, score_fakes, {"r1": discriminator.slope})
 
-    def regularised(
-        self, generator: nn.Module, discriminator: nn.Module, n: int, rng: torch.Generator
+    def regularise(
+        self, generator: nn.Module, discriminator: nn.Module, n: int, step: int, rng: torch.Generator
     ) -> Tensor | None:
         """Path length regularisation."""
         assert isinstance(generator, Network) and isinstance(discriminator, Discriminator)
         weight, device = self.settings.critic.path, discriminator.path.device
-        if not weight or (int(discriminator.looks) - 1) % PATH_EVERY:
+        if not weight or step % PATH_EVERY:
             return None
         n, count = max(1, n // PATH_SHARE), self.zoo_config.c_dim
         inputs = self.draw(n, rng, torch.randint(count, (n,), generator=rng) if count else None).to(device)
@@ -251,11 +251,11 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 def reset(network: Network) -> None:
     """Published start values: weights N(0, 1) once they are scaled, styles 1, other biases and noise strengths 0."""
-    for name, one in network.named_parameters():
+    for name, parameter in network.named_parameters():
         if name.endswith(("weight", "const")):
-            nn.init.normal_(one)
+            nn.init.normal_(parameter)
         else:
-            nn.init.constant_(one, float(name.endswith("affine.bias")))
+            nn.init.constant_(parameter, float(name.endswith("affine.bias")))
     for module in network.modules():
         if isinstance(module, Linear):
             nn.init.normal_(module.weight, 0.0, 1 / module.bias_gain)

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families import vae
 from medzoo.randomness import Noise
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, TrainConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Inputs, class_condition
 from medzoo.training.recipes._reconstruction import of_masks, of_picture
@@ -22,7 +22,7 @@ class Config(Record):
 
     width: Annotated[int, Field(ge=4)] = 32
     blocks: Annotated[int, Field(ge=0)] = 1
-    latent: Positive = 128
+    latent: PositiveInt = 128
 
 
 class Settings(TrainConfig):
@@ -41,7 +41,7 @@ class Settings(TrainConfig):
     kl_weight: Annotated[float, Field(ge=0)] = 2.5e-4
     edges: Annotated[float, Field(ge=0)] = 1.0
     batch: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: PositiveFloat = 1e-3
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
 
@@ -78,7 +78,7 @@ class VAE(Direct[Settings]):
         fit = picture.clamp_min(1e-6).log()
         return Loss(fit + masks + settings.kl_weight * (64 / settings.size) ** 2 * kl, parts)
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.settings.config.latent,)), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:

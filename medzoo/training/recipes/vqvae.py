@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt, Record
 from medzoo.families import vqvae
 from medzoo.randomness import Noise
 from medzoo.training import parallel
-from medzoo.training.config import Decay, Positive, TrainConfig
+from medzoo.training.config import Decay, TrainConfig
 from medzoo.training.losses import Copies, Loss
 from medzoo.training.recipes._base import Direct, Inputs, class_condition
 from medzoo.training.recipes._reconstruction import of_masks, of_picture
@@ -34,13 +34,13 @@ class Config(Record):
 
     width: Annotated[int, Field(ge=4)] = 32
     blocks: Annotated[int, Field(ge=0)] = 1
-    downs: Positive | None = None
+    downs: PositiveInt | None = None
     codes: Annotated[int, Field(ge=2)] = 512
-    code_dim: Positive = 64
-    prior_width: Positive = 128
-    prior_layers: Positive = 4
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_k: Positive | None = None
+    code_dim: PositiveInt = 64
+    prior_width: PositiveInt = 128
+    prior_layers: PositiveInt = 4
+    temperature: PositiveFloat = 1.0
+    top_k: PositiveInt | None = None
 
 
 class Settings(TrainConfig):
@@ -58,13 +58,13 @@ class Settings(TrainConfig):
     family: Literal["vqvae"]
     size: Literal[28, 32, 64, 128]
     config: Config = Config()
-    autoencoder_steps: Positive = 5000
+    autoencoder_steps: PositiveInt = 5000
     commitment: Annotated[float, Field(ge=0)] = 0.25
     codebook_decay: Decay = 0.99
     edges: Annotated[float, Field(ge=0)] = 1.0
     dropout: Decay = 0.1
     batch: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[float, Field(gt=0)] = 5e-4
+    lr: PositiveFloat = 5e-4
     betas: tuple[Decay, Decay] = (0.9, 0.99)
 
     @model_validator(mode="before")
@@ -94,7 +94,7 @@ class VQVAE(Direct[Settings]):
 
     configuration = Settings
     title = "VQ-VAE"
-    # Of the step between ``loss`` and ``refreshed``: vectors [m, code_dim], their codes [m], a vector for each code.
+    # Of the step between ``loss`` and ``after_update``: vectors [m, code_dim], their codes [m], a vector for each code.
     _batch: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
@@ -151,16 +151,16 @@ class VQVAE(Direct[Settings]):
             logits = network.prior(codes, labels).float()
         return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
 
-    def refreshed(self, network: nn.Module) -> None:
+    def after_update(self, network: nn.Module) -> None:
         """The codebook follows the vectors of every process: a mean of two codebooks would hold nobody's vectors."""
         assert isinstance(network, vqvae.Network)
         if self._batch is not None:
-            vectors, codes, others = map(parallel.gathered, self._batch)
+            vectors, codes, others = map(parallel.gather, self._batch)
             others = others[:: parallel.world()]  # as many as there are codes, from every process
             follow(network.codebook, vectors, codes, others, self.settings.codebook_decay)
             self._batch = None
 
-    def sampled(self, noise: Noise) -> Inputs:
+    def zoo_inputs(self, noise: Noise) -> Inputs:
         return Inputs(noise.latent((self.zoo_config.side**2,), "uniform"), labels=self.classes(noise))
 
     def images(self, generator: nn.Module, inputs: Inputs) -> Copies:

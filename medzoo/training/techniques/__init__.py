@@ -1,8 +1,10 @@
 """Techniques for training with little data: one file each, plugged into every family's training.
 
 A configuration names them, with the options of each: ``techniques: [{name: diffaugment}, {name: r1, gamma: 10}]``.
-A new one is one file with a ``TECHNIQUE`` (see ``medzoo.training.techniques._base``) and one test; nothing else lists
-it.
+A new one is one file with a ``TECHNIQUE``, a subclass of :class:`Technique`, and one test; nothing else lists it. An
+installed package adds its own through the entry-point group ``medzoo.training.techniques``. All that it needs is here::
+
+    from medzoo.training.techniques import BeforeStep, Options, StepView, Technique
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from pydantic import ValidationError
 
 from medzoo.errors import TrainingError, problems
 from medzoo.plugins import Folder
-from medzoo.training.techniques._base import Look, Standing, Technique
+from medzoo.training.techniques._base import BeforeStep, Options, StepView, Technique
 
-__all__ = ["Look", "Standing", "Technique", "checked", "create", "names"]
+__all__ = ["BeforeStep", "Options", "StepView", "Technique", "checked", "create", "names"]
 
 _FOLDER = Folder[type[Technique[Any]]](
     __name__,

@@ -24,12 +24,17 @@ from torch import Tensor, nn
 
 from medzoo.entry import Record
 
-O = TypeVar("O", bound=Record)  # noqa: E741
+
+class Options(Record):
+    """What a configuration may state of a technique; a technique with options has a subclass with its fields."""
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
-    """What ``reals`` may know.
+class BeforeStep:
+    """What is known before a step, when ``reals`` chooses the real images to show.
 
     Attributes:
         step: steps done before this one.
@@ -46,11 +51,12 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What the discriminator was shown and said: one a step for its own update, and one for the generator's.
+class StepView:
+    """The images and logits of a step: one view for the discriminator's update, and one for the generator's.
 
     Attributes:
-        step: steps done before this one. (With several critic updates a step, ``loss_d`` is asked for each of them.)
+        step: steps done before this one. (With several updates of the discriminator a step, ``loss_d`` is called for
+            each of them.)
         colours: image channels; those after them are masks.
         real, fake: images [n, c, h, w] before augmentation, ``real`` after ``reals``. In ``loss_d`` no gradient goes
             from ``fake`` to the generator, in ``loss_g`` it does.
@@ -61,7 +67,7 @@ class Look:
         latents: [n, nz] behind ``fake``.
         labels: int64 [n], the classes of ``real``; None where there are none.
         fake_labels: int64 [n], those of ``fake``.
-        judge: images [n, c, h, w] -> logits [n, p] float32; not augmented.
+        discriminate: images [n, c, h, w] -> logits [n, p] float32; not augmented.
         generate: latents [n, nz] -> images [n, c, h, w] before augmentation, with the classes (``fake_labels``) and the
             injected noise of ``fake``, so that only the latents differ.
         generator, discriminator: the networks, for techniques that look inside.
@@ -79,7 +85,7 @@ class Look:
     latents: Tensor
     labels: Tensor | None
     fake_labels: Tensor | None
-    judge: Callable[[Tensor], Tensor]
+    discriminate: Callable[[Tensor], Tensor]
     generate: Callable[[Tensor], Tensor]
     generator: nn.Module
     discriminator: nn.Module
@@ -94,8 +100,8 @@ class Technique(Generic[O]):
         batch: real images of one update, which controllers count with.
     """
 
-    # Fields that the configuration may state; a technique without any leaves the empty record.
-    Options: ClassVar[type[Record]] = Record
+    # Fields that the configuration may state; a technique without any leaves it as it is.
+    Options: ClassVar[type[Record]] = Options
 
     def __init__(self, options: O, batch: int) -> None:
         self.options, self.batch = options, batch
@@ -109,8 +115,8 @@ class Technique(Generic[O]):
         the weights that the run begins with (``TrainConfig.start``), also when it is called for a run that goes on.
         """
 
-    def reals(self, images: Tensor, standing: Standing, rng: torch.Generator) -> Tensor:
-        """The batch of real images [n, c, h, w] to show; it is also what ``Look.real`` is."""
+    def reals(self, images: Tensor, before: BeforeStep, rng: torch.Generator) -> Tensor:
+        """The batch of real images [n, c, h, w] to show; it becomes ``StepView.real``."""
         return images
 
     def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
@@ -121,15 +127,18 @@ class Technique(Generic[O]):
         """
         return images
 
-    def loss_d(self, look: Look) -> Tensor | None:
-        """A term to add to the discriminator's loss (a scalar, its weight included); None for none in this step."""
+    def loss_d(self, view: StepView) -> Tensor | None:
+        """A term to add to the discriminator's loss (a scalar, already weighted); None in steps without one."""
         return None
 
-    def loss_g(self, look: Look) -> Tensor | None:
-        """A term to add to the generator's loss; None for none in this step. The discriminator is frozen."""
+    def loss_g(self, view: StepView) -> Tensor | None:
+        """A term to add to the generator's loss (a scalar, already weighted); None in steps without one.
+
+        The discriminator is frozen.
+        """
         return None
 
-    def after(self, look: Look) -> Mapping[str, float]:
+    def after(self, view: StepView) -> Mapping[str, float]:
         """Called at the end of a step, without gradients: controllers; numbers for ``log.csv``.
 
         Where several processes train together, the logits are those of all of them, so that controllers agree; the

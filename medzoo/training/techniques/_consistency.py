@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medzoo.training.techniques import _warp
-from medzoo.training.techniques._base import Look
+from medzoo.training.techniques._base import StepView
 from medzoo.training.techniques._draws import Draws
 
 SHIFT = 1 / 8  # of each side
@@ -21,24 +21,24 @@ def transformed(images: Tensor, rng: torch.Generator) -> Tensor:
     return _warp.warp(images, _warp.shift(right.round(), down.round()) @ flip)
 
 
-def balanced(look: Look, real: float, fake: float) -> Tensor:
+def balanced(view: StepView, real: float, fake: float) -> Tensor:
     """``real`` x |D(x) - D(T x)|^2 + ``fake`` x |D(G(z)) - D(T G(z))|^2, x and G(z) as the discriminator saw them."""
-    loss = real * squared(look.logits_real, look.judge(transformed(look.real_seen, look.rng)))
-    return loss + fake * squared(look.logits_fake, look.judge(transformed(look.fake_seen, look.rng)))
+    loss = real * squared(view.logits_real, view.discriminate(transformed(view.real_seen, view.rng)))
+    return loss + fake * squared(view.logits_fake, view.discriminate(transformed(view.fake_seen, view.rng)))
 
 
-def latent_d(look: Look, sigma: float, weight: float) -> Tensor:
+def latent_d(view: StepView, sigma: float, weight: float) -> Tensor:
     """``weight`` x |D(G(z)) - D(G(T z))|^2: what a small change of the latent does shall not change the judgement."""
     with torch.no_grad():
-        near = look.generate(perturbed(look.latents, sigma, look.rng))
+        near = view.generate(perturbed(view.latents, sigma, view.rng))
     # What the discriminator saw may be augmented, which would be judged along with the latent.
-    here = look.logits_fake if torch.equal(look.fake_seen, look.fake) else look.judge(look.fake)
-    return weight * squared(here, look.judge(near))
+    here = view.logits_fake if torch.equal(view.fake_seen, view.fake) else view.discriminate(view.fake)
+    return weight * squared(here, view.discriminate(near))
 
 
-def latent_g(look: Look, sigma: float, weight: float) -> Tensor:
+def latent_g(view: StepView, sigma: float, weight: float) -> Tensor:
     """-``weight`` x |G(z) - G(T z)|^2, the mean over pixels: the generator is rewarded for what changes."""
-    return -weight * squared(look.fake, look.generate(perturbed(look.latents, sigma, look.rng)))
+    return -weight * squared(view.fake, view.generate(perturbed(view.latents, sigma, view.rng)))
 
 
 def perturbed(latents: Tensor, sigma: float, rng: torch.Generator) -> Tensor:

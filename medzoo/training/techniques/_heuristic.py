@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveFloat, PositiveInt
+from medzoo.training.techniques._base import Options, Technique
 
 
-class AdaptiveOptions(Record):
+class AdaptiveOptions(Options):
     """What ADA and APA share, at the published defaults.
 
     Attributes:
@@ -26,10 +27,27 @@ class AdaptiveOptions(Record):
     """
 
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
-    interval: Annotated[int, Field(gt=0)] = 4
-    kimg: Annotated[float, Field(gt=0)] = 500
+    interval: PositiveInt = 4
+    kimg: PositiveFloat = 500
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limit: Annotated[float, Field(gt=0, lt=1)] = 0.99
+
+
+A = TypeVar("A", bound=AdaptiveOptions)
+
+
+class Adaptive(Technique[A]):
+    """A technique whose strength is ``heuristic.p``; ``after`` of a subclass shows the heuristic each step's logits."""
+
+    def __init__(self, options: A, batch: int) -> None:
+        super().__init__(options, batch)
+        self.heuristic = Heuristic(options, batch)
+
+    def state(self) -> dict[str, Any]:
+        return self.heuristic.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.heuristic.load_state(state)
 
 
 class Heuristic:

@@ -35,23 +35,24 @@ class Head:
         layer, channels = last
         self.linear = nn.Linear(channels, outputs)
         discriminator.add_module(name, self.linear)
-        self.listening, self.heard = False, torch.empty(0)
-        layer.register_forward_pre_hook(self.hear)
+        self.recording, self.recorded = False, torch.empty(0)
+        layer.register_forward_pre_hook(self.record)
 
-    def __call__(self, judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """Images [n, c, h, w], judged along the way -> [n, outputs] float32."""
-        self.listening = True
+    def __call__(self, discriminate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Images [n, c, h, w] -> [n, outputs] float32; ``discriminate`` is the discriminator's own pass."""
+        self.recording = True
         try:
-            judge(images)
-            features, self.heard = self.heard, torch.empty(0)
+            discriminate(images)
+            features, self.recorded = self.recorded, torch.empty(0)
         finally:
-            self.listening = False
+            self.recording = False
         with torch.autocast(images.device.type, enabled=False):
             return self.linear(features.float().flatten(2).mean(2) if features.dim() > 2 else features.float())
 
-    def hear(self, layer: nn.Module, given: tuple[Any, ...]) -> None:
-        if self.listening:
-            self.heard = given[0]
+    def record(self, layer: nn.Module, given: tuple[Any, ...]) -> None:
+        """A forward hook: keeps what enters the logit layer."""
+        if self.recording:
+            self.recorded = given[0]
 
 
 def logit_layer(discriminator: nn.Module) -> tuple[nn.Module, int] | None:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 
-def steepness(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def steepness(discriminate: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """|grad D(x)|^2 of each image [n], differentiable; D is the mean of the logits [n, p] of an image."""
     images = images.detach().requires_grad_(True)
     with unscaled(images.device):
-        logits = judge(images).flatten(1).mean(1).sum()
+        logits = discriminate(images).flatten(1).mean(1).sum()
         (gradient,) = torch.autograd.grad(logits, images, create_graph=True)
     return gradient.float().square().sum((1, 2, 3))
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from medzoo.training.techniques import _colour, _warp
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._base import StepView
 from medzoo.training.techniques._draws import Draws
-from medzoo.training.techniques._heuristic import AdaptiveOptions, Heuristic
+from medzoo.training.techniques._heuristic import Adaptive, AdaptiveOptions
 
 SHIFT = 0.125  # of each side: the largest whole shift, and the standard deviation of the fractional one
 SCALE, ANISOTROPY = 0.2, 0.2  # standard deviations in powers of two
@@ -37,14 +37,10 @@ class AdaOptions(AdaptiveOptions):
     pipeline: Literal["b", "bg", "bgc"] = "bgc"
 
 
-class Ada(Technique[AdaOptions]):
+class Ada(Adaptive[AdaOptions]):
     """Every image that the discriminator sees is augmented with probability ``heuristic.p`` for each change."""
 
     Options = AdaOptions
-
-    def __init__(self, options: AdaOptions, batch: int) -> None:
-        super().__init__(options, batch)
-        self.heuristic = Heuristic(options, batch)
 
     def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
         n, p, size = len(images), self.heuristic.p, (images.shape[2], images.shape[3])
@@ -54,15 +50,9 @@ class Ada(Technique[AdaOptions]):
         images = _warp.warp(images, maps)
         return _colour.recolour(images, colour(n, p, rng), colours) if "c" in self.options.pipeline else images
 
-    def after(self, look: Look) -> Mapping[str, float]:
-        self.heuristic.see(look.logits_real)
+    def after(self, view: StepView) -> Mapping[str, float]:
+        self.heuristic.see(view.logits_real)
         return {"ada_p": self.heuristic.p, "ada_r": self.heuristic.r}
-
-    def state(self) -> dict[str, Any]:
-        return self.heuristic.state()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        self.heuristic.load_state(state)
 
 
 def blits(n: int, p: float, size: tuple[int, int], rng: torch.Generator) -> Tensor:

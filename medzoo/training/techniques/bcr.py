@@ -7,12 +7,11 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._consistency import balanced
 
 
-class Options(Record):
+class BcrOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -24,13 +23,13 @@ class Options(Record):
     fake: Annotated[float, Field(ge=0)] = 10.0
 
 
-class Bcr(Technique[Options]):
+class Bcr(Technique[BcrOptions]):
     """Consistency on real and generated images; T is a flip and a shift, drawn for each."""
 
-    Options = Options
+    Options = BcrOptions
 
-    def loss_d(self, look: Look) -> Tensor:
-        return balanced(look, self.options.real, self.options.fake)
+    def loss_d(self, view: StepView) -> Tensor:
+        return balanced(view, self.options.real, self.options.fake)
 
 
 TECHNIQUE = Bcr

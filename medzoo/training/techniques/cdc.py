@@ -4,9 +4,9 @@ For a few latents, how similar the adapted generator's features are to each othe
 (equations 2 and 3). And since a few images say nothing about whole images other than themselves, whole images are
 judged only near a few fixed latents, the anchors, and elsewhere patches (section 3.2).
 
-For training that goes on from a trained generator, which is the source. Patches are what the family's discriminator
-judges, in every step; whole images are judged by one more linear layer on its features, in every fourth step, where
-the published code lets the one judgement take the place of the other.
+For fine-tuning (``TrainConfig.start``): the generator that training starts from is the source. Patches are what the
+family's discriminator judges, in every step; whole images are judged by one more linear layer on its features, in every
+fourth step, where the published code alternates between the two.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt
 from medzoo.errors import TrainingError
 from medzoo.training import parallel
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._penultimate import Head
 
 
-class CdcOptions(Record):
+class CdcOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -40,9 +40,9 @@ class CdcOptions(Record):
 
     weight: Annotated[float, Field(ge=0)] = 1000.0
     images: Annotated[int, Field(ge=3)] = 4
-    anchors: Annotated[int, Field(gt=0)] = 10
+    anchors: PositiveInt = 10
     sigma: Annotated[float, Field(ge=0)] = 0.1
-    interval: Annotated[int, Field(gt=0)] = 4
+    interval: PositiveInt = 4
 
 
 class Cdc(Technique[CdcOptions]):
@@ -66,38 +66,38 @@ class Cdc(Technique[CdcOptions]):
         self.features = Features(generator)
         self.head = Head(discriminator, "cdc", 1)
 
-    def loss_d(self, look: Look) -> Tensor | None:
-        if look.step % self.options.interval:
+    def loss_d(self, view: StepView) -> Tensor | None:
+        if view.step % self.options.interval:
             return None
         with torch.no_grad():
-            fake = look.generate(self.near_anchors(look))
-        real, generated = (self.head(look.judge, images) for images in (look.real, fake))
+            fake = view.generate(self.near_anchors(view))
+        real, generated = (self.head(view.discriminate, images) for images in (view.real, fake))
         return F.softplus(-real).mean() + F.softplus(generated).mean()
 
-    def loss_g(self, look: Look) -> Tensor:
-        adapted = self.features(look.generate, look.latents)
-        self.source = {name: value.to(look.latents.device) for name, value in self.source.items()}
-        with torch.no_grad(), in_place_of(look.generator, self.source):
-            source = self.features(look.generate, look.latents)
-        count = min(self.options.images, len(look.latents))  # with several processes each has a share of the batch
-        layers = torch.randint(len(source), (count,), generator=look.rng).tolist()
+    def loss_g(self, view: StepView) -> Tensor:
+        adapted = self.features(view.generate, view.latents)
+        self.source = {name: value.to(view.latents.device) for name, value in self.source.items()}
+        with torch.no_grad(), in_place_of(view.generator, self.source):
+            source = self.features(view.generate, view.latents)
+        count = min(self.options.images, len(view.latents))  # with several processes each has a part of the batch
+        layers = torch.randint(len(source), (count,), generator=view.rng).tolist()
         loss = self.options.weight * divergence(source, adapted, layers)
         self.divergence = float(loss.detach())
-        if look.step % self.options.interval == 0:
-            fake = look.generate(self.near_anchors(look))
-            loss = loss + F.softplus(-self.head(look.judge, fake)).mean()
+        if view.step % self.options.interval == 0:
+            fake = view.generate(self.near_anchors(view))
+            loss = loss + F.softplus(-self.head(view.discriminate, fake)).mean()
         return loss
 
-    def near_anchors(self, look: Look) -> Tensor:
-        """As many latents as the batch has, each near one of the anchors."""
-        shape = look.latents.shape
+    def near_anchors(self, view: StepView) -> Tensor:
+        """Latents [n, nz], as many as the batch has, each near one of the anchors."""
+        shape = view.latents.shape
         if self.anchors is None:
-            self.anchors = parallel.shared(torch.randn(self.options.anchors, *shape[1:], generator=look.rng))
-        which = torch.randint(len(self.anchors), shape[:1], generator=look.rng)
-        near = self.anchors[which] + self.options.sigma * torch.randn(shape, generator=look.rng)
-        return near.to(look.latents)
+            self.anchors = parallel.broadcast(torch.randn(self.options.anchors, *shape[1:], generator=view.rng))
+        which = torch.randint(len(self.anchors), shape[:1], generator=view.rng)
+        near = self.anchors[which] + self.options.sigma * torch.randn(shape, generator=view.rng)
+        return near.to(view.latents)
 
-    def after(self, look: Look) -> Mapping[str, float]:
+    def after(self, view: StepView) -> Mapping[str, float]:
         return {"cdc": self.divergence}
 
     def state(self) -> dict[str, Any]:
@@ -112,25 +112,26 @@ class Features:
     """What the convolutions of a generator give while it makes images: maps of 4 x 4 and more, images left out."""
 
     def __init__(self, generator: nn.Module) -> None:
-        self.heard: list[Tensor] | None = None
+        self.recorded: list[Tensor] | None = None
         for module in generator.modules():
             if any(weight.dim() == 4 for weight in module.parameters(recurse=False)):
-                module.register_forward_hook(self.hear)
+                module.register_forward_hook(self.record)
 
     def __call__(self, generate: Callable[[Tensor], Tensor], latents: Tensor) -> list[Tensor]:
         """Maps [n, c, h, w] of every layer, in the order in which they are made."""
-        heard = self.heard = []
+        recorded = self.recorded = []
         try:
             generate(latents)
         finally:
-            self.heard = None
-        if not heard:
+            self.recorded = None
+        if not recorded:
             raise TrainingError("cdc: this generator has no convolutions to compare features of")
-        return heard
+        return recorded
 
-    def hear(self, module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        if self.heard is not None and made.dim() == 4 and made.shape[1] > 4 and min(made.shape[2:]) >= 4:
-            self.heard.append(made)
+    def record(self, module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+        """A forward hook: keeps the output of a layer if it is a feature map."""
+        if self.recorded is not None and made.dim() == 4 and made.shape[1] > 4 and min(made.shape[2:]) >= 4:
+            self.recorded.append(made)
 
 
 def divergence(source: Sequence[Tensor], adapted: Sequence[Tensor], layers: Sequence[int]) -> Tensor:
@@ -159,21 +160,21 @@ def similarities(features: Tensor, i: int) -> Tensor:
 
 @contextmanager
 def in_place_of(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let a network run with other weights; what it writes to its buffers is forgotten."""
-    kept: list[tuple[dict[str, Any], str, Any]] = []
+    """Let a network run with the weights of ``state``; what it writes to its buffers meanwhile is dropped."""
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
     for prefix, module in network.named_modules():
         for held in (module._parameters, module._buffers):
             for name, own in list(held.items()):
                 other = state.get(f"{prefix}.{name}" if prefix else name)
                 if own is not None and other is not None:
-                    kept.append((held, name, own))
+                    replaced.append((held, name, own))
                     held[name] = (
                         nn.Parameter(other, requires_grad=False) if isinstance(own, nn.Parameter) else other.clone()
                     )
     try:
         yield
     finally:
-        for held, name, own in kept:
+        for held, name, own in replaced:
             held[name] = own
 
 

@@ -14,15 +14,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
 from medzoo.training.techniques import _colour, _warp
-from medzoo.training.techniques._base import Standing, Technique
+from medzoo.training.techniques._base import BeforeStep, Options, Technique
 from medzoo.training.techniques._draws import Draws
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Options(Record):
+class ClassicalOptions(Options):
     """What a configuration may state; every change is drawn uniformly within its range, for each image.
 
     Attributes:
@@ -42,12 +41,12 @@ class Options(Record):
     contrast: Share = 0.1
 
 
-class Classical(Technique[Options]):
+class Classical(Technique[ClassicalOptions]):
     """Real images are flipped, turned, zoomed, shifted, and made brighter or darker; masks move along."""
 
-    Options = Options
+    Options = ClassicalOptions
 
-    def reals(self, images: Tensor, standing: Standing, rng: torch.Generator) -> Tensor:
+    def reals(self, images: Tensor, before: BeforeStep, rng: torch.Generator) -> Tensor:
         options, draw = self.options, Draws(len(images), rng)
         h, w = images.shape[2:]
         maps = _warp.pick(draw.gate(options.flip), _warp.scaling(-torch.ones(draw.n), torch.ones(draw.n)))
@@ -59,7 +58,7 @@ class Classical(Technique[Options]):
             _colour.contrast(1 + options.contrast * draw.uniform()),
             _colour.brightness(options.brightness * draw.uniform()),
         )
-        return _colour.recolour(_warp.warp(images, maps), colour, standing.colours).clamp(-1, 1)
+        return _colour.recolour(_warp.warp(images, maps), colour, before.colours).clamp(-1, 1)
 
 
 TECHNIQUE = Classical

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.entry import PositiveFloat
+from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._consistency import squared, transformed
 
 
-class Options(Record):
+class CrOptions(Options):
     """What a configuration may state.
 
     Attributes:
         weight: of |D(x) - D(T x)|^2.
     """
 
-    weight: Annotated[float, Field(gt=0)] = 10.0
+    weight: PositiveFloat = 10.0
 
 
-class Cr(Technique[Options]):
+class Cr(Technique[CrOptions]):
     """Consistency on real images; T is a flip and a shift."""
 
-    Options = Options
+    Options = CrOptions
 
-    def loss_d(self, look: Look) -> Tensor:
-        return self.options.weight * squared(look.logits_real, look.judge(transformed(look.real_seen, look.rng)))
+    def loss_d(self, view: StepView) -> Tensor:
+        return self.options.weight * squared(view.logits_real, view.discriminate(transformed(view.real_seen, view.rng)))
 
 
 TECHNIQUE = Cr

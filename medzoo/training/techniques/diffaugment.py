@@ -17,31 +17,30 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from medzoo.entry import Record
 from medzoo.training.techniques import _shift
-from medzoo.training.techniques._base import Technique
+from medzoo.training.techniques._base import Options, Technique
 
 TRANSLATION, CUTOUT = 1 / 8, 1 / 2  # of each side, as published
 
 
-class Options(Record):
+class DiffAugmentOptions(Options):
     """What a configuration may state.
 
     Attributes:
         policy: which augmentations, in the order in which they are applied.
         margin: what a translation brings in: ``zero``, the middle of the range, as published, or ``mirror``, the image
             mirrored. A zero margin can leak: an image with an outline of zeros looks like one that was shifted by a
-            pixel more, so nothing keeps a generator from painting one (10001's masks had it).
+            pixel more, so nothing keeps a generator from painting one.
     """
 
     policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
     margin: Literal["zero", "mirror"] = "zero"
 
 
-class DiffAugment(Technique[Options]):
+class DiffAugment(Technique[DiffAugmentOptions]):
     """Every image that the discriminator sees is augmented."""
 
-    Options = Options
+    Options = DiffAugmentOptions
 
     def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
         mirrors = self.options.margin == "mirror"
@@ -75,7 +74,13 @@ class Augmentation:
 
 
 def color(x: Tensor, colours: int, draws: Tensor) -> Tensor:
-    """Brightness +-0.5, saturation 0 to 2, contrast 0.5 to 1.5, each uniform and per image."""
+    """Brightness +-0.5, saturation 0 to 2, contrast 0.5 to 1.5, each uniform and per image.
+
+    Args:
+        x: images [n, c, h, w] in [-1, 1]; the result may leave that range.
+        colours: channels that are changed; masks behind them are not.
+        draws: U(0, 1) numbers [7, n] of :class:`Augmentation`, of which the first three are used.
+    """
     image, rest = x[:, :colours], x[:, colours:]
     brightness, saturation, contrast = draws[:3, :, None, None, None].to(x)
     image = image + (brightness - 0.5)
@@ -100,7 +105,12 @@ def mirrored(x: Tensor, colours: int, draws: Tensor) -> Tensor:
 
 
 def cutout(x: Tensor, colours: int, draws: Tensor) -> Tensor:
-    """Zero a square of half the side, centred anywhere, so partly outside of most images."""
+    """Zero a square of half the side, centred anywhere, so partly outside of most images.
+
+    Args:
+        x: images [n, c, h, w]; every channel is cut alike.
+        draws: U(0, 1) numbers [7, n] of :class:`Augmentation`, of which the last two are used: row and column.
+    """
     h, w = x.shape[2:]
     cut_h, cut_w = round(h * CUTOUT), round(w * CUTOUT)
     top = _shift.whole(draws[5], h + 1 - cut_h % 2)[:, None] - cut_h // 2

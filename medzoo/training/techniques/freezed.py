@@ -6,17 +6,14 @@ networks; from random ones it would keep random layers.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import nn
 
-from medzoo.entry import Record
+from medzoo.entry import PositiveInt
 from medzoo.errors import TrainingError
-from medzoo.training.techniques._base import Technique
+from medzoo.training.techniques._base import Options, Technique
 
 
-class Options(Record):
+class FreezeDOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -24,13 +21,13 @@ class Options(Record):
             with the network; the default leaves every discriminator here some to train.
     """
 
-    layers: Annotated[int, Field(gt=0)] = 3
+    layers: PositiveInt = 3
 
 
-class FreezeD(Technique[Options]):
+class FreezeD(Technique[FreezeDOptions]):
     """The first ``layers`` layers of the discriminator are not trained."""
 
-    Options = Options
+    Options = FreezeDOptions
 
     def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:
         freeze(discriminator, self.options.layers)

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._base import StepView, Technique
 from medzoo.training.techniques._consistency import balanced, latent_d, latent_g
+from medzoo.training.techniques.bcr import BcrOptions
+from medzoo.training.techniques.zcr import ZcrOptions
 
 
-class Options(Record):
-    """What a configuration may state: the options of ``bcr`` and of ``zcr``.
-
-    Attributes:
-        real: weight of |D(x) - D(T x)|^2.
-        fake: weight of |D(G(z)) - D(T G(z))|^2.
-        sigma: standard deviation of the change of the latent.
-        discriminator: weight of |D(G(z)) - D(G(T z))|^2.
-        generator: weight of -|G(z) - G(T z)|^2.
-    """
-
-    real: Annotated[float, Field(ge=0)] = 10.0
-    fake: Annotated[float, Field(ge=0)] = 10.0
-    sigma: Annotated[float, Field(gt=0)] = 0.05
-    discriminator: Annotated[float, Field(ge=0)] = 20.0
-    generator: Annotated[float, Field(ge=0)] = 0.5
+class IcrOptions(ZcrOptions, BcrOptions):
+    """The options of ``bcr`` and those of ``zcr``."""
 
 
-class Icr(Technique[Options]):
+class Icr(Technique[IcrOptions]):
     """Consistency in the image and in the latent."""
 
-    Options = Options
+    Options = IcrOptions
 
-    def loss_d(self, look: Look) -> Tensor:
+    def loss_d(self, view: StepView) -> Tensor:
         options = self.options
-        return balanced(look, options.real, options.fake) + latent_d(look, options.sigma, options.discriminator)
+        return balanced(view, options.real, options.fake) + latent_d(view, options.sigma, options.discriminator)
 
-    def loss_g(self, look: Look) -> Tensor:
-        return latent_g(look, self.options.sigma, self.options.generator)
+    def loss_g(self, view: StepView) -> Tensor:
+        return latent_g(view, self.options.sigma, self.options.generator)
 
 
 TECHNIQUE = Icr

@@ -14,12 +14,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
 from medzoo.training.techniques import _shift
-from medzoo.training.techniques._base import Technique
+from medzoo.training.techniques._base import Options, Technique
 
 
-class Options(Record):
+class MaskJitterOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -29,10 +28,10 @@ class Options(Record):
     reach: Annotated[float, Field(gt=0, le=12.5)] = 3.0
 
 
-class MaskJitter(Technique[Options]):
+class MaskJitter(Technique[MaskJitterOptions]):
     """Whole pixels in each direction, drawn per image, mirrored at the border; without masks nothing changes."""
 
-    Options = Options
+    Options = MaskJitterOptions
 
     def augment(self, images: Tensor, colours: int, rng: torch.Generator) -> Tensor:
         draws = torch.rand(2, len(images), generator=rng)

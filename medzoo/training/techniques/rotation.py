@@ -1,7 +1,7 @@
-"""SS-GAN: the discriminator also tells by how much an image was turned (Chen et al., CVPR 2019).
+"""SS-GAN: the discriminator also says by how much an image was turned (Chen et al., CVPR 2019).
 
 That keeps it from forgetting what images look like. It learns turns of real images, the generator makes images whose
-turns it can tell. The head is one linear layer on the features that the logits are made from.
+turns it can name. The head is one linear layer on the features that the logits are made from.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.entry import Record
 from medzoo.errors import TrainingError
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._penultimate import Head
 
 
-class Options(Record):
+class RotationOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -34,25 +33,25 @@ class Options(Record):
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
 
 
-class Rotation(Technique[Options]):
-    """Turns are told before augmentation, since some augmentations turn images themselves."""
+class Rotation(Technique[RotationOptions]):
+    """Images are turned before augmentation, since some augmentations turn images themselves."""
 
-    Options = Options
+    Options = RotationOptions
     head: Head
 
     def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:
         self.head = Head(discriminator, "rotation", 4)
 
-    def loss_d(self, look: Look) -> Tensor:
-        return self.options.discriminator * self.told(look, look.real)
+    def loss_d(self, view: StepView) -> Tensor:
+        return self.options.discriminator * self.cross_entropy(view, view.real)
 
-    def loss_g(self, look: Look) -> Tensor:
-        return self.options.generator * self.told(look, look.fake)
+    def loss_g(self, view: StepView) -> Tensor:
+        return self.options.generator * self.cross_entropy(view, view.fake)
 
-    def told(self, look: Look, images: Tensor) -> Tensor:
-        """Cross-entropy of the four turns."""
+    def cross_entropy(self, view: StepView, images: Tensor) -> Tensor:
+        """Of the four turns, for a share of the images [n, c, s, s]; a scalar."""
         images, turns = turned(images[: max(1, round(self.options.share * len(images)))])
-        return F.cross_entropy(self.head(look.judge, images), turns)
+        return F.cross_entropy(self.head(view.discriminate, images), turns)
 
 
 def turned(images: Tensor) -> tuple[Tensor, Tensor]:

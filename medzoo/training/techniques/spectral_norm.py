@@ -6,12 +6,11 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from medzoo.entry import Record
 from medzoo.errors import TrainingError
-from medzoo.training.techniques._base import Technique
+from medzoo.training.techniques._base import Options, Technique
 
 
-class SpectralNorm(Technique[Record]):
+class SpectralNorm(Technique[Options]):
     """Every weight of the discriminator is divided by its largest singular value, by one power iteration a step."""
 
     def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:

@@ -10,12 +10,12 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from medzoo.entry import Record
-from medzoo.training.techniques._base import Look, Technique
+from medzoo.entry import PositiveFloat
+from medzoo.training.techniques._base import Options, StepView, Technique
 from medzoo.training.techniques._consistency import latent_d, latent_g
 
 
-class Options(Record):
+class ZcrOptions(Options):
     """What a configuration may state.
 
     Attributes:
@@ -24,21 +24,21 @@ class Options(Record):
         generator: weight of -|G(z) - G(T z)|^2.
     """
 
-    sigma: Annotated[float, Field(gt=0)] = 0.05
+    sigma: PositiveFloat = 0.05
     discriminator: Annotated[float, Field(ge=0)] = 20.0
     generator: Annotated[float, Field(ge=0)] = 0.5
 
 
-class Zcr(Technique[Options]):
+class Zcr(Technique[ZcrOptions]):
     """Consistency in the latent."""
 
-    Options = Options
+    Options = ZcrOptions
 
-    def loss_d(self, look: Look) -> Tensor:
-        return latent_d(look, self.options.sigma, self.options.discriminator)
+    def loss_d(self, view: StepView) -> Tensor:
+        return latent_d(view, self.options.sigma, self.options.discriminator)
 
-    def loss_g(self, look: Look) -> Tensor:
-        return latent_g(look, self.options.sigma, self.options.generator)
+    def loss_g(self, view: StepView) -> Tensor:
+        return latent_g(view, self.options.sigma, self.options.generator)
 
 
 TECHNIQUE = Zcr

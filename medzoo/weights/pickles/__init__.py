@@ -1,10 +1,10 @@
 """Pickles, read without running anything that is inside.
 
-A pickle is a program: "push this, call that". Here it is followed on paper only (``machine``): values are built, names
-of Python objects stay names, and nothing is ever imported, looked up or called. This package needs the standard library
-alone and hands out none of its functions, so that there is nothing that a file could reach.
+A pickle is a program: "push this, call that". Here it is interpreted without running it (``machine``): values are
+built, names of Python objects stay names, and nothing is ever imported, looked up or called. This package needs only
+the standard library and exposes none of its functions, so that there is nothing that a file could reach.
 
-What a file may name is listed in ``allowed``, with what each name gives:
+``allowed`` lists what a file may name, and what each name becomes:
 
 * numbers and containers of them, as ``torch.save`` and NumPy write them, and plain values that people save beside them
   (``harmless``: paths, dates, ranges, random generators): always;
@@ -16,8 +16,8 @@ What a file may name is listed in ``allowed``, with what each name gives:
 What calls a function of another package, or makes a value of something else than numbers, is no reason to refuse the
 file: it is not made, and refused where it would be used.
 
-Source code that comes along (StyleGAN's ``torch_utils.persistence``) is text like any other and is dropped. Memory is
-bounded by the size of the file: lengths that a file declares are compared with what it holds, and steps are counted.
+Included source code (StyleGAN's ``torch_utils.persistence``) is text like any other and is dropped. Memory is bounded
+by the size of the file: lengths that a file declares are compared with what it holds, and instructions are counted.
 """
 
 from __future__ import annotations

@@ -16,13 +16,16 @@ LARGEST_RATIO = 100  # learned weights hardly compress; sparse zeros may, a bomb
 _CHUNK = 1 << 20
 
 
-def extract_member(archive: Path, pattern: str, target: Path, *, size: int | None = None) -> str:
+def extract_member(
+    archive: Path, pattern: str, target: Path, *, size: int | None = None, largest: int = LARGEST
+) -> str:
     """Write the one member whose name matches the glob ``pattern`` to ``target``; returns its name.
 
-    The name decides nothing but the choice: the file always lands in ``target``.
+    The name only chooses the member: the file is always written to ``target``.
 
     Args:
-        size: bytes that the member has to have, if known.
+        size: bytes that the member must have, if known.
+        largest: the largest size in bytes that is unpacked.
 
     Raises:
         IntegrityError: no member or several match, the archive is damaged, or the member is not safe to unpack.
@@ -31,7 +34,7 @@ def extract_member(archive: Path, pattern: str, target: Path, *, size: int | Non
     try:
         with zipfile.ZipFile(archive) as opened:
             member = _choose(opened, pattern)
-            _check(member, size)
+            _check(member, size, largest)
             with cache.disk_errors(target.parent):
                 whole.need_space(target.parent, member.file_size)
                 _copy(opened, member, target)
@@ -50,7 +53,7 @@ def _choose(archive: zipfile.ZipFile, pattern: str) -> zipfile.ZipInfo:
     raise IntegrityError(f"{count} of the zip archive match 'member: {pattern}' (it holds {names})")
 
 
-def _check(member: zipfile.ZipInfo, size: int | None) -> None:
+def _check(member: zipfile.ZipInfo, size: int | None, largest: int) -> None:
     name = member.filename
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
@@ -63,14 +66,14 @@ def _check(member: zipfile.ZipInfo, size: int | None) -> None:
         raise IntegrityError(f"the member '{name}' of the zip archive is encrypted")
     if size is not None and member.file_size != size:
         raise IntegrityError(f"the member '{name}' has {member.file_size} bytes, expected {size}")
-    if member.file_size > LARGEST or member.file_size > LARGEST_RATIO * max(member.compress_size, 10_000):
+    if member.file_size > largest or member.file_size > LARGEST_RATIO * max(member.compress_size, 10_000):
         raise IntegrityError(
             f"the member '{name}' claims {member.file_size} bytes from {member.compress_size}: not a checkpoint"
         )
 
 
 def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    """Copy with a count of the bytes really read: the size that an archive declares may be a lie."""
+    """Copy, and count the bytes: an archive may declare a wrong size."""
     written = 0
     with archive.open(member) as source, target.open("wb") as file:
         while chunk := source.read(_CHUNK):

@@ -15,21 +15,18 @@ from typing import TYPE_CHECKING, Any
 from medzoo import limits
 from medzoo.errors import DownloadError, IntegrityError
 from medzoo.files import cache, whole
-from medzoo.weights.sources import Progress
+from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
 
 if TYPE_CHECKING:
     import requests
 
-CONNECT_TIMEOUT = 10.0  # seconds
-READ_TIMEOUT = 60.0  # seconds without a single byte
-_CHUNK = 1 << 16
 _GAIN = 1 << 20  # bytes that count as progress, so that a shaky line may finish a large file
 
 
 @dataclass
 class _Partial:
-    """A download under way: the bytes so far, and the validator that tells whether the rest still fits them."""
+    """A download in progress: the bytes so far, and the validator (a tag of the server) that the rest must have."""
 
     path: Path
     url: str
@@ -46,7 +43,7 @@ class _Partial:
         return self.path.with_suffix(".part.json")
 
     def resume(self) -> None:
-        """Take up what an earlier run left, if the server gave it something to compare with."""
+        """Continue what an earlier run left, if the server sent a validator with it."""
         try:
             seen = json.loads(self.record.read_text(encoding="utf-8"))
             self.validator, self.total = seen["validator"], seen["total"]
@@ -71,8 +68,9 @@ def download(
     size: int | None = None,
     public_only: bool = False,
     progress: Progress | None = None,
+    patience: Patience = PATIENCE,
 ) -> None:
-    """Fetch ``url`` to ``target``, which appears whole or not at all.
+    """Download ``url`` to ``target``, which appears whole or not at all.
 
     An interrupted download stays beside it as ``*.part`` and is continued where the server allows it. Nothing of
     ``~/.netrc`` is sent.
@@ -81,6 +79,7 @@ def download(
         size: bytes that the file has to have, if known; else ``limits.most("download_bytes")`` is the most.
         public_only: refuse addresses of this machine and of its own network, also after a redirect.
         progress: called with (bytes, total); None for a bar on a terminal.
+        patience: attempts and time-outs.
 
     Raises:
         DownloadError: network, server or disk got in the way, or the answer goes beyond the limit.
@@ -93,30 +92,29 @@ def download(
         partial.resume()
     with open_session(public_only=public_only) as session, _shown(progress, target.name) as show:
         try:
-            with_retries(lambda: _continue(session, partial, show))
+            with_retries(lambda: _continue(session, partial, show, patience), patience)
         except DownloadError as error:
             if isinstance(error, cache.DiskError) or not partial.validator:
-                partial.restart()  # nothing that could be continued is worth its room
+                partial.restart()  # it cannot be continued: do not leave it on the disk
                 raise
-            kept = f"; the {partial.size / 1e6:.1f} MB that came are kept, and the same command goes on from there"
-            raise DownloadError(f"{error}{kept if partial.size else ''}") from error
+            rest = f"; {partial.size / 1e6:.1f} MB are stored, and the same command continues from there"
+            raise DownloadError(f"{error}{rest if partial.size else ''}") from error
     with cache.disk_errors(target.parent):
         os.replace(partial.path, target)
         partial.record.unlink(missing_ok=True)
 
 
-def _continue(session: requests.Session, partial: _Partial, show: Progress) -> None:
-    """One request for whatever is missing."""
+def _continue(session: requests.Session, partial: _Partial, show: Progress, patience: Patience) -> None:
+    """One request for the bytes that are missing."""
     import requests
 
     before = partial.size
     headers = {"Range": f"bytes={before}-", "If-Range": partial.validator or ""} if before else {}
     try:
-        with session.get(
-            partial.url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-        ) as response:
+        timeout = (patience.connect_timeout, patience.read_timeout)
+        with session.get(partial.url, headers=headers, stream=True, timeout=timeout) as response:
             if response.status_code == 416 and before:
-                # Either everything is there already, or what is there does not fit the file of today.
+                # Either everything is here already, or the file on the server has changed.
                 if partial.total == before:
                     return
                 partial.restart()
@@ -124,7 +122,7 @@ def _continue(session: requests.Session, partial: _Partial, show: Progress) -> N
             _refuse(response, partial.url)
             with cache.disk_errors(partial.path.parent):
                 _prepare(response, partial)
-            _receive(response, partial, show)
+            _receive(response, partial, show, patience.piece)
     except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
         raise DownloadError(f"{_host(partial.url)}: {reason_of(error)}; check the certificates and proxies") from error
     except (
@@ -153,7 +151,7 @@ def _refuse(response: requests.Response, url: str) -> None:
     if status in (404, 410):
         raise DownloadError(
             f"there is no file at {url} ({status}); the record may have moved: look for it on the site, "
-            "and add what you found as a source of kind 'local' or 'http'"
+            "and add the file as a source of kind 'local' or 'http'"
         )
     if status in (401, 403, 451):
         raise DownloadError(f"{url} refuses access ({status} {response.reason}); it may have become restricted")
@@ -162,7 +160,7 @@ def _refuse(response: requests.Response, url: str) -> None:
 
 
 def _prepare(response: requests.Response, partial: _Partial) -> None:
-    """Settle where the body of this response goes, and how long the whole will be."""
+    """Decide where the body of this response goes, and how long the whole file will be."""
     headers = response.headers
     before = partial.size
     encoded = headers.get("Content-Encoding", "identity") != "identity"
@@ -188,14 +186,14 @@ def _prepare(response: requests.Response, partial: _Partial) -> None:
         whole.need_space(partial.path.parent, length)
 
 
-def _receive(response: requests.Response, partial: _Partial, show: Progress) -> None:
+def _receive(response: requests.Response, partial: _Partial, show: Progress, piece: int) -> None:
     with cache.disk_errors(partial.path.parent):
         # Unbuffered: on a full disk a buffer would fail a second time, when it is closed.
         file = partial.path.open("ab", buffering=0)
     with file:
         done = partial.size
         show(done, partial.total)
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in response.iter_content(piece):
             done += len(chunk)
             _bound(partial, done)
             with cache.disk_errors(partial.path.parent):

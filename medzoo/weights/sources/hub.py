@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from medzoo.errors import DownloadError, IntegrityError
+from medzoo.errors import DownloadError, IntegrityError, MissingFile
 from medzoo.files import whole
 from medzoo.files.cache import DiskError
-from medzoo.weights.sources import Progress
+from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
 
-TIMEOUT = 10.0  # seconds, for the description of a file
 _T = TypeVar("_T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -60,18 +59,20 @@ def obtain(
     size: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    patience: Patience = PATIENCE,
 ) -> HubFile:
-    """Bring a file into the Hub's cache, or find it there.
+    """Find a file in the cache of the Hub client, or download it into it.
 
-    What the Hub says about the file is compared with the entry before the first byte is fetched.
+    What the Hub says about the file is compared with the entry before the first byte is downloaded.
 
     Args:
         offline: look in the cache only.
-        sha256: hash that the file has to have, if known.
-        largest: most bytes that the file may have.
-        size: bytes that the file has to have, if known.
-        force: fetch it again even when it is in the cache.
-        progress: called with (bytes, total); the client's own bar without it.
+        sha256: hash that the file must have, if known.
+        largest: the largest size in bytes that is accepted.
+        size: bytes that the file must have, if known.
+        force: download it again even if it is in the cache.
+        progress: called with (bytes, total); None for the client's own bar.
+        patience: attempts, and seconds for the description of a file.
 
     Raises:
         DownloadError: network, server, permission or disk got in the way.
@@ -83,10 +84,10 @@ def obtain(
     if offline:
         raise DownloadError(
             f"{address} is not in the cache of the Hub client, and the network is switched off; unset HF_HUB_OFFLINE, "
-            "or fetch it on a machine with a network"
+            "or download it on a machine with a network"
         )
     try:
-        described = with_retries(lambda: _guarded(lambda: _describe(address), address))
+        described = with_retries(lambda: _guarded(lambda: _describe(address, patience), address), patience)
     except DownloadError:
         if cached is not None:  # a branch, and the Hub cannot be asked where it points now
             return cached
@@ -94,7 +95,7 @@ def obtain(
     _compare(described, address, sha256, largest, size)
     _need_space(described.size or 0)
     commit = described.commit_hash
-    path = with_retries(lambda: _guarded(lambda: _download(address, commit, force, progress), address))
+    path = with_retries(lambda: _guarded(lambda: _download(address, commit, force, progress), address), patience)
     return HubFile(Path(path), commit, cached=False)
 
 
@@ -120,11 +121,11 @@ def _cached(address: Address) -> HubFile | None:
     return HubFile(Path(found), commit, cached=True)
 
 
-def _describe(address: Address) -> Any:
+def _describe(address: Address, patience: Patience) -> Any:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(address.repo, address.file, revision=address.revision or "main", **_where())
-    described = get_hf_file_metadata(url, timeout=TIMEOUT, **_where())
+    described = get_hf_file_metadata(url, timeout=patience.connect_timeout, **_where())
     if described.commit_hash is None or described.etag is None:
         host = url.split("/")[2]
         raise DownloadError(f"{host} does not answer like a Hugging Face Hub; check HF_ENDPOINT and the proxies")
@@ -148,7 +149,7 @@ def _compare(described: Any, address: Address, sha256: str | None, largest: int 
 
 def _need_space(size: int) -> None:
     with _disk_errors():
-        whole.need_space(next(one for one in (_folder(), *_folder().parents) if one.is_dir()), size)
+        whole.need_space(next(folder for folder in (_folder(), *_folder().parents) if folder.is_dir()), size)
 
 
 def _folder() -> Path:
@@ -183,7 +184,7 @@ def _download(address: Address, commit: str, force: bool, progress: Progress | N
 
 
 def _guarded(action: Callable[[], _T], address: Address) -> _T:
-    """Run a call of the client, and say in our words what went wrong."""
+    """Call the client, and turn its errors into this project's."""
     from huggingface_hub import errors
 
     # The client's own transport errors share this base, whatever library brings them.
@@ -203,7 +204,7 @@ def _guarded(action: Callable[[], _T], address: Address) -> _T:
         raise DownloadError(f"{address.repo} has no revision {address.revision}; see {_page(address)}") from error
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.HfHubHTTPError):
-            raise DownloadError(f"{address.repo} has no file {address.file} in that revision") from error
+            raise MissingFile(f"{address.repo} has no file {address.file} in that revision") from error
         raise Transient(f"cannot reach the Hub ({reason_of(error)})") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("the network is switched off; unset HF_HUB_OFFLINE") from error
@@ -222,7 +223,7 @@ def _guarded(action: Callable[[], _T], address: Address) -> _T:
         advice = "type: pip install 'httpx[socks]'" if "socks" in str(error).casefold() else "install it"
         raise DownloadError(f"the Hub client needs a package for this proxy ({reason_of(error)}); {advice}") from error
     except errors.HFValidationError as error:
-        raise DownloadError(f"{address} is no name that the Hub knows ({reason_of(error)})") from error
+        raise DownloadError(f"{address} is not a valid name for the Hub ({reason_of(error)})") from error
     except OSError as error:
         if error.errno is None:  # the client's check of the number of bytes, and what it says of an odd answer
             raise Transient(f"{address}: {reason_of(error)}") from error
@@ -244,7 +245,7 @@ def _refusal(response: Any, address: Address) -> Exception:
     if status in (401, 403):
         return DownloadError(
             f"the Hub refuses access to {address.repo} ({status}): set HF_TOKEN to a valid token that may read it, "
-            f"or look at {_page(address)} whether the repository was disabled"
+            f"or check at {_page(address)} whether the repository was disabled"
         )
     return DownloadError(f"the Hub answers {status} {response.reason_phrase} for {address}")
 

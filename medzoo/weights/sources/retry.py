@@ -1,4 +1,4 @@
-"""Try again, later each time, what a network may give on a second attempt."""
+"""Try again, after longer and longer pauses, what may succeed on a second attempt."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from medzoo.errors import DownloadError
+from medzoo.weights.sources import Patience
 
-ATTEMPTS = 5
-ATTEMPTS_UNREACHABLE = 2  # who has no network learns it soon
-FIRST_WAIT = 1.0  # seconds, doubled after each attempt
-LONGEST_WAIT = 60.0  # seconds; a server that asks for more gets a clear error instead of a long silence
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _T = TypeVar("_T")
@@ -27,8 +24,8 @@ class Transient(Exception):
 
     Args:
         reason: what happened, in words.
-        wait: seconds that the server asks to wait, if it does.
-        advanced: whether something was gained, so that the count of attempts starts anew.
+        wait: seconds that the server asks to wait; None if it does not.
+        advanced: whether the download grew, so that the count of attempts starts again.
         unreachable: whether there was no connection at all.
     """
 
@@ -38,14 +35,14 @@ class Transient(Exception):
         super().__init__(reason)
         self.wait = wait
         self.advanced = advanced
-        self.attempts = ATTEMPTS_UNREACHABLE if unreachable else ATTEMPTS
+        self.unreachable = unreachable
 
 
-def with_retries(action: Callable[[], _T]) -> _T:
-    """Call ``action`` until it gives no ``Transient``.
+def with_retries(action: Callable[[], _T], patience: Patience) -> _T:
+    """Call ``action`` until it raises no ``Transient``, and return its result.
 
     Raises:
-        DownloadError: it never did, or the server asks to wait too long.
+        DownloadError: every attempt failed, or the server asks to wait too long.
     """
     failed = 0
     while True:
@@ -53,17 +50,17 @@ def with_retries(action: Callable[[], _T]) -> _T:
             return action()
         except Transient as error:
             failed = 1 if error.advanced else failed + 1
-            if failed >= error.attempts:
+            if failed >= (patience.attempts_unreachable if error.unreachable else patience.attempts):
                 raise DownloadError(f"{error} ({failed} attempts)") from error
-            wait = FIRST_WAIT * 2 ** (failed - 1) if error.wait is None else error.wait
-            if wait > LONGEST_WAIT:
-                raise DownloadError(f"{error}; the server asks to wait {wait:.0f} s, so try again then") from error
+            wait = patience.first_wait * 2 ** (failed - 1) if error.wait is None else error.wait
+            if wait > patience.longest_wait:
+                raise DownloadError(f"{error}; the server asks to wait {wait:.0f} s: try again after that") from error
             _log.info("%s; trying again in %.1f s", error, wait)
             time.sleep(wait)
 
 
 def retry_after(header: str | None) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header, in either of its forms (seconds or a date)."""
+    """Seconds to wait by a ``Retry-After`` header, in either of its forms (seconds or a date); None if it has none."""
     if header is None:
         return None
     if header.strip().isdigit():
@@ -78,7 +75,7 @@ def retry_after(header: str | None) -> float | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """The few words in a network error that tell a person what happened."""
+    """The part of a network error that says what happened, in at most 200 characters."""
     seen: BaseException | None = error
     words = ""
     while seen is not None:

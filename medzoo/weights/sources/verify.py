@@ -1,4 +1,4 @@
-"""Is a file the one that was meant: its size, its hash, and no web page in its place."""
+"""Verify a file: its size, its hash, and that it is not a web page in its place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from medzoo.files import kind as filekind
 def verify(
     path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None, text: bool = False
 ) -> str:
-    """Compare a file with whatever is stated about it; returns its SHA-256 in hex.
+    """Compare a file with all that is stated about it; returns its SHA-256 in hex.
 
-    ``text``: words are expected (but no web page, and no pointer to a file).
-    MD5 counts only where no SHA-256 is stated: it tells damage, not intent.
+    Args:
+        md5: compared only where no SHA-256 is stated: it shows damage, not intent.
+        text: whether a text file is expected (which is not a web page, and not a pointer to a file).
 
     Raises:
-        IntegrityError: it differs, or it is words (an error page, say) where numbers were expected.
+        IntegrityError: it differs, or it is text (an error page, for example) where numbers were expected.
     """
     stat = path.stat()
     actual = _sha256(path, stat.st_size, stat.st_mtime_ns)
@@ -41,7 +42,7 @@ def verify(
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    # Size and time are there for the memory of the function: an unchanged file is hashed once a process.
+    # Size and time are part of the cache's key: an unchanged file is hashed once per process.
     return cache.sha256_of(path)
 
 

@@ -15,11 +15,9 @@ from medzoo.training import recipes
 from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.diffusion import SCHEDULE
-from medzoo.training.trainer import Trainer
-from tests.families.test_vae import exported, make_toy
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 
-pytestmark = pytest.mark.usefixtures("small_runs")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 GREY = Facts(1, 0, ("a", "b"))
 
@@ -33,8 +31,8 @@ def make_config(**changes: Any) -> Any:
     return parse(fields | changes)
 
 
-class Told(nn.Module):
-    """Answers with what it is told, and keeps what it was asked."""
+class Answer(nn.Module):
+    """A network that always answers the same, and keeps what it was asked."""
 
     def __init__(self, answer: Tensor) -> None:
         super().__init__()
@@ -48,19 +46,19 @@ class Told(nn.Module):
 def test_the_target_and_its_weight_by_hand() -> None:
     recipe = recipes.recipe(make_config(batch=64, gamma=5.0), GREY)
     images, labels = torch.rand(64, 1, 28, 28) * 2 - 1, torch.zeros(64, dtype=torch.int64)
-    nothing = Told(torch.zeros_like(images))
+    nothing = Answer(torch.zeros_like(images))
     found = recipe.loss(nothing, images, labels, 0, torch.Generator().manual_seed(3))
-    seen, times, shown = nothing.asked
-    kept = torch.from_numpy(SCHEDULE.kept).double()[times]
-    signal, sigma = kept.sqrt()[:, None, None, None], (1 - kept).sqrt()[:, None, None, None]
-    noise = (seen - signal * images) / sigma
-    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
-    wanted = signal * noise - sigma * images
-    ratio = kept / (1 - kept)
-    weight = ratio.clamp(max=5) / (ratio + 1)  # of v; Hang et al. 2023, section 3.3
-    by_hand = (weight * wanted.square().flatten(1).mean(1)).mean()
+    x_t, times, shown = nothing.asked
+    alpha_bar_t = torch.from_numpy(SCHEDULE.alphas_cumprod).double()[times]
+    alpha, sigma = alpha_bar_t.sqrt()[:, None, None, None], (1 - alpha_bar_t).sqrt()[:, None, None, None]
+    eps = (x_t - alpha * images) / sigma
+    assert abs(eps.mean()) < 0.02 and abs(eps.std() - 1) < 0.02
+    v = alpha * eps - sigma * images
+    snr = alpha_bar_t / (1 - alpha_bar_t)
+    weight = snr.clamp(max=5) / (snr + 1)  # of v; Hang et al. 2023, section 3.3
+    by_hand = (weight * v.square().flatten(1).mean(1)).mean()
     torch.testing.assert_close(found.total.double(), by_hand, rtol=1e-4, atol=1e-6)
-    again = recipe.loss(Told(wanted.float()), images, labels, 0, torch.Generator().manual_seed(3))
+    again = recipe.loss(Answer(v.float()), images, labels, 0, torch.Generator().manual_seed(3))
     assert again.total < 1e-8
     assert 0 < (shown == 2).sum() < 20 and set(shown.tolist()) == {0, 2}  # a tenth without a class: the null one
 
@@ -72,11 +70,11 @@ def test_every_weight_learns_once_the_first_step_has_been_made() -> None:
     x, times = torch.randn(2, 1, 28, 28), torch.tensor([3, 900])
     assert network(x, times, torch.tensor([0, 1])).std() < 1e-6  # the last convolution begins at zero
     with torch.no_grad():
-        for one in network.parameters():
-            one.add_(torch.randn_like(one), alpha=0.02)
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.02)
     labels = torch.tensor([0, 1, 0, 1] * 8)
     recipe.loss(network, torch.rand(32, 1, 28, 28), labels, 0, torch.Generator().manual_seed(0)).total.backward()
-    assert all(one.grad is not None and one.grad.abs().max() > 0 for one in network.parameters())
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -94,18 +92,18 @@ def test_what_does_not_fit(changes: dict[str, Any], words: str) -> None:
 
 
 def test_a_killed_run_follows_the_path_of_one_that_was_not(tmp_path: Path) -> None:
-    config, images = make_config(masks=True), make_toy()
-    assert Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = make_config(masks=True), slopes()
+    assert small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(3))
-    assert Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(3))
+    assert small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
 
 
 @torch.no_grad()
 def error_of(config: Any, network: nn.Module) -> float:
     """Of v, over 256 looks at the toy images."""
-    toys = make_toy(16)
+    toys = slopes(16)
     images = torch.from_numpy(toys.images).repeat(16, 1, 1, 1) / 127.5 - 1
     labels = torch.from_numpy(toys.labels).repeat(16)
     loss = recipes.recipe(config, GREY).loss(network, images, labels, 0, torch.Generator().manual_seed(0))
@@ -117,10 +115,10 @@ def test_it_learns_and_the_zoo_shows_what_it_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guidance: float
 ) -> None:
     config = make_config(steps=40, batch=16, lr=5e-3, ema=0.5, snapshot=40, guidance=guidance)
-    run = Trainer(config, make_toy(16), tmp_path / "run", None)
+    run = small_trainer(config, slopes(16), tmp_path / "run")
     run.run(quiet)
-    assert error_of(config, run.players.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
-    model = exported(tmp_path, config, monkeypatch)
+    assert error_of(config, run.learner.average) < 0.6 * error_of(config, recipes.recipe(config, GREY).generator())
+    model = export_slopes(tmp_path, config, monkeypatch)
     samples, (sampled, _) = medzoo.generate(model, 4, device="cpu"), run.sample(4)
     assert abs(samples.images * 255 - sampled).max() <= 0.5 + 0.1
     assert medzoo.info(model).sampling.guidance == guidance

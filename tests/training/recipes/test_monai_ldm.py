@@ -24,8 +24,7 @@ from medzoo.training.heldout import sample
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.monai_ldm import SCHEDULE, standardise
 from medzoo.training.runfolder import read_table
-from medzoo.training.trainer import Trainer
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import Killed, assert_same, kill_at, load, quiet, small_trainer
 
 pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
 pytest.importorskip("einops", reason="einops is not installed")
@@ -33,9 +32,7 @@ pytest.importorskip("einops", reason="einops is not installed")
 STILL = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "bend": 0.0, "gamma": 0.0}
 
 
-@pytest.fixture(autouse=True)
-def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volumes, "SHOWN", 3)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_config(**changes: Any) -> Any:
@@ -70,14 +67,14 @@ def test_a_volume_is_placed_by_its_middle_and_its_voxels(tmp_path: Path) -> None
     assert volume.spacing == (2, 1, 0.5)
     expected = np.zeros((1, 12, 12, 12), np.uint8)
     expected[0, 2:10, 4:8, 3:9] = 255
-    assert (volumes.placed(volume, (12, 12, 12), 1.0).numpy() == expected).all()
-    assert (volumes.placed(volume, (4, 2, 2), 1.0).numpy() == 255).all()  # cut
+    assert (volumes.place(volume, (12, 12, 12), 1.0).numpy() == expected).all()
+    assert (volumes.place(volume, (4, 2, 2), 1.0).numpy() == 255).all()  # cut
 
 
 def test_a_black_volume_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "none.nii", np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(TrainingError, match=r"none\.nii: holds nothing but black"):
-        volumes.placed(read_volume(tmp_path / "none.nii"), (4, 4, 4), 1.0)
+        volumes.place(read_volume(tmp_path / "none.nii"), (4, 4, 4), 1.0)
 
 
 def blob(at: tuple[float, float, float]) -> Tensor:
@@ -96,7 +93,7 @@ def middle(volume: Tensor) -> Tensor:
 
 def test_nothing_is_deformed_without_leave() -> None:
     config = make_config(size=[20, 30, 20], config={"autoencoder": [8], "unet": [8], "head": 8}, deform=STILL)
-    found = volumes.deformed(blob((6, 4, -2)), config, torch.Generator().manual_seed(0))
+    found = volumes.deform(blob((6, 4, -2)), config, torch.Generator().manual_seed(0))
     torch.testing.assert_close(middle(found), torch.tensor([3.0, 2.0, -1.0]), atol=0.05, rtol=0)
     small = torch.nn.functional.avg_pool3d(blob((6, 4, -2)), 2)
     assert abs(found - small).max() < 1e-5
@@ -107,7 +104,7 @@ def test_a_turn_keeps_lengths_where_sides_differ() -> None:
     wide = {"size": [20, 30, 20], "config": {"autoencoder": [8], "unet": [8], "head": 8}}
     turned = make_config(**wide, deform=STILL | {"rotation": 60.0})
     for seed in range(4):
-        found = volumes.deformed(blob((8, 12, 0)), turned, torch.Generator().manual_seed(seed))
+        found = volumes.deform(blob((8, 12, 0)), turned, torch.Generator().manual_seed(seed))
         place = middle(found)
         assert place.norm() == pytest.approx(52**0.5, rel=0.02) and abs(place - torch.tensor([4.0, 6.0, 0])).max() > 0.5
 
@@ -115,8 +112,8 @@ def test_a_turn_keeps_lengths_where_sides_differ() -> None:
 @pytest.mark.parametrize("which", ["zoom", "shift", "bend", "gamma"])
 def test_each_kind_of_change(which: str) -> None:
     config, images = make_config(deform=STILL | {which: 0.2}), torch.rand(2, 1, 16, 24, 16) * 2 - 1
-    same = volumes.deformed(images, make_config(deform=STILL), torch.Generator())
-    found = [volumes.deformed(images, config, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    same = volumes.deform(images, make_config(deform=STILL), torch.Generator())
+    found = [volumes.deform(images, config, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert torch.equal(found[0], found[1]) and found[0].shape == same.shape == (2, 1, 8, 12, 8)
     assert all(abs(one - other).amax((1, 2, 3, 4)).min() > 0.01 for one, other in [(found[0], same), found[1:]])
     assert all(one.min() >= -1 and one.max() <= 1 for one in found)
@@ -138,9 +135,9 @@ def test_a_folder_of_volumes(tmp_path: Path) -> None:
         write(tmp_path / f"v{k}.nii.gz", np.full((8, 12, 8), 50 + k, np.uint8), (2, 2, 2))
     config = make_config(folder=str(tmp_path))
     train, held = data.load(config)
-    assert train.images.shape == (2, 1, 16, 24, 16) and held.images.shape == (9, 1, 12, 12)
+    assert train.images.shape == (2, 1, 16, 24, 16) and held.images.shape == (3 * 64, 1, 12, 12)
     (tmp_path / "v1.nii.gz").unlink()
-    with pytest.raises(TrainingError, match=r"3 volume\(s\); 4 are the least"):
+    with pytest.raises(TrainingError, match=r"3 volume\(s\); at least 4 are needed"):
         data.load(config)
     with pytest.raises(TrainingError, match="not a folder"):
         data.load(make_config(folder=str(tmp_path / "v0.nii.gz")))
@@ -206,21 +203,21 @@ def test_the_target_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network.diffusion, "forward", none)
     found = recipe.loss(network, x, None, 2, torch.Generator().manual_seed(0))
     (noisy, times) = asked[0]
-    kept = torch.from_numpy(SCHEDULE.kept).double()[times].view(-1, 1, 1, 1, 1)
-    noise = (noisy - kept.sqrt() * latents) / (1 - kept).sqrt()
-    assert abs(noise.mean()) < 0.03 and abs(noise.std() - 1) < 0.03
-    v = kept.sqrt() * noise - (1 - kept).sqrt() * latents
+    alpha_bar_t = torch.from_numpy(SCHEDULE.alphas_cumprod).double()[times].view(-1, 1, 1, 1, 1)
+    eps = (noisy - alpha_bar_t.sqrt() * latents) / (1 - alpha_bar_t).sqrt()
+    assert abs(eps.mean()) < 0.03 and abs(eps.std() - 1) < 0.03
+    v = alpha_bar_t.sqrt() * eps - (1 - alpha_bar_t).sqrt() * latents
     torch.testing.assert_close(found.total.double(), v.square().mean(), rtol=1e-4, atol=1e-6)
 
 
 def test_stages_and_a_kill_between_them(tmp_path: Path) -> None:
     """Cut after the step that standardises the latents, and before; with more than one volume, and mirrored."""
     config, toys = make_config(mirror=True), make_toy(2)
-    whole = Trainer(config, toys, tmp_path / "whole", None)
+    whole = small_trainer(config, toys, tmp_path / "whole")
     seen = []
 
     def report(step: int, losses: dict[str, float]) -> None:
-        seen.append({name: value.clone() for name, value in whole.players.generator.state_dict().items()})
+        seen.append({name: value.clone() for name, value in whole.learner.generator.state_dict().items()})
 
     assert whole.run(report)
     changed = {name.partition(".")[0] for name in seen[0] if not torch.equal(seen[1][name], seen[3][name])}
@@ -230,8 +227,8 @@ def test_stages_and_a_kill_between_them(tmp_path: Path) -> None:
     for last in (1, 3):
         folder = tmp_path / f"cut{last}"
         with pytest.raises(Killed):
-            Trainer(config, toys, folder, None).run(kill_at(last))
-        assert Trainer(config, toys, folder, None).run(quiet)
+            small_trainer(config, toys, folder).run(kill_at(last))
+        assert small_trainer(config, toys, folder).run(quiet)
         assert_same(load(folder / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
     rows = read_table(tmp_path / "whole" / "log.csv")
     assert set(rows[0]) == {"step", "loss", "reconstruction", "kl", "v_error"}
@@ -240,7 +237,7 @@ def test_stages_and_a_kill_between_them(tmp_path: Path) -> None:
 
 def test_the_zoo_shows_what_was_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(steps=3, ema=0.5)
-    run = Trainer(config, make_toy(), tmp_path / "run", None)
+    run = small_trainer(config, make_toy(), tmp_path / "run")
     run.run(quiet)
     registry, model = tmp_path / "registry", "99004_LDM_TOY"
     registry.mkdir()
@@ -253,7 +250,7 @@ def test_the_zoo_shows_what_was_learned(tmp_path: Path, monkeypatch: pytest.Monk
     assert "deformed copy" in (entry.notes or "")
     assert entry.config["schedule"]["clip_sample"] is False
     samples = medzoo.generate(model, 3, device="cpu")
-    recipe, average = run.players.recipe, run.players.average
+    recipe, average = run.learner.recipe, run.learner.average
     pixels, masks = sample(recipe, average, 3, 0, torch.device("cpu"))
     shown = volumes.slices(torch.from_numpy(samples.images * 255)).numpy()
     assert masks is None and pixels.shape == (9, 1, 12, 12) and abs(shown - pixels).max() <= 0.5 + 0.1

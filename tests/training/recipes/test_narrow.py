@@ -12,12 +12,10 @@ from torch import Tensor
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
-from medzoo.training.recipes._narrow import narrowed, wider
-from medzoo.training.trainer import Trainer
-from tests.training.recipes.test_recipes import make_config
-from tests.training.test_trainer import quiet
+from medzoo.training.recipes._narrow import narrow, wider
+from tests.tools.training import quiet, small_config, small_trainer
 
-pytestmark = pytest.mark.usefixtures("small_runs")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(ngf: int, size: int = 128, nc: int = 4, nz: int = 6) -> Network:
@@ -74,7 +72,7 @@ def test_channels_that_do_nothing_are_the_ones_to_go(size: int) -> None:
             hidden = value
         outer[name] = hidden
     assert wider(outer, small)
-    cut = narrowed(outer, small)
+    cut = narrow(outer, small)
     again = network(8, size)
     again.load_state_dict(cut)
     torch.testing.assert_close(shown(again, size), shown(small, size))
@@ -91,15 +89,19 @@ def test_only_a_wider_one_of_the_same_kind() -> None:
 def test_a_run_begins_with_a_wider_one(tmp_path: Path) -> None:
     images = Images(np.zeros((4, 3, 128, 128), np.uint8), np.zeros((4, 1, 128, 128), np.uint8), ("a", "b", "c", "d"))
     changes = {"size": 128, "masks": True, "batch": 2, "steps": 1}
-    first = Trainer(make_config("fastgan", **changes, config={"ngf": 10, "nz": 6}), images, tmp_path / "first", None)
+    first = small_trainer(
+        small_config("fastgan", **changes, config={"ngf": 10, "nz": 6}), images, tmp_path / "first", None
+    )
     first.run(quiet)
     start, small = str(tmp_path / "first"), {"ngf": 8, "nz": 6}
-    second = Trainer(make_config("fastgan", **changes, start=start, config=small), images, tmp_path / "second", None)
-    assert second.players.generator.get_parameter("to_big.weight_orig").shape == (4, 8, 3, 3)
-    wide = first.players.generator.get_parameter("to_big.weight_orig")
-    narrow = second.players.generator.get_parameter("to_big.weight_orig")
+    second = small_trainer(
+        small_config("fastgan", **changes, start=start, config=small), images, tmp_path / "second", None
+    )
+    assert second.learner.generator.get_parameter("to_big.weight_orig").shape == (4, 8, 3, 3)
+    wide = first.learner.generator.get_parameter("to_big.weight_orig")
+    narrow = second.learner.generator.get_parameter("to_big.weight_orig")
     assert all(any(torch.equal(narrow[:, c], wide[:, k]) for k in range(10)) for c in range(8))
     second.run(quiet)
     with pytest.raises(TrainingError, match="the generator of .*first does not fit"):
-        config = make_config("fastgan", **changes, start=start, config={"ngf": 12, "nz": 6})
-        Trainer(config, images, tmp_path / "third", None)
+        config = small_config("fastgan", **changes, start=start, config={"ngf": 12, "nz": 6})
+        small_trainer(config, images, tmp_path / "third")

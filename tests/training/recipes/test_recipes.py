@@ -16,44 +16,35 @@ import medzoo
 from medzoo import catalog
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
-from medzoo.files.png import encode_png
-from medzoo.training import export as exporting
 from medzoo.training import heldout, recipes, techniques
-from medzoo.training.config import parse
 from medzoo.training.losses import non_saturating
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.dcgan import Discriminator
 from medzoo.training.runfolder import read_table
+from medzoo.training.techniques import Options, StepView, Technique
 from medzoo.training.techniques._slope import steepness
-from medzoo.training.trainer import Trainer
-from tests.cli.test_train import means, medzoo_
-from tests.training.test_trainer import Killed, assert_same, kill_at, load, quiet
+from tests.tools.training import (
+    Killed,
+    assert_same,
+    install_plugin,
+    kill_at,
+    load,
+    mean_features,
+    medzoo_,
+    quiet,
+    small_config,
+    small_trainer,
+    two_classes,
+    write_folder,
+)
 
 SIZES = (16, 28, 32, 56, 64, 112, 128, 224, 256)
 
 
 @pytest.fixture(autouse=True)
-def _small(small_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "BATCHES", 2)
-    monkeypatch.setattr(exporting, "BATCH", 4)
-    monkeypatch.setattr(heldout, "load", lambda name, device: means)
-
-
-def make_config(family: str, **changes: Any) -> Any:
-    fields = {
-        "family": family, "dataset": "tiny", "size": 16, "masks": False, "config": {"ngf": 4, "nz": 5},
-        "critic": {"ndf": 4}, "steps": 3, "batch": 4, "snapshot": 2,
-    }  # fmt: skip
-    return parse(fields | changes)
-
-
-def make_images(n: int = 9, channels: int = 1) -> Images:
-    """Two classes: six bright images (b) of nine, the rest dark (a)."""
-    rng = np.random.default_rng(0)
-    labels = (np.arange(n) % 3 > 0).astype(np.int64)
-    pixels = rng.integers(0, 100, (n, channels, 16, 16)) + 150 * labels[:, None, None, None]
-    masks = rng.integers(0, 2, (n, 1, 16, 16)).astype(np.uint8)
-    return Images(pixels.astype(np.uint8), masks, tuple(f"i{i}" for i in range(n)), labels, ("a", "b"))
+def _without_weights(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features that need no weights."""
+    monkeypatch.setattr(heldout, "load", lambda name, device: mean_features)
 
 
 # --- networks and losses ---------------------------------------------------------------------------------------------
@@ -62,20 +53,20 @@ def make_images(n: int = 9, channels: int = 1) -> Images:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", ["dcgan", "wgan_gp"])
 def test_every_size_that_a_family_states(family: str, size: int) -> None:
-    config = make_config(family, size=size, masks=True)
+    config = small_config(family, size=size, masks=True)
     with torch.device("meta"):  # shapes without arithmetic
         recipe = recipes.recipe(config, Facts(3, 1, ("a", "b") if family == "dcgan" else None))
         generator, discriminator = recipe.generator(), recipe.discriminator()
         labels = torch.zeros(2, dtype=torch.int64) if family == "dcgan" else None
         (images,) = recipe.images(generator, recipes.Inputs(torch.empty(2, 5), labels=labels))
         assert images.shape == (2, 4, size, size)
-        assert recipe.judge(discriminator, (images,)).shape == (2, 1)
+        assert recipe.discriminate(discriminator, (images,)).shape == (2, 1)
         assert discriminator(images)[1].shape == (2, 2 if family == "dcgan" else 0)
 
 
 def test_a_size_that_a_family_has_not() -> None:
     with pytest.raises(ValueError, match="16, 28, 32, 56, 64, 112, 128, 224 or 256"):
-        make_config("dcgan", size=100)
+        small_config("dcgan", size=100)
 
 
 def test_cross_entropy_by_hand() -> None:
@@ -93,19 +84,19 @@ class Scripted(nn.Module):
 
 def test_acgan_losses_by_hand() -> None:
     """Logits 1 (real) and 2 (generated); both say the classes (0, 0): cross-entropy log 2 each."""
-    recipe = recipes.recipe(make_config("dcgan", critic={"class_weight": 3.0}), Facts(1, 0, ("a", "b")))
+    recipe = recipes.recipe(small_config("dcgan", critic={"class_weight": 3.0}), Facts(1, 0, ("a", "b")))
     real, fake = torch.zeros(2, 3, 1, 1), torch.zeros(2, 3, 1, 1, requires_grad=True)
     with torch.no_grad():
         real[:, 0], fake[:, 0] = 1, 2
     labels = torch.tensor([0, 1]), torch.tensor([1, 1])
-    seen = recipe.compare(Scripted(), (real,), (fake,), labels, torch.Generator())
+    seen = recipe.compare(Scripted(), (real,), (fake,), labels, 0, torch.Generator())
     log2 = np.log(2)
     assert seen.loss.item() == pytest.approx(0.3132617 + 2.1269280 + 3 * 2 * log2, abs=1e-5)
     assert not seen.loss.requires_grad  # the generator is not reached
-    reply = seen.again()
-    assert reply.loss.item() == pytest.approx(0.1269280 + 3 * log2, abs=1e-5)
-    assert (seen.parts["class_d"].item(), reply.parts["class_g"].item()) == pytest.approx((2 * log2, log2), abs=1e-5)
-    reply.loss.backward()
+    answer = seen.score_fakes()
+    assert answer.loss.item() == pytest.approx(0.1269280 + 3 * log2, abs=1e-5)
+    assert (seen.parts["class_d"].item(), answer.parts["class_g"].item()) == pytest.approx((2 * log2, log2), abs=1e-5)
+    answer.loss.backward()
     assert (
         fake.grad is not None and fake.grad[:, 0].max() < 0 and fake.grad[:, 2].max() < 0
     )  # more real, more of class 1
@@ -118,12 +109,12 @@ def test_gradient_penalty_by_hand() -> None:
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return 3 * images[:, :1, 0, 0] + 4 * images[:, :1, 1, 1], images
 
-    recipe = recipes.recipe(make_config("wgan_gp"), Facts(1, 0, None))
+    recipe = recipes.recipe(small_config("wgan_gp"), Facts(1, 0, None))
     real, fake = torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
-    seen = recipe.compare(Linear(), (real,), (fake,), None, torch.Generator())
+    seen = recipe.compare(Linear(), (real,), (fake,), None, 0, torch.Generator())
     assert seen.parts["penalty"].item() == 16  # (5 - 1)^2
     assert seen.loss.item() == 0 - 7 + 10 * 16
-    assert seen.again().loss.item() == 0
+    assert seen.score_fakes().loss.item() == 0
 
 
 def test_the_slope_can_be_differentiated() -> None:
@@ -134,10 +125,10 @@ def test_the_slope_can_be_differentiated() -> None:
         for one in network.parameters():
             one.copy_(torch.randn_like(one) / 4)
     assert steepness(lambda images: network(images)[0], x).requires_grad
-    weight = network.judge.weight
+    weight = network.logit.weight
 
     def length(changed: torch.Tensor) -> torch.Tensor:
-        logits = torch.func.functional_call(network, {"judge.weight": changed}, (x,))[0]
+        logits = torch.func.functional_call(network, {"logit.weight": changed}, (x,))[0]
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         return gradient.flatten(1).norm(dim=1).sum()
 
@@ -148,16 +139,16 @@ def test_the_slope_can_be_differentiated() -> None:
 
 def test_one_gradient_penalty_is_enough() -> None:
     with pytest.raises(ValidationError, match="gradient penalty of its own"):
-        make_config("wgan_gp", techniques=[{"name": "gradient_penalty"}])
+        small_config("wgan_gp", techniques=[{"name": "gradient_penalty"}])
 
 
 def test_classes_are_learned_equally_often(tmp_path: Path) -> None:
     """Of the nine images three are of class a, and yet it is half of every batch on average."""
-    run = Trainer(make_config("dcgan", classes=True, batch=8), make_images(), tmp_path, None)
+    run = small_trainer(small_config("dcgan", classes=True, batch=8), two_classes(), tmp_path)
     counts = np.zeros(2)
     seen = set()
     for seed in range(100):
-        images, labels = run.players.reals(torch.Generator().manual_seed(seed))
+        images, labels = run.learner.draw_reals(torch.Generator().manual_seed(seed))
         assert torch.equal(images.amax((1, 2, 3)) > 0, labels == 1)  # the bright ones: each label is of its image
         counts += np.bincount(labels, minlength=2)
         seen |= set(images.sum((1, 2, 3)).tolist())
@@ -175,11 +166,11 @@ def test_classes_are_learned_equally_often(tmp_path: Path) -> None:
 def test_a_killed_run_follows_the_path_of_one_that_was_not(
     tmp_path: Path, family: str, changes: dict[str, Any]
 ) -> None:
-    config, images = make_config(family, **changes), make_images()
-    assert Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = small_config(family, **changes), two_classes()
+    assert small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(3))
-    assert Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(3))
+    assert small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
     assert (tmp_path / "cut" / "log.csv").read_bytes() == (tmp_path / "whole" / "log.csv").read_bytes()
     columns = set(read_table(tmp_path / "cut" / "log.csv")[0])
@@ -188,35 +179,38 @@ def test_a_killed_run_follows_the_path_of_one_that_was_not(
 
 
 def test_the_critic_learns_five_times_as_often(tmp_path: Path) -> None:
-    run = Trainer(make_config("wgan_gp", steps=2), make_images(), tmp_path, None)
+    run = small_trainer(small_config("wgan_gp", steps=2), two_classes(), tmp_path)
     run.run(quiet)
-    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.players.optimizers.values())
+    generator, critic = (next(iter(one.state.values()))["step"].item() for one in run.learner.optimizers.values())
     assert (generator, critic) == (2, 10)
+
+
+class Freezing(Technique[Options]):
+    """A technique of an installed package."""
+
+    def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        next(iter(discriminator.parameters())).requires_grad_(False)
+        discriminator.add_module("head", nn.Linear(1, 1))
+
+    def loss_d(self, view: StepView) -> torch.Tensor:
+        head = view.discriminator.get_submodule("head")
+        loss: torch.Tensor = head(view.discriminate(view.real).mean(1, keepdim=True)).square().mean()
+        return loss
 
 
 @pytest.mark.parametrize("family", ["dcgan", "fastgan", "wgan_gp"])
 def test_frozen_parameters_stay_frozen(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a technique freezes is neither trained nor thawed by the generator's turn; a head it adds is trained."""
-    from medzoo.training.techniques import diffaugment
-
-    class Freezing(diffaugment.DiffAugment):
-        def networks(self, generator: nn.Module, discriminator: nn.Module) -> None:
-            next(iter(discriminator.parameters())).requires_grad_(False)
-            discriminator.add_module("head", nn.Linear(1, 1))
-
-        def loss_d(self, look: Any) -> Any:
-            return look.discriminator.head(look.judge(look.real).mean(1, keepdim=True)).square().mean()
-
-    monkeypatch.setattr(diffaugment, "TECHNIQUE", Freezing)
+    install_plugin(tmp_path / "site", monkeypatch, "medzoo.training.techniques", "freezing", f"{__name__}:Freezing")
     size = 128 if family == "fastgan" else 16
-    changes = {"size": size, "techniques": [{"name": "diffaugment"}], "steps": 2, "batch": 2}
+    changes = {"size": size, "techniques": [{"name": "freezing"}], "steps": 2, "batch": 2}
     changes |= {"config": {"ngf": 8, "nz": 4}} if family == "fastgan" else {}
-    images = make_images()
+    images = two_classes()
     if family == "fastgan":
         images = Images(images.images.repeat(8, 2).repeat(8, 3), None, images.names)
-    run = Trainer(make_config(family, **changes), images, tmp_path, None)
-    frozen = next(iter(run.players.discriminator.parameters()))
-    head = run.players.discriminator.get_submodule("head").weight
+    run = small_trainer(small_config(family, **changes), images, tmp_path)
+    frozen = next(iter(run.learner.discriminator.parameters()))
+    head = run.learner.discriminator.get_submodule("head").weight
     before = frozen.detach().clone(), head.detach().clone()
     run.run(quiet)
     assert torch.equal(frozen, before[0]) and not frozen.requires_grad
@@ -237,30 +231,34 @@ def test_every_technique_goes_with_every_family_and_survives_a_kill(tmp_path: Pa
     """FastGAN has tests of its own; the same hooks are called."""
     changes = {"masks": True} if family == "wgan_gp" else {"classes": True}
     options = {"layers": 2} if name == "freezed" else {}  # of three
-    config, images = make_config(family, **changes, techniques=[{"name": name} | options]), make_images()
-    Trainer(config, images, tmp_path / "whole", None).run(quiet)
+    config, images = small_config(family, **changes, techniques=[{"name": name} | options]), two_classes()
+    small_trainer(config, images, tmp_path / "whole").run(quiet)
     with pytest.raises(Killed):
-        Trainer(config, images, tmp_path / "cut", None).run(kill_at(3))
-    Trainer(config, images, tmp_path / "cut", None).run(quiet)
+        small_trainer(config, images, tmp_path / "cut").run(kill_at(3))
+    small_trainer(config, images, tmp_path / "cut").run(quiet)
     assert_same(load(tmp_path / "cut" / "latest.pt"), load(tmp_path / "whole" / "latest.pt"))
 
 
 def test_fine_tuning_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
-    first = Trainer(make_config("dcgan"), make_images(), tmp_path / "first", None)
+    first = small_trainer(small_config("dcgan"), two_classes(), tmp_path / "first")
     first.run(quiet)
     start = str(tmp_path / "first")
-    second = Trainer(make_config("dcgan", start=start, seed=5, steps=1), make_images(), tmp_path / "second", None)
+    second = small_trainer(
+        small_config("dcgan", start=start, seed=5, steps=1), two_classes(), tmp_path / "second", None
+    )
     for which in ("generator", "discriminator"):
-        before = {name: v.clone() for name, v in getattr(first.players, which).state_dict().items()}
-        assert_same(dict(getattr(second.players, which).state_dict()), before)
-    assert_same(dict(second.players.average.state_dict()), dict(first.players.generator.state_dict()))
-    assert second.run(quiet) and Trainer(second.config, make_images(), tmp_path / "second", None).run(quiet)
-    told = r"the generator of .*first does not fit .* main\.0\.weight is \[5, 8, 4, 4\]"
-    with pytest.raises(TrainingError, match=told):
-        Trainer(make_config("dcgan", start=start, config={"ngf": 8, "nz": 5}), make_images(), tmp_path / "x", None)
+        before = {name: v.clone() for name, v in getattr(first.learner, which).state_dict().items()}
+        assert_same(dict(getattr(second.learner, which).state_dict()), before)
+    assert_same(dict(second.learner.average.state_dict()), dict(first.learner.generator.state_dict()))
+    assert second.run(quiet) and small_trainer(second.config, two_classes(), tmp_path / "second").run(quiet)
+    message = r"the generator of .*first does not fit .* main\.0\.weight is \[5, 8, 4, 4\]"
+    with pytest.raises(TrainingError, match=message):
+        small_trainer(
+            small_config("dcgan", start=start, config={"ngf": 8, "nz": 5}), two_classes(), tmp_path / "x", None
+        )
     (tmp_path / "first" / "latest.pt").write_bytes(b"nonsense")
     with pytest.raises(TrainingError, match=r"latest\.pt is not a state that this program wrote"):
-        Trainer(make_config("dcgan", start=start), make_images(), tmp_path / "x", None)
+        small_trainer(small_config("dcgan", start=start), two_classes(), tmp_path / "x")
 
 
 def test_fine_tuning_begins_with_a_model_of_the_zoo(tmp_path: Path) -> None:
@@ -269,25 +267,14 @@ def test_fine_tuning_begins_with_a_model_of_the_zoo(tmp_path: Path) -> None:
     model, size = "10001_FASTGAN_POLYP_W_MASKS", 128
     images = Images(np.zeros((2, 3, size, size), np.uint8), np.zeros((2, 1, size, size), np.uint8), ("a", "b"))
     changes = {"size": size, "masks": True, "start": model, "batch": 2}
-    run = Trainer(make_config("fastgan", **changes, config={}), images, tmp_path, None)
+    run = small_trainer(small_config("fastgan", **changes, config={}), images, tmp_path)
     found = zoo.load(model, fused=False, device="cpu").network.state_dict()
-    assert_same(dict(run.players.generator.state_dict()), dict(found))
+    assert_same(dict(run.learner.generator.state_dict()), dict(found))
     with pytest.raises(TrainingError, match="10001_FASTGAN_POLYP_W_MASKS is of family fastgan, this run of dcgan"):
-        Trainer(make_config("dcgan", start=model), make_images(), tmp_path, None)
+        small_trainer(small_config("dcgan", start=model), two_classes(), tmp_path)
 
 
 # --- from a folder to the zoo ----------------------------------------------------------------------------------------
-
-
-def write_folder(folder: Path, images: Images, *, classes: bool, masks: bool) -> Path:
-    for i, pixels in enumerate(images.images):
-        place = folder / (images.classes[images.labels[i]] if classes else "images" if masks else "")
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i}.png").write_bytes(encode_png(pixels.transpose(1, 2, 0), {}))
-        if masks:
-            (folder / "masks").mkdir(exist_ok=True)
-            (folder / "masks" / f"{i}.png").write_bytes(encode_png(images.masks[i].transpose(1, 2, 0) * 255, {}))
-    return folder
 
 
 @pytest.fixture
@@ -302,7 +289,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("family", "classes", "masks"), [("dcgan", True, False), ("dcgan", False, True), ("wgan_gp", False, False)]
 )
 def test_from_a_folder_to_the_zoo(tmp_path: Path, registry: Path, family: str, classes: bool, masks: bool) -> None:
-    folder = write_folder(tmp_path / "mine", make_images(30), classes=classes, masks=masks)
+    folder = write_folder(tmp_path / "mine", two_classes(30), classes=classes, masks=masks)
     run, model = tmp_path / "run", f"99002_{family.upper()}_MINE"
     options = ["--family", family, "--data", folder, "--size", 16, "--technique", "diffaugment:policy=[color,cutout]"]
     options += ["--classes"] if classes else []
@@ -311,7 +298,7 @@ def test_from_a_folder_to_the_zoo(tmp_path: Path, registry: Path, family: str, c
     assert json.loads(done.stdout)["best"]["step"] == 2
     done = medzoo_("export", run, "--model-id", model, "--registry", registry, "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+    exported = json.loads(done.stdout)
 
     assert f"{tmp_path}" not in (registry / "training" / model / "config.yaml").read_text()  # nobody's folders
     entry = catalog.resolve(model).entry
@@ -326,7 +313,7 @@ def test_from_a_folder_to_the_zoo(tmp_path: Path, registry: Path, family: str, c
     _, held = data.load(load_config(run / "config.yaml"))
     # What was measured is what is generated, classes included.
     measured = heldout.HeldOut(held)(np.rint(samples.images * 255).astype(np.uint8), samples.masks)
-    assert measured["kid"] == pytest.approx(told["scores"][told["chosen"]]["kid"], abs=1e-4)
+    assert measured["kid"] == pytest.approx(exported["scores"][exported["chosen"]]["kid"], abs=1e-4)
     if classes:
         assert set(samples.labels.tolist()) == {0, 1}
         one, other = (medzoo.generate(model, 2, seed=0, condition=name) for name in ("a", "b"))

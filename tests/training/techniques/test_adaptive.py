@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from medzoo.errors import TrainingError
-from medzoo.training.techniques import Standing, Technique, create
+from medzoo.training.techniques import BeforeStep, Technique, create
 from medzoo.training.techniques import ada as ada_module
 from medzoo.training.techniques._heuristic import AdaptiveOptions, Heuristic
 from medzoo.training.techniques.ada import Ada
 from medzoo.training.techniques.apa import Apa
-from tests.tools.technique_case import Patches, Tiny, look
+from tests.tools.technique_case import Patches, Tiny, make_view
 
 SURE, LOST = torch.ones(8, 1), -torch.ones(8, 1)
 
@@ -72,7 +72,7 @@ def test_at_the_target_nothing_moves() -> None:
 def test_state_goes_on_in_the_middle_of_an_interval(name: str) -> None:
     def run(one: Technique[Any], steps: int) -> None:
         for _ in range(steps):
-            one.after(replace(look(Tiny(), Patches()), logits_real=SURE))
+            one.after(replace(make_view(Tiny(), Patches()), logits_real=SURE))
 
     straight, first, second = (create(name, 8, kimg=1) for _ in range(3))
     run(straight, 10)
@@ -84,7 +84,7 @@ def test_state_goes_on_in_the_middle_of_an_interval(name: str) -> None:
 
 
 def test_numbers_for_the_table() -> None:
-    seen = replace(look(Tiny(), Patches()), logits_real=SURE)
+    seen = replace(make_view(Tiny(), Patches()), logits_real=SURE)
     assert dict(create("ada", 8).after(seen)) == {"ada_p": 0.0, "ada_r": 0.0}
     assert dict(create("apa", 1000, interval=1, kimg=10).after(seen)) == {"apa_p": 0.1, "apa_lambda_r": 1.0}
 
@@ -215,13 +215,13 @@ def test_r1_through_the_pipeline_has_gradients() -> None:
     torch.testing.assert_close(found, 2 * move(gradient.detach()))
 
 
-def standing(fakes: Tensor, calls: list[int] | None = None) -> Standing:
+def before(fakes: Tensor, calls: list[int] | None = None) -> BeforeStep:
     def generate(_: torch.Generator) -> Tensor:
         if calls is not None:
             calls.append(1)
         return fakes
 
-    return Standing(step=0, colours=1, labels=None, generate=generate)
+    return BeforeStep(step=0, colours=1, labels=None, generate=generate)
 
 
 def test_apa_replaces_whole_images_with_probability_p() -> None:
@@ -229,7 +229,7 @@ def test_apa_replaces_whole_images_with_probability_p() -> None:
     one = create("apa", 4000)
     assert isinstance(one, Apa)
     one.heuristic.p = 0.3
-    found = one.reals(real, standing(fake), rng())
+    found = one.reals(real, before(fake), rng())
     share = found.mean((1, 2, 3))
     assert set(share.tolist()) == {0.0, 1.0} and share.mean() == pytest.approx(0.3, abs=0.03)
     assert not found.requires_grad
@@ -237,4 +237,4 @@ def test_apa_replaces_whole_images_with_probability_p() -> None:
 
 def test_apa_at_probability_zero_neither_changes_nor_generates() -> None:
     real, calls = torch.zeros(8, 1, 2, 2), list[int]()
-    assert create("apa", 8).reals(real, standing(torch.ones(8, 1, 2, 2), calls), rng()) is real and not calls
+    assert create("apa", 8).reals(real, before(torch.ones(8, 1, 2, 2), calls), rng()) is real and not calls

@@ -13,7 +13,7 @@ from medzoo.errors import TrainingError
 from medzoo.families.fastgan import Network, noise_shapes
 from medzoo.training.techniques import create
 from medzoo.training.techniques.cdc import Cdc, Features, divergence, in_place_of, similarities
-from tests.tools.technique_case import Patches, Tiny, look
+from tests.tools.technique_case import Patches, Tiny, make_view
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ class Critic(nn.Module):
 def test_the_source_itself_costs_nothing_and_a_changed_generator_does() -> None:
     generator, critic = Tiny(), Critic()
     one = cdc(generator, critic)
-    seen = replace(look(generator, critic), step=1)
+    seen = replace(make_view(generator, critic), step=1)
     same = one.loss_g(seen).detach().item()
     nn.init.normal_(generator.convs[0].weight)
     changed = one.loss_g(seen)
@@ -99,7 +99,7 @@ def test_the_source_is_run_without_leaving_a_trace() -> None:
     kept = {name: value.clone() for name, value in one.source.items()}
     nn.init.normal_(generator.convs[0].weight)
     own = list(generator.parameters())
-    one.loss_g(replace(look(generator, critic), step=1))
+    one.loss_g(replace(make_view(generator, critic), step=1))
     assert all(torch.equal(one.source[name], kept[name]) for name in kept)
     assert all(a is b for a, b in zip(own, generator.parameters(), strict=True))
     with in_place_of(generator, one.source):
@@ -124,7 +124,7 @@ def test_features_of_a_fastgan() -> None:
 def test_whole_images_are_judged_every_fourth_step_near_anchors() -> None:
     generator, critic = Tiny(), Critic()
     one = cdc(generator, critic)
-    seen = look(generator, critic)
+    seen = make_view(generator, critic)
     assert [one.loss_d(replace(seen, step=step)) is None for step in range(5)] == [False, True, True, True, False]
     for parameter in one.head.linear.parameters():
         nn.init.zeros_(parameter)
@@ -139,7 +139,7 @@ def test_whole_images_are_judged_every_fourth_step_near_anchors() -> None:
 def test_a_run_goes_on_with_the_same_source_and_anchors() -> None:
     generator, critic = Tiny(), Critic()
     one = cdc(generator, critic)
-    one.loss_d(look(generator, critic))
+    one.loss_d(make_view(generator, critic))
     other = cdc(Tiny(), Critic())
     other.load_state(one.state())
     assert torch.equal(other.anchors, one.anchors)

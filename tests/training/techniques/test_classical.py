@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from medzoo.training.techniques import Standing, create
+from medzoo.training.techniques import BeforeStep, create
 
 NOTHING = {"flip": 0.0, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 
 def augmented(x: Tensor, colours: int = 1, **options: float) -> Tensor:
-    standing = Standing(step=0, colours=colours, labels=None, generate=lambda rng: x)
-    return create("classical", len(x), **(NOTHING | options)).reals(x, standing, torch.Generator().manual_seed(0))
+    before = BeforeStep(step=0, colours=colours, labels=None, generate=lambda rng: x)
+    return create("classical", len(x), **(NOTHING | options)).reals(x, before, torch.Generator().manual_seed(0))
 
 
 def test_nothing_asked_for_changes_nothing() -> None:

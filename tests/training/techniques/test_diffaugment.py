@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medzoo.errors import TrainingError
-from medzoo.training.recipes._fastgan_critic import resize
+from medzoo.training.recipes._fastgan_discriminator import resize
 from medzoo.training.techniques import create
 from medzoo.training.techniques.diffaugment import PARTS, Augmentation, color, cutout, mirrored, translation
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from medzoo.errors import TrainingError
 from medzoo.nets import SpectralConv2d
-from medzoo.training.recipes._fastgan_critic import Discriminator
-from medzoo.training.techniques import Look, create, gradient_penalty, r1
+from medzoo.training.recipes._fastgan_discriminator import Discriminator
+from medzoo.training.techniques import StepView, create, gradient_penalty, r1
 from medzoo.training.techniques._consistency import transformed
 from medzoo.training.techniques._penultimate import logit_layer
 from medzoo.training.techniques.rotation import Rotation, turned
-from tests.tools.technique_case import Patches, Tiny, look
+from tests.tools.technique_case import Patches, Tiny, make_view
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_r1_takes_the_mean_of_several_logits() -> None:
 
 def test_r1_every_sixteenth_step_sixteen_times() -> None:
     w = torch.randn(1, 1, 8, 8)
-    seen = replace(look(Tiny(), Patches()), judge=linear(w))
+    seen = replace(make_view(Tiny(), Patches()), discriminate=linear(w))
     one = create("r1", 4)
     gamma = 0.0002 * 64 / 4  # StyleGAN2-ADA's rule at 8 px and batch 4
     assert number(one.loss_d(seen)) == pytest.approx(16 * gamma / 2 * number(w.square().sum()), rel=1e-5)
@@ -80,7 +80,7 @@ def test_usual_gamma_of_256_pixels() -> None:
 def test_gradient_penalty_of_a_linear_critic(length: float) -> None:
     w = torch.randn(1, 1, 8, 8)
     w = w / w.norm() * length
-    found = create("gradient_penalty", 4).loss_d(replace(look(Tiny(), Patches()), judge=linear(w)))
+    found = create("gradient_penalty", 4).loss_d(replace(make_view(Tiny(), Patches()), discriminate=linear(w)))
     assert number(found) == pytest.approx(10 * (length - 1) ** 2, abs=1e-5)
 
 
@@ -167,7 +167,7 @@ def rotation(critic: nn.Module) -> Rotation:
 def test_rotation_head_is_trained_and_saved_with_the_discriminator() -> None:
     one, critic = rotation(critic := Patches()), critic
     assert critic.state_dict()["rotation.weight"].shape == (4, 5)
-    seen = look(Tiny(), nn.Sequential(*list(critic)[:-1]))  # the head is no part of the chain
+    seen = make_view(Tiny(), nn.Sequential(*list(critic)[:-1]))  # the head is no part of the chain
     one.loss_d(seen).backward()
     assert critic.get_parameter("rotation.weight").grad.abs().sum() > 0
     assert critic[0].weight.grad.abs().sum() > 0
@@ -178,7 +178,7 @@ def test_rotation_weights_and_the_loss_of_a_blind_head() -> None:
     one, critic = rotation(critic := Patches()), critic
     nn.init.zeros_(one.head.linear.weight)
     nn.init.zeros_(one.head.linear.bias)
-    seen = look(Tiny(), nn.Sequential(*list(critic)[:-1]))
+    seen = make_view(Tiny(), nn.Sequential(*list(critic)[:-1]))
     log4 = 1.3862943611198906
     assert number(one.loss_d(seen)) == pytest.approx(log4) and number(one.loss_g(seen)) == pytest.approx(0.2 * log4)
 
@@ -190,7 +190,7 @@ def test_the_logit_layer_of_each_kind() -> None:
     assert logit_layer(critic) == (critic[4], 5)
     fastgan = Discriminator(8, 1, 128)
     found = logit_layer(fastgan)
-    assert found is not None and found[0] is fastgan.judge[3]
+    assert found is not None and found[0] is fastgan.patches[3]
     with pytest.raises(TrainingError, match="rotation: .* no layer with a single output .* leave rotation out"):
         rotation(nn.Sequential(nn.Conv2d(1, 2, 3)))
 
@@ -212,11 +212,11 @@ class Corner(nn.Module):
         return x[:, 0, :1, 0]
 
 
-def flat(critic: nn.Module, **changes: Any) -> Look:
+def flat(critic: nn.Module, **changes: Any) -> StepView:
     """Constant images."""
-    seen = look(Tiny(), Patches())
+    seen = make_view(Tiny(), Patches())
     real, fake = (torch.arange(1.0, 5.0).reshape(4, 1, 1, 1).expand(4, 1, 8, 8) * sign for sign in (1, -1))
-    told = {"real": real, "fake": fake, "real_seen": real, "fake_seen": fake, "judge": critic}
+    told = {"real": real, "fake": fake, "real_seen": real, "fake_seen": fake, "discriminate": critic}
     return replace(seen, **told, logits_real=critic(real), logits_fake=critic(fake), **changes)
 
 
@@ -254,7 +254,7 @@ class Sum(nn.Module):
 
 def test_zcr_signs_and_size() -> None:
     """G(T z) - G(z) = the sum of three N(0, sigma): mean square 3 sigma^2. D reads a pixel, so sees the same."""
-    seen = look(Sum(), Corner(), n=4000)
+    seen = make_view(Sum(), Corner(), n=4000)
     one = create("zcr", 4)
     assert number(one.loss_d(seen)) == pytest.approx(20 * 3 * 0.05**2, rel=0.1)
     assert number(one.loss_g(seen)) == pytest.approx(-0.5 * 3 * 0.05**2, rel=0.1)
@@ -262,7 +262,7 @@ def test_zcr_signs_and_size() -> None:
 
 def test_zcr_trains_the_right_networks() -> None:
     generator, critic = Tiny(), Patches()
-    seen = look(generator, critic)
+    seen = make_view(generator, critic)
     one = create("zcr", 4)
     one.loss_d(replace(seen, fake=seen.fake.detach(), logits_fake=critic(seen.fake.detach()))).backward()
     assert all(parameter.grad is None for parameter in generator.parameters())
@@ -273,13 +273,13 @@ def test_zcr_trains_the_right_networks() -> None:
 
 def test_zcr_judges_unaugmented_images() -> None:
     """What the discriminator saw was brighter; the latent changed nothing."""
-    seen = look(Sum(), Corner())
+    seen = make_view(Sum(), Corner())
     shown = replace(seen, fake_seen=seen.fake + 1, logits_fake=Corner()(seen.fake + 1))
     assert number(create("zcr", 4, sigma=1e-6).loss_d(shown)) == pytest.approx(0, abs=1e-8)
 
 
 def test_icr_is_bcr_and_zcr() -> None:
-    seen = look(Sum(), Corner())
+    seen = make_view(Sum(), Corner())
 
     def terms(name: str) -> tuple[float, float]:
         seen.rng.manual_seed(1)

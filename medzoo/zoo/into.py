@@ -1,0 +1,213 @@
+"""Samples of a model into a folder: streamed, resumable byte for byte, with a contact sheet."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medzoo import conditions, zoo
+from medzoo.files.cache import in_paths
+from medzoo.samples import Samples, saving
+from medzoo.samples.folder import GRID
+
+if TYPE_CHECKING:
+    from medzoo.families._base import Generator
+    from medzoo.samples.formats import Bits
+
+GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
+DEFAULT_N = 10
+
+# (samples done, of how many, (network calls done, of how many) of the batch under way or None)
+Progress = Callable[[int, int, tuple[int, int] | None], None]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What ``generate_into`` has done.
+
+    Attributes:
+        folder: the files, ``manifest.jsonl`` and ``run.json``.
+        grid: the contact sheet; None if there is none.
+        run: what decides the bytes.
+        n: samples asked for.
+        whole: samples in the folder; fewer than ``n`` if it was stopped.
+        made: samples that this call has made; a resumed run needs not all of them.
+        seconds: for these.
+    """
+
+    folder: Path
+    grid: Path | None
+    run: saving.Run
+    n: int
+    whole: int
+    made: int
+    seconds: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether samples are missing; ``resume=True`` makes them."""
+        return self.whole < self.n
+
+
+def generate_into(
+    folder: str | Path | None,
+    model_id: str | int,
+    n: int | None = None,
+    condition: Any = None,
+    *,
+    words: tuple[str, ...] = (),
+    seed: int = 0,
+    start: int = 0,
+    batch_size: int | None = None,
+    format: str = "png",
+    bits: Bits = 8,
+    resume: bool = False,
+    overwrite: bool = False,
+    grid: bool = False,
+    device: str | None = None,
+    precision: str = "float32",
+    truncation: float | None = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    guidance: float | None = None,
+    strength: float | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Generated:
+    """Make ``n`` samples of a model and write them into a folder, a few batches in memory at a time.
+
+    Sample i is the same whatever the number, batch size or start. A run that was killed at any moment goes on with
+    ``resume=True``, and its files come out byte for byte as if nothing had happened.
+
+    Args:
+        folder: where the files go; None for ``samples/MODEL_ID``.
+        model_id: as ``medzoo.generate`` takes it.
+        n: how many; None for 10, or one for each input that ``condition`` lists.
+        condition: what the model is conditioned on: one for all samples or one for each.
+        words: the condition as ``--condition`` takes it, instead.
+        start: index of the first sample.
+        batch_size: samples at a time; None for that of the resumed run, or what memory allows.
+        format: a name of ``medzoo.samples.formats``.
+        bits: 8 or 16 a stored pixel.
+        resume: go on with the run in the folder, or begin it.
+        overwrite: replace the run in the folder.
+        grid: also write a contact sheet of the first samples, ``grid.png``.
+        device, precision: as ``medzoo.generate`` takes them.
+        truncation, steps, sampler, guidance, strength: fields of the entry's ``sampling``; None as the entry says.
+        progress: called after each batch, and by slow models within a batch.
+        stop: asked after each batch whether to stop there.
+
+    Raises SavingError (a folder in use, another run, a format that does not fit), or what ``medzoo.generate`` raises.
+    """
+    if folder is not None:
+        saving.check_folder(folder, resume=resume, overwrite=overwrite)  # before anything slow
+    sampling = {
+        "truncation": truncation, "steps": steps, "sampler": sampler, "guidance": guidance, "strength": strength
+    }  # fmt: skip
+    stated = {name: value for name, value in sampling.items() if value is not None}
+    override = {"sampling": stated} if stated else {}
+    generator = zoo.load(model_id, override=override, device=device, precision=precision)
+    out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
+    if words:
+        condition = conditions.from_words(generator.declared, words)
+    n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
+    run = saving.Run(
+        model_id=generator.name,
+        revision=generator.entry.revision,
+        weights_sha256=generator.weights_sha256,
+        seed=seed,
+        start=start,
+        condition="; ".join(words) if words else _described(condition),
+        precision=generator.precision,
+        batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
+        format=format,
+        bits=bits,
+        spacing=generator.entry.output.spacing,
+    )
+    _check(generator, n, run, condition)
+    began = time.perf_counter()
+    with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer:
+        first, made = _write(generator, writer, n, condition, progress, stop)
+    seconds = time.perf_counter() - began
+    sheet = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
+    return Generated(out, sheet, run, n, writer.written, made, seconds)
+
+
+def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> None:
+    """Let everything that is wrong be said before the folder is touched."""
+    generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
+    output = generator.entry.output
+    size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
+    saving.check_format(run, (output.channels, *size), output.masks)
+
+
+def _write(
+    generator: Generator,
+    writer: saving.Writer,
+    n: int,
+    condition: Any,
+    progress: Progress | None,
+    stop: Callable[[], bool] | None,
+) -> tuple[list[Samples], int]:
+    """Make and write what is missing; gives the first samples among them, for the sheet, and how many were made."""
+    run, first, made = writer.run, [], 0
+    ranges = writer.pending(n)
+    before = n - sum(map(len, ranges))
+
+    def show(step: tuple[int, int] | None = None) -> None:
+        if progress is not None:
+            progress(before + made, n, step)
+
+    show()
+    generator.on_progress = lambda done, calls: show((done, calls))
+    for samples in generator.stream(
+        n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
+    ):
+        writer.put(samples)
+        made += len(samples)
+        show()
+        if samples.indices[0] < run.start + GRID_SAMPLES:
+            first.append(samples)
+        if stop is not None and stop():
+            break
+    return first, made
+
+
+def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list[Samples], condition: Any) -> Path:
+    """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
+    shown = min(n, GRID_SAMPLES)
+    if sum(map(len, first)) < shown:
+        wanted = range(run.start, run.start + shown)
+        first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
+    return saving.write_picture(out / GRID, Samples.concatenate(first)[:shown], size=GRID_SIDE)
+
+
+def _recorded_batch_size(out: Path) -> int | None:
+    """Batch size of the run in a folder: the same batches give the same bytes."""
+    size = (saving.recorded(out) or {}).get("batch_size")
+    return size if isinstance(size, int) else None
+
+
+def _described(condition: Any) -> str | None:
+    """A condition in words, different for different ones: a run is only resumed with the same."""
+    if condition is None:
+        return None
+    if isinstance(condition, str | Path | int | float):
+        text = str(condition)
+    elif isinstance(condition, Mapping):
+        text = "; ".join(f"{name}={_described(value)}" for name, value in condition.items())
+    elif isinstance(condition, list | tuple):
+        text = "; ".join(str(_described(value)) for value in condition)
+    else:  # an array, a tensor, a picture, Samples
+        held = condition.images if isinstance(condition, Samples) else condition
+        array = np.ascontiguousarray(held.detach().cpu() if hasattr(held, "detach") else held)
+        return f"array {list(array.shape)} sha256:{hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
+    if len(text) <= 1000:
+        return text
+    return f"{text[:100]}... sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"

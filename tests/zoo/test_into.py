@@ -1,0 +1,72 @@
+"""generate_into: the folder that the command makes, in Python, stopped and resumed to the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import medzoo
+from medzoo.cli import main
+from medzoo.errors import SavingError
+from medzoo.zoo.into import _described
+from tests.conftest import masked
+from tests.tools.saving_case import content
+
+AddModel = Callable[..., str]
+CLASSES = {"kind": "class", "classes": ["benign", "malignant"], "required": True}
+
+
+def test_the_bytes_are_those_of_the_command(add_model: AddModel, tmp_path: Path) -> None:
+    model_id = add_model(**masked(), condition=CLASSES)
+    arguments = ["generate", model_id, "-n", "9", "--class", "malignant", "--batch-size", "4", "--grid"]
+    assert CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "cli"), "--quiet"]).exit_code == 0
+    done = medzoo.generate_into(tmp_path / "python", model_id, 9, "malignant", batch_size=4, grid=True)
+    assert content(tmp_path / "python") == content(tmp_path / "cli")
+    assert (done.folder, done.grid) == (tmp_path / "python", tmp_path / "python" / "grid.png")
+    assert (done.n, done.whole, done.made, done.stopped) == (9, 9, 9, False)
+
+
+def test_stopped_and_resumed(add_model: AddModel, tmp_path: Path) -> None:
+    model_id, calm, out = add_model(), tmp_path / "calm", tmp_path / "out"
+    medzoo.generate_into(calm, model_id, 20, seed=3, start=2, batch_size=4, grid=True)
+    seen: list[tuple[int, int]] = []
+
+    def watch(done: int, n: int, step: tuple[int, int] | None) -> None:
+        seen.append((done, n))
+
+    options: dict[str, Any] = {"seed": 3, "start": 2, "batch_size": 4, "grid": True, "progress": watch}
+    stopped = medzoo.generate_into(out, model_id, 20, stop=lambda: seen[-1][0] >= 8, **options)
+    assert stopped.stopped and stopped.whole == stopped.made == 8 and stopped.grid is None
+    assert seen == [(0, 20), (4, 20), (8, 20)]
+    with pytest.raises(SavingError, match="is not empty"):
+        medzoo.generate_into(out, model_id, 20, **options)
+    resumed = medzoo.generate_into(out, model_id, 20, resume=True, **options)
+    assert resumed.made == 12 and not resumed.stopped and seen[3] == (8, 20)
+    assert content(out) == content(calm)
+    again = medzoo.generate_into(out, model_id, 1, overwrite=True)
+    assert again.whole == 1 and again.run.seed == 0
+
+
+def test_the_folder_and_the_number_have_defaults(
+    add_model: AddModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_id = add_model(condition=CLASSES)
+    done = medzoo.generate_into(None, model_id, condition=["malignant", "benign", "benign"], format="npz")
+    assert done.folder == Path("samples") / model_id and done.n == 3
+    assert done.run.condition == "malignant; benign; benign"
+
+
+def test_a_condition_in_words_is_another_for_another_condition() -> None:
+    assert _described(None) is None and _described("a lung") == "a lung" and _described(3) == "3"
+    assert _described({"age": 5, "scan": Path("a.png")}) == "age=5; scan=a.png"
+    first, second = np.zeros((1, 2, 2), np.uint8), np.ones((1, 2, 2), np.uint8)
+    assert _described(first) == _described(first.copy()) != _described(second)
+    assert "[1, 2, 2]" in str(_described(second))
+    many = ["a"] * 2000
+    assert len(str(_described(many))) < 200 and _described(many) != _described([*many, "b"])
