@@ -72,6 +72,7 @@ def load_network(generator: Generator, state: Mapping[str, Tensor]) -> nn.Module
             f"{str(error).partition(chr(10))[0]}"
         ) from error
     _check_state(generator, network.state_dict(), state)
+    _check_dtypes(generator, dict(network.named_parameters()), state)
     network.load_state_dict(state, strict=False, assign=True)
     if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
         # Tensors that no checkpoint holds: those tolerated, and those that a network computes for itself.
@@ -129,15 +130,24 @@ def _check_state(generator: Generator, wanted: Mapping[str, Tensor], found: Mapp
         "missing": strict(key for key in wanted if key not in found),
         "unexpected": strict(key for key in found if key not in wanted),
         "of another shape": [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape],
-        "of another dtype": [
-            f"{key} is {found[key].dtype}, the network needs {wanted[key].dtype}"
-            for key in wanted
-            if key in found and wanted[key].is_floating_point() and not found[key].is_floating_point()
-        ],
     }
     if any(differences.values()):
         words = "; ".join(f"{len(keys)} {what}: {listed(keys)}" for what, keys in differences.items() if keys)
         raise CheckpointError(
             f"{generator.entry.model_id}: the weights do not fit family '{generator.entry.family}': {words}. "
             "Correct 'config' or 'checkpoint' (key, strip_prefix) in the entry"
+        )
+
+
+def _check_dtypes(generator: Generator, parameters: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Buffers may be whole numbers or truth values where a network computes with them as they are."""
+    whole = [name for name in parameters if name in found and not found[name].is_floating_point()]
+    whole += [
+        name for name in found if name.endswith(("running_mean", "running_var")) and not found[name].is_floating_point()
+    ]
+    if whole:
+        words = listed([f"{name} is {found[name].dtype}" for name in whole])
+        raise CheckpointError(
+            f"{generator.entry.model_id}: the weights do not fit family '{generator.entry.family}': {len(whole)} of "
+            f"another dtype: {words}, the network needs floating point; save them in the precision they were trained in"
         )

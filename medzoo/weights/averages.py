@@ -2,11 +2,13 @@
 
 Forms that people publish: a state dict under a name of its own, whole or of the parameters alone; the same with the
 prefix of a wrapper (``module.``, torch's ``AveragedModel``, ema_pytorch); names without dots (LitEma of latent
-diffusion); a list in the order of ``parameters()``, with or without buffers (FastGAN, diffusers' ``EMAModel``).
+diffusion); a list in the order of ``parameters()``, with or without buffers (FastGAN, diffusers' ``EMAModel``), or one
+tensor of all of them (``torch.nn.utils.parameters_to_vector``).
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,8 +19,8 @@ from medzoo.weights.pickles import Array, Refused, children, settled
 # norm, and the vectors of spectral norm's power iteration.
 BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w+_u|\w+_v)$")
 _AVERAGED = frozenset(
-    ("ema", "ewma", "shadow", "avg", "average", "averaged", "averages", "averaging", "swa", "smooth", "smoothed")
-    + ("polyak", "teacher", "gs", "running", "moving")
+    ("ema", "emas", "ewma", "ewa", "sma", "shadow", "avg", "average", "averaged", "averages", "averaging", "averager")
+    + ("swa", "smooth", "smoothed", "polyak", "teacher", "gs", "running", "moving", "slow")
 )
 # What lies beside averaged weights in the object or wrapper that keeps them, and is not averaged.
 _RAW = frozenset(("online", "student", "backup", "collected", "raw", "live"))
@@ -27,8 +29,8 @@ _TOGETHER = frozenset(
     ("g", "gen", "generator", "net", "netg", "model", "unet", "decoder", "weights", "weight", "params", "state", "dict")
 )
 _OTHER_NETWORKS = frozenset(
-    ("d", "dis", "disc", "netd", "discriminator", "discriminators", "critic", "optimizer", "optim", "opt", "scheduler")
-    + ("loss", "criterion", "lpips", "vgg", "inception")
+    ("d", "dis", "disc", "netd", "discriminator", "discriminators", "critic", "loss", "criterion", "lpips", "vgg")
+    + ("inception",)
 )
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 # How much of a network averaged weights may leave out: buffers of unusual names, and frozen parameters.
@@ -62,7 +64,7 @@ def is_averaged(parts: Iterable[str]) -> bool:
 
 
 def is_of_generator(parts: Iterable[str]) -> bool:
-    """Whether nothing in the names that lead to something says that it is a discriminator, a loss or an optimizer."""
+    """Whether nothing in the names that lead to something says that it is a discriminator or a loss."""
     return not any(set(words(part)) & _OTHER_NETWORKS for part in parts)
 
 
@@ -78,6 +80,8 @@ def tensors(value: Any) -> dict[str, Array] | None:
     Where a mapping holds a list or mapping of them beside settings (``shadow_params``, ``shadow``), those of it.
     """
     value = settled(value)
+    if isinstance(value, Array):
+        return {"0": value}
     inner = children(value) or {}
     found = {name: item for name, item in inner.items() if isinstance(item, Array)}
     if len(found) > 1 or (found and len(found) == len(inner)):
@@ -106,12 +110,27 @@ def laid_over(state: Mapping[str, Any], full: Mapping[str, str], averaged: Mappi
     Raises Refused: they do not fit.
     """
     listed = next((named for named in _unwrapped(averaged) if _is_numbered(named)), None)
+    if listed is not None and len(listed) == 1:
+        listed = _parts(state, listed["0"])
     found = _by_name(state, full, averaged) if listed is None else _in_order(state, list(listed.values()))
     for name, value in found.items():
         shape = tuple(getattr(state[name], "shape", ()))
         if tuple(value.shape) != shape:
             raise Refused(f"has shape {tuple(value.shape)} where the parameter '{name}' has {shape}")
     return {**state, **found}
+
+
+def _parts(state: Mapping[str, Any], vector: Array) -> dict[str, Array]:
+    """One tensor of all parameters, one after the other -> those; anything else as it is."""
+    wanted = [value for name, value in state.items() if not BUFFER.search(name) and isinstance(value, Array)]
+    if vector.strides != (1,) or vector.numel != sum(value.numel for value in wanted):
+        return {"0": vector}
+    found, offset = {}, vector.offset
+    for i, value in enumerate(wanted):
+        strides = tuple(math.prod(value.shape[k + 1 :]) for k in range(len(value.shape)))
+        found[str(i)] = Array(vector.storage, offset, value.shape, strides)
+        offset += value.numel
+    return found
 
 
 def _is_numbered(named: Mapping[str, Any]) -> bool:

@@ -158,6 +158,10 @@ def averaged(found: Sequence[Place]) -> list[Average]:
             every.append(Average(place.key or "", place.key, None, place.path, tensors))
         if place.is_list:
             continue
+        for name, value in place.names.items():  # one tensor of all parameters
+            if isinstance(value, Array) and len(value.shape) == 1 and averages.is_averaged([name.rpartition(".")[2]]):
+                parts = (*place.path, name)
+                every.append(Average(".".join(parts), place.key, None, parts, {"0": value}))
         for prefix, names in _nodes(place.names):
             parts = (*place.path, *prefix.rstrip(".").split("."))
             if prefix and averages.is_averaged(parts[-1:]):
@@ -180,7 +184,7 @@ def fitting(average: Average, raw: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _lies_over(average: Average, candidate: Candidate) -> bool:
-    if 4 * len(average.tensors) < len(candidate.names):  # far too few, whatever they are
+    if 1 < len(average.tensors) < len(candidate.names) / 4:  # far too few, whatever they are
         return False
     try:
         averages.laid_over(candidate.state, candidate.full, average.tensors)

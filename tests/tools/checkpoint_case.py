@@ -105,6 +105,7 @@ def parameter_forms() -> dict[str, Any]:
     return {
         "list": values,
         "tuple": tuple(values),
+        "one vector": nn.utils.parameters_to_vector(values),
         "mapping by number": dict(enumerate(values)),
         "parameter list": {str(i): value for i, value in enumerate(values)},
         "parameter list of a module": prefixed("params.", {str(i): value for i, value in enumerate(values)}),

@@ -93,7 +93,7 @@ def test_a_whole_file_is_never_called_damaged(
 def test_weights_that_are_whole_numbers(kind: str, tmp_path: Path) -> None:
     """No network computes with them: an error that names the tensor and its kind."""
     state = RAW | {"main.0.weight": as_kind(RAW["main.0.weight"].abs() * 100, kind)}
-    with pytest.raises(CheckpointError, match=f"of another dtype: main.0.weight is torch.{kind}, the network needs"):
+    with pytest.raises(CheckpointError, match=f"1 of another dtype: main.0.weight is torch.{kind}, the network needs"):
         medzoo.load(family="dcgan", weights=case.saved(tmp_path / "x.pt", state), device="cpu")
 
 
