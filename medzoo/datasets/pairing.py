@@ -20,7 +20,10 @@ from medzoo.errors import DatasetError
 _WORDS = "masks?|segmentations?|segs?|segm|labels?|labelmap|gts?|ground[-_ ]?truths?|annotations?"
 _BEHIND = re.compile(rf"^(?P<name>.*?)(?:[-_. ]+|\b)(?P<word>{_WORDS})(?:[-_. ]*\(?\d{{1,4}}\)?)?$", re.IGNORECASE)
 _BEFORE = re.compile(rf"^(?P<word>{_WORDS})[-_. ]+(?P<name>.+)$", re.IGNORECASE)
-_IMAGE = re.compile(r"^(?:(?:images?|imgs?|original|orig)[-_. ]+(?P<a>.+)|(?P<b>.+?)[-_. ]+(?:images?|imgs?|original|orig))$", re.I)
+_STRONG = re.compile(r"mask|seg|gt|truth", re.IGNORECASE)  # words that no picture has by chance
+_IMAGE = re.compile(
+    r"^(?:(?:images?|imgs?|original|orig)[-_. ]+(?P<a>.+)|(?P<b>.+?)[-_. ]+(?:images?|imgs?|original|orig))$", re.I
+)
 _MASK_FOLDERS = frozenset(
     ("mask", "masks", "label", "labels", "labelstr", "seg", "segs", "segmentation", "segmentations", "gt", "gts",
      "groundtruth", "groundtruths", "annotation", "annotations", "lesionmasks", "segmentationmasks")
@@ -35,6 +38,11 @@ LAYOUT = "images/NAME.png with masks/NAME.png, or NAME.png with NAME_mask.png be
 def same(name: str) -> str:
     """A name as it is compared: the same in any case and Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_always_masks(name: str) -> bool:
+    """Whether a folder is one of masks even if nothing of the kind is in it: other words mean texts as often."""
+    return same(name) in ("mask", "masks")
 
 
 def is_mask_folder(name: str) -> bool:
@@ -76,8 +84,8 @@ def beside(folder: Path, names: Iterable[str]) -> tuple[list[str], dict[str, lis
         else:
             alone.append(name)
     images = [name for name in names if of_mask(name) is None]
-    if not masks and (not images or len(alone) < len(images)):
-        return names, {}  # all are masks, or a few pictures are called so
+    if not masks and (not images or not any(_STRONG.search(name) for name in alone)):
+        return names, {}  # all are masks, or none but by chance
     drawn = {name for several in masks.values() for name in several}
     if alone:
         raise DatasetError(
@@ -93,12 +101,12 @@ def beside(folder: Path, names: Iterable[str]) -> tuple[list[str], dict[str, lis
     return [name for name in names if name not in drawn], masks
 
 
-def in_folders(images: Path, names: Iterable[str], masks: Path, of: Iterable[str]) -> dict[str, list[str]]:
-    """The masks of each image, both by their names without suffix, in two folders.
+def in_folders(images: Path, files: Mapping[str, str], masks: Path, of: Iterable[str]) -> dict[str, list[str]]:
+    """The masks of each image, both by their names without suffix, in two folders; ``files`` are the images' names.
 
     Raises DatasetError: an image without a mask.
     """
-    names, of = list(names), list(of)
+    names, of = list(files), list(of)
     known, stripped = _grouped({name: same(name) for name in of}), _grouped({name: of_mask(name) for name in of})
     found: dict[str, list[str]] = {}
     for name in names:
@@ -108,10 +116,9 @@ def in_folders(images: Path, names: Iterable[str], masks: Path, of: Iterable[str
                 found[name] = several
                 break
         else:
-            few = f" (masks are named like {of[0]})" if of else ""
             raise DatasetError(
-                f"{images / name}: no mask {masks / name}.*; every image needs one of the same name "
-                f"({len(of)} masks for {len(names)} images){few}; expected {LAYOUT}"
+                f"{images / files[name]}: no mask {masks / name}.*; every image needs one of the same name "
+                f"({len(of)} masks for {len(names)} images); expected {LAYOUT}"
             )
     return found
 

@@ -120,7 +120,7 @@ def _kind_of_image(head: bytes) -> Kind | None:
 
 
 def _is_bare_dicom(head: bytes) -> bool:
-    """Whether a file begins with elements of DICOM in little endian, without the preamble that should be before them."""
+    """Whether a file begins with elements of DICOM in little endian, without the preamble that should come first."""
     at = before = 0
     for _ in range(2):  # two elements, in the order of their tags
         if len(head) < at + 8:

@@ -88,7 +88,9 @@ def read_picture(
     if window is not None and not window[0] < window[1]:
         raise ImageFileError(f"{path}: window needs low < high, found {list(window)}")
     kind = _kind(path) if content is None else filekind.guess_content(content)
-    if kind not in (only or _READERS):
+    if only and kind not in only:
+        raise ImageFileError(f"{path}: not a readable image: is {filekind.describe(kind)}; replace or remove it")
+    if kind not in _READERS:
         raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected {_accepted()}")
     with _naming(path, kind):
         return _READERS[kind](File(path, content), asked)

@@ -39,7 +39,7 @@ def foreground(pixels: NDArray[Any], where: object) -> NDArray[np.bool_]:
     if pixels.dtype.kind == "f":
         if top > 1:
             raise ImageFileError(f"{where}: a mask with values up to {top:g}; {_ADVICE}")
-        _refuse_levels(pixels, 1.0, where)
+        _refuse_levels(pixels, where)
         return np.asarray(pixels >= 0.5)
     if top > 255:
         if not ((pixels == 0) | (pixels == top)).all():
@@ -48,13 +48,13 @@ def foreground(pixels: NDArray[Any], where: object) -> NDArray[np.bool_]:
     if 1 < top < 128:
         raise ImageFileError(f"{where}: a mask with values up to {top}; {_ADVICE}")
     if top > 1:
-        _refuse_levels(pixels, 255.0, where)
+        _refuse_levels(pixels, where)
     return np.asarray(pixels >= (1 if top == 1 else 128))
 
 
-def _refuse_levels(pixels: NDArray[Any], white: float, where: object) -> None:
+def _refuse_levels(pixels: NDArray[Any], where: object) -> None:
     """Smooth edges have many values and no areas of one of them; labels have areas."""
-    inner = pixels[1:-1, 1:-1]
+    inner, white = pixels[1:-1, 1:-1], float(pixels.max())
     middle = (inner > 0.1 * white) & (inner < 0.9 * white)
     if not middle.any():
         return
