@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.layout import Layout, first_kind
@@ -22,7 +24,7 @@ from medzoo.datasets.splitting import ByGroup, filtered
 from medzoo.datasets.volumes import Slices
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.files import kind as filekind
-from medzoo.imagefiles import Asked, ReadingWarning, leftout, read_image, read_picture, tone
+from medzoo.imagefiles import Asked, ReadingWarning, leftout, read_picture, scaled, tone
 from medzoo.imagefiles._dicom import has_pixels, read_header
 
 _OPENED = 20  # files that are opened to find out what a tree of folders holds
@@ -85,17 +87,22 @@ class DicomLayout(Layout):
         below = source.inside(filled(self.folder, split=split))
         if not any(head.deep for head in _heads(below, self.files)):
             return None
-        measure = Measure()
+        measures: dict[Window, Measure] = defaultdict(Measure)  # files of other bits have a range of their own
         for head in _heads(below, self.files):
             if head.deep:
                 path = below.checked(head.name)
                 for frame in range(head.frames)[:: max(1, head.frames // _MEASURED)]:
                     with naming(path):
-                        measure.add(read_picture(path, Asked(slice=frame)))
-        window = measure.window() if measure.in_part else None
-        if window is not None:
+                        picture = read_picture(path, Asked(slice=frame))
+                    measures[picture.full or (0.0, 0.0)].add(picture)
+        windows = {full: window for full, one in measures.items() if one.in_part and (window := one.window())}
+        if not windows:
+            return None
+        for window in windows.values():
             warnings.warn(f"{below}: {tone.notice(window)}", ReadingWarning, stacklevel=2)
-        return window
+        usual = Usual(next(iter(windows.values())))
+        usual.of_range = windows
+        return usual
 
     def _all(self, source: Source) -> Iterator[Item]:
         heads = _heads(source, self.files)
@@ -108,12 +115,20 @@ class DicomLayout(Layout):
                 head, frame = pictures[at]
                 path = source.checked(head.name)
                 with naming(path):
-                    usual = isinstance(self.window, Usual) and not head.deep
-                    image = read_image(path, window=None if usual else self.window, slice=frame)
+                    image = self._shown(path, head, frame)
                 pixels = as_uint8(image[0] if len(image) == 1 else np.moveaxis(image, 0, 2))
                 if self.slices is None or self.slices.keeps(pixels):
                     number[head.patient] = count = number.get(head.patient, -1) + 1
                     yield Item(f"{head.patient}_{count:05d}", f"{path} frame {frame}", pixels, None, None, head.patient)
+
+    def _shown(self, path: Path, head: _Head, frame: int) -> NDArray[np.float32]:
+        picture = read_picture(path, Asked(slice=frame))
+        window = self.window
+        if window is None or isinstance(window, Usual):
+            ranges = window.of_range if isinstance(window, Usual) else {}
+            # Decided for the set, so that a dark slice of it stays dark; others state black and white themselves.
+            window = ranges.get(picture.full or (0.0, 0.0), picture.full) if head.deep else None
+        return scaled(picture, window, str(path))
 
 
 @dataclass(frozen=True)

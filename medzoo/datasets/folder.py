@@ -206,8 +206,8 @@ def picture_files(folder: Path) -> dict[str, str]:
     if not found:
         has = leftout.counted(others)
         raise DatasetError(
-            f"{folder}: no image found{f' ({has} are of no kind that is read)' if has else ''}; expected files ending in "
-            f"{' '.join(SUFFIXES)}"
+            f"{folder}: no image found{f' ({has}: of no kind that is read)' if has else ''}; expected files ending "
+            f"in {' '.join(SUFFIXES)}"
         )
     leftout.warn_of(folder, others)
     return found

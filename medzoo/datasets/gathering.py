@@ -87,8 +87,8 @@ def warn_if_dark(images: Images, where: str) -> None:
     brightest = int(images.images.max(initial=0))
     if len(images) and brightest < _DARK:
         warnings.warn(
-            f"{where}: nearly black: the brightest pixel of {len(images)} images is {brightest} of 255; if their numbers "
-            "use a part of their range, state which become black and white (--window LOW HIGH)",
+            f"{where}: nearly black: the brightest pixel of {len(images)} images is {brightest} of 255; if their "
+            "numbers use a part of their range, state which become black and white (--window LOW HIGH)",
             ReadingWarning,
             stacklevel=2,
         )

@@ -50,7 +50,7 @@ class Layout(Record):
 
         None where each picture says its own, as those of 8 bits do. Raises DatasetError.
         """
-        if "window" not in type(self).model_fields:
+        if getattr(self, "window", 0) is not None:
             return None
 
         def items(window: Any) -> Iterator[Item]:

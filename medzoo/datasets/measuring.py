@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -46,7 +46,12 @@ def measured(items: Callable[[Window | Measure | None], Iterator[Item]], where: 
 
 
 class Usual(tuple[float, float]):
-    """A window that nobody stated: it is for the pictures that need one, and no others."""
+    """A window that nobody stated: it is for the pictures that need one, and no others.
+
+    ``of_range``: windows of DICOM files by the range of their numbers.
+    """
+
+    of_range: Mapping[Window, Window] = {}
 
 
 class NeedsWindow(DatasetError):

@@ -24,8 +24,8 @@ _KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
 def decode(content: bytes, where: Path | str, window: Window | Measure | None = None) -> NDArray[np.uint8]:
     """A picture file of one frame, or an array file (.npy) -> uint8 [H, W] or [H, W, 3].
 
-    Which way up it is, what alpha and palettes mean: as ``medzoo.imagefiles`` says. ``window``: values that become black
-    and white of numbers of more than 8 bits.
+    Which way up it is, what alpha and palettes mean: as ``medzoo.imagefiles`` says. ``window``: values that become
+    black and white of numbers of more than 8 bits.
 
     Raises:
         NeedsWindow: whole numbers of more than 8 bits, and no window.
@@ -49,8 +49,8 @@ def decode(content: bytes, where: Path | str, window: Window | Measure | None = 
         return 255 - shown if picture.inverted else shown
     if pixels.dtype.kind == "f":
         raise DatasetError(
-            f"{where}: holds floats from {pixels.min():g} to {pixels.max():g}; convert the image to 8-bit grey or RGB, or "
-            "say by a window which values become black and white (--window LOW HIGH)"
+            f"{where}: holds floats from {pixels.min():g} to {pixels.max():g}; convert it to 8-bit grey or RGB, or say "
+            "by a window which values become black and white (--window LOW HIGH)"
         )
     raise NeedsWindow(
         f"{where}: its numbers have more than 8 bits ({pixels.min()} to {pixels.max()}); say by a window which values "

@@ -48,10 +48,9 @@ def choose_page(path: Path, file: BinaryIO, asked: Asked) -> int:
             f"{path}: its full picture ({largest.height} x {largest.width}) lies inside the page of a thumbnail, where "
             "it is not read; save it as a plain TIFF or PNG"
         )
-    at = [
-        page.place for page in full
-        if page.place is not None and not (3 * page.width <= 2 * largest.width and 3 * page.height <= 2 * largest.height)
-    ]  # fmt: skip
+    small = 2 * largest.width, 2 * largest.height
+    full = [page for page in full if not (3 * page.width <= small[0] and 3 * page.height <= small[1])]
+    at = [page.place for page in full if page.place is not None]
     return at[chosen(path, len(at), asked)]
 
 

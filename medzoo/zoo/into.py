@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo import conditions, zoo
+from medzoo.errors import ConditionError
 from medzoo.samples import Samples, saving
 from medzoo.samples.folder import GRID
 
@@ -71,6 +72,7 @@ def generate_into(
     grid: bool = False,
     device: str | None = None,
     precision: str = "float32",
+    window: tuple[float, float] | None = None,
     truncation: float | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -98,6 +100,7 @@ def generate_into(
         overwrite: replace the run in the folder.
         grid: also write a contact sheet of the first samples, ``grid.png``.
         device, precision: as ``medzoo.generate`` takes them.
+        window: numbers of input image files that become black and white, in their units; None as the entry says.
         truncation, steps, sampler, guidance, strength: fields of the entry's ``sampling``; None as the entry says.
         progress: called after each batch, and by slow models within a batch.
         stop: asked after each batch whether to stop there.
@@ -110,7 +113,11 @@ def generate_into(
         "truncation": truncation, "steps": steps, "sampler": sampler, "guidance": guidance, "strength": strength
     }  # fmt: skip
     stated = {name: value for name, value in sampling.items() if value is not None}
-    override = {"sampling": stated} if stated else {}
+    override: dict[str, Any] = {"sampling": stated} if stated else {}
+    if window is not None:
+        if zoo.info(model_id).condition is None or not zoo.info(model_id).condition.inputs:  # type: ignore[union-attr]
+            raise ConditionError(f"{model_id} takes no images, which a window would be of; leave it out")
+        override["condition"] = {"window": window}
     generator = zoo.load(model_id, override=override, device=device, precision=precision)
     out = Path("samples") / generator.entry.model_id if folder is None else Path(folder)
     if words:
