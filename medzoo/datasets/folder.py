@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,7 +55,7 @@ class FlatLayout(Layout):
         images = source.inside(filled(self.images, split=split))
         if masks is None and self.masks is not None:
             masks = source.inside(filled(self.masks, split=split))
-        found = flat_items(images, masks, window=self.window, group_to=self.group_to)
+        found = flat_items(images, masks, window=self.window, group_to=self.group_to, strict=True)
         return filtered(found, self.split, split, str(source))
 
 
@@ -153,8 +153,12 @@ def flat_items(
     names: Sequence[str] | None = None,
     window: Window | Measure | None = None,
     group_to: int | None = None,
+    strict: bool = False,
 ) -> Iterator[Item]:
-    """The pictures of a folder with their masks, which lie in a folder of their own or beside them (``pairing``)."""
+    """The pictures of a folder with their masks, which lie in a folder of their own or beside them (``pairing``).
+
+    ``strict`` refuses a folder of masks with some that belong to no image.
+    """
     files = picture_files(images.folder)
     places = files if masks is None else picture_files(masks.folder)
     if masks is None:
@@ -167,8 +171,12 @@ def flat_items(
             raise DatasetError(f"{images}: no image is named '{name}' ({' '.join(SUFFIXES)}); check the list of names")
     if masks is not None:
         pairs = pairing.in_folders(images.folder, {name: files[name] for name in wanted}, masks.folder, places)
-        if names is None:
-            _refuse_unused(masks.folder, images.folder, files, pairing.unused(places, pairs))
+        alone = pairing.unused(places, pairs)
+        if strict and alone:
+            raise DatasetError(
+                f"{masks.folder / places[alone[0]]}: no image of this name in {images} ({len(alone)} such masks; images "
+                f"are named like {min(files)}); expected {pairing.LAYOUT}"
+            )
     of_masks = masks or images
     for name in wanted:
         path, drawn = images.folder / files[name], None
@@ -180,14 +188,6 @@ def flat_items(
             drawn = more if drawn is None else drawn | more
         pixels = decode(images.bytes(files[name]), path, window)
         yield Item(name, str(path), pixels, drawn, None, None if group_to is None else name[:group_to])
-
-
-def _refuse_unused(masks: Path, images: Path, files: Mapping[str, str], alone: Sequence[str]) -> None:
-    if alone:
-        raise DatasetError(
-            f"{masks / alone[0]}: no image of this name in {images} ({len(alone)} such masks, images are named like "
-            f"{min(files)}); expected {pairing.LAYOUT}"
-        )
 
 
 def picture_files(folder: Path) -> dict[str, str]:

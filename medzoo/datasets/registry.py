@@ -105,8 +105,8 @@ def load_dataset(
         protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
     source = _source(dataset, root)
     layout = dataset.layout
-    if (window := layout.usual_window(source, next(iter(dataset.splits)))) is not None:  # the same for every split
-        layout = layout.model_copy(update={"window": window})
+    if layout.usual_window(source, split) is not None:  # then that of the first split, for all of them
+        layout = layout.model_copy(update={"window": layout.usual_window(source, next(iter(dataset.splits)))})
     images = gather(layout.items(source, split), protocol, str(source), classes=dataset.classes)
     if len(images) != dataset.splits[split]:
         raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(images)}")

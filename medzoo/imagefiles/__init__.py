@@ -92,7 +92,7 @@ def read_picture(
         raise ImageFileError(f"{path}: not a readable image: is {filekind.describe(kind)}; replace or remove it")
     if kind not in _READERS:
         raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected {_accepted()}")
-    with _naming(path, kind):
+    with _naming(path, None if only else kind):
         return _READERS[kind](File(path, content), asked)
 
 
@@ -253,8 +253,8 @@ def _naming(path: Path | str, kind: filekind.Kind | None = None) -> Iterator[Non
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
         reason = str(error).partition("\n")[0] or type(error).__name__
-        what = filekind.describe(kind) if kind else "a picture"
-        raise ImageFileError(f"{path}: {what} that cannot be read: {_ADDRESS.sub('', reason)}") from error
+        what = f"{filekind.describe(kind)} that cannot be read" if kind else "not a readable image"
+        raise ImageFileError(f"{path}: {what}: {_ADDRESS.sub('', reason)}") from error
 
 
 _ADDRESS = re.compile(r" (object )?at 0x[0-9a-fA-F]+")
