@@ -174,8 +174,8 @@ def flat_items(
         alone = pairing.unused(places, pairs)
         if strict and alone:
             raise DatasetError(
-                f"{masks.folder / places[alone[0]]}: no image of this name in {images} ({len(alone)} such masks; images "
-                f"are named like {min(files)}); expected {pairing.LAYOUT}"
+                f"{masks.folder / places[alone[0]]}: no image of this name in {images} ({len(alone)} such masks; images"
+                f" are named like {min(files)}); expected {pairing.LAYOUT}"
             )
     of_masks = masks or images
     for name in wanted:

@@ -134,10 +134,12 @@ def _decoded(path: Path, header: Any, frame: int, frames: int) -> NDArray[Any]:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_compressed:
         _check_stream(path, header, frame, frames)
-    if _has_preamble(path) and "TransferSyntaxUID" in pydicom.filereader.read_file_meta_info(path):
+    stated = _has_preamble(path) and "TransferSyntaxUID" in pydicom.filereader.read_file_meta_info(path)
+    if stated and not ("NumberOfFrames" in header and header.NumberOfFrames is None):
         return np.asarray(pixel_array(path, index=index))
     whole = pydicom.dcmread(path, force=True)
     whole.file_meta.TransferSyntaxUID = syntax
+    whole.NumberOfFrames = frames  # an empty one makes pydicom warn
     return np.asarray(pixel_array(whole, index=index))
 
 

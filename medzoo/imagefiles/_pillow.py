@@ -69,7 +69,12 @@ def read_pillow(source: File, asked: Asked) -> Picture:
 def of_pillow(image: Image, asked: Asked, *, deep: bool = False, name: str = "image") -> Picture:
     """A Pillow image by the rules at the top. ``deep``: Pillow cuts its 16 bits a channel to the upper eight."""
     inverted = _is_inverted(image)
-    image.load()
+    if image.format == "TIFF":  # Pillow 13 maps uncompressed ones into memory with the sides of the upright picture
+        filename, image.filename = getattr(image, "filename", ""), ""  # type: ignore[attr-defined]
+        image.load()
+        image.filename = filename  # type: ignore[attr-defined]
+    else:
+        image.load()
     image = _upright(image)
     pixels = _mask(image) if asked.mask else _pixels(image)
     if deep and pixels.dtype == np.uint8 and (asked.windowed or pixels.max() < _DARK):
@@ -163,6 +168,8 @@ def _mask(image: Image) -> NDArray[Any]:
         pixels = pixels if pixels.ndim == 2 else np.asarray(image.convert("RGB").convert("L"))
     if alpha is None or alpha.min() == alpha.max() or pixels.dtype != np.uint8:
         return pixels
+    if all(low == high for low, high in _extremes(_plain(image))):
+        return alpha
     shown = np.where(alpha >= 128, pixels, 0).astype(np.uint8)
     return shown if shown.any() else alpha
 
