@@ -148,7 +148,8 @@ def _splits(path: Path) -> set[str]:
         if any((path / name).is_file() for name in (MANIFEST, *METADATA)):
             return set()
         names = [usual_split(name) for name in class_folders(path)]
-        return {name for name in names if name is not None} if "train" in names else set()
+        found = {name for name in names if name is not None}
+        return found if "train" in found and (len(found) > 1 or None not in names) else set()
     if not zipfile.is_zipfile(path):
         return set()
     with zipfile.ZipFile(path) as archive:

@@ -390,8 +390,11 @@ def test_what_is_not_read_is_counted(tmp_path: Path) -> None:
 
 
 def test_no_message_holds_an_address_of_memory(tmp_path: Path) -> None:
-    for name, content in {"a.png": b"", "b.png": b"\x89PNG\r\n\x1a\n", "c.tif": b"II*\0", "d.bmp": b"BM", "e.webp": b"RIFF0000WEBP",
-                          "f.gif": b"GIF89a", "g.jpg": b"\xff\xd8\xff", "h.png": b"\0\0\0\x0cjP  "}.items():  # fmt: skip
+    contents = {
+        "a.png": b"", "b.png": b"\x89PNG\r\n\x1a\n", "c.tif": b"II*\0", "d.bmp": b"BM", "e.webp": b"RIFF0000WEBP",
+        "f.gif": b"GIF89a", "g.jpg": b"\xff\xd8\xff", "h.png": b"\0\0\0\x0cjP  ",
+    }  # fmt: skip
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         for read in (read_image, lambda path: decode(path.read_bytes(), path)):
             with pytest.raises(MedzooError, match=re.escape(name)) as caught:
@@ -465,7 +468,7 @@ def test_extensions_of_a_nifti_file(tmp_path: Path) -> None:
             assert read_image(path).shape == (1, 4, 4)
             continue
         for read in (read_image, read_volume):
-            refused(lambda read=read: read(path), "header extensions: .* bytes, at most 16,777,216")
+            refused(lambda read=read, path=path: read(path), "header extensions: .* bytes, at most 16,777,216")
     path = case.extended_nifti(tmp_path / "x.nii.gz", 2**12)
     assert read_image(path).shape == (1, 4, 4)
 
