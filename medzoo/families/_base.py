@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from medzoo import device as devices
-from medzoo.conditions import kind_of
+from medzoo.conditions import Input, kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import CheckpointError, ConditionError, DeviceError, EntryError, GenerationError, problems
 from medzoo.families._condition import Conditions, Given, count_inputs, resolve_condition
@@ -63,6 +63,8 @@ class Generator:
     draws_attributes: ClassVar[bool] = False
     # Told (calls of the network done, in all) while a batch is under way, by families that call it many times.
     tell: Callable[[int, int], None] | None = None
+    # Whether samples carry the names of the files that they were made from, which may be those of patients.
+    input_names: bool = True
 
     def __init__(
         self,
@@ -270,6 +272,9 @@ class Generator:
 
     def _resolve(self, condition: Any, indices: range) -> Conditions:
         conditions = resolve_condition(self.entry, self.accepts, condition, indices)
+        if not self.input_names:
+            plain = (Input(one.read, f"input {i}", f"input{i}") for i, one in enumerate(conditions.inputs))
+            conditions = replace(conditions, inputs=tuple(plain))
         rows = conditions.attributes
         if rows is not None and not self.draws_attributes and np.isnan(rows).any():
             missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
