@@ -85,16 +85,14 @@ class DicomLayout(Layout):
         if self.window is not None:
             return None
         below = source.inside(filled(self.folder, split=split))
-        if not any(head.deep for head in _heads(below, self.files)):
-            return None
+        heads = [head for head in _heads(below, self.files) if head.deep]
         measures: dict[Window, Measure] = defaultdict(Measure)  # files of other bits have a range of their own
-        for head in _heads(below, self.files):
-            if head.deep:
-                path = below.checked(head.name)
-                for frame in range(head.frames)[:: max(1, head.frames // _MEASURED)]:
-                    with naming(path):
-                        picture = read_picture(path, Asked(slice=frame))
-                    measures[picture.full or (0.0, 0.0)].add(picture)
+        for head in heads:
+            path = below.checked(head.name)
+            for frame in range(head.frames)[:: max(1, head.frames // _MEASURED)]:
+                with naming(path):
+                    picture = read_picture(path, Asked(slice=frame))
+                measures[picture.full or (0.0, 0.0)].add(picture)
         windows = {full: window for full, one in measures.items() if one.in_part and (window := one.window())}
         if not windows:
             return None

@@ -24,7 +24,8 @@ from medzoo.files import kind as filekind
 from medzoo.imagefiles import tone
 from medzoo.imagefiles._dicom import holds_pixels, read_dicom
 from medzoo.imagefiles._nifti import read_nifti, read_nifti_volume
-from medzoo.imagefiles._picture import Asked, File, Picture
+from medzoo.imagefiles._picture import Asked as Asked
+from medzoo.imagefiles._picture import File, Picture
 from medzoo.imagefiles._picture import ReadingWarning as ReadingWarning
 from medzoo.imagefiles._pillow import of_pillow, read_npy, read_pillow
 from medzoo.imagefiles.leftout import warn_of
@@ -234,9 +235,9 @@ def scaled(picture: Picture, window: Window | None, where: str, channels: int | 
     kind = np.float32 if pixels.dtype.itemsize <= 2 else np.float64
     rows = max(1, _BAND // max(1, pixels.shape[1] * pixels.shape[2]))
     for at in range(0, pixels.shape[0], rows):  # a band of rows at a time: the working memory
-        band = pixels[at : at + rows].astype(kind)
-        band -= low
-        band /= (high - low) or 1.0  # a picture of one value is black
+        band: NDArray[Any] = pixels[at : at + rows].astype(kind)
+        np.subtract(band, low, out=band)
+        np.divide(band, (high - low) or 1.0, out=band)  # a picture of one value is black
         values = band.clip(0, 1).astype(np.float32)
         values = 1 - values if picture.inverted else values
         values = (values @ LUMA)[:, :, None] if grey else values

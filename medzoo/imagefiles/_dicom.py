@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,9 @@ def _decoded(path: Path, header: Any, frame: int, frames: int) -> NDArray[Any]:
 
 def _check_stream(path: Path, header: Any, frame: int, frames: int) -> None:
     """The picture inside has a header of its own, which decides what decoding costs."""
-    import pydicom
     from pydicom.encaps import get_frame
 
-    content = pydicom.dcmread(path, force=True, specific_tags=["PixelData"]).get("PixelData")
+    content = _encapsulated(path, path.stat().st_mtime_ns) if frames > 1 else _encapsulated.__wrapped__(path, 0)
     if not content:
         return
     stream = get_frame(content, frame, number_of_frames=frames)
@@ -159,6 +159,15 @@ def _check_stream(path: Path, header: Any, frame: int, frames: int) -> None:
             f"{path}: a DICOM file that cannot be read: it states {header.Rows} x {header.Columns} pixels, the "
             f"compressed picture in it {size[0]} x {size[1]}"
         )
+
+
+@lru_cache(maxsize=1)  # the frames of a file are asked for one after the other
+def _encapsulated(path: Path, changed: int) -> bytes | None:
+    """All compressed frames of a file."""
+    import pydicom
+
+    content: bytes | None = pydicom.dcmread(path, force=True, specific_tags=["PixelData"]).get("PixelData")
+    return content
 
 
 def _stated(header: Any, frame: int, group: str) -> Any:

@@ -42,6 +42,7 @@ _DARK = 26  # a tenth of white in 8 bits
 
 def read_pillow(source: File, asked: Asked) -> Picture:
     from PIL import Image as images
+    from PIL import UnidentifiedImageError
 
     path = source.path
     with source.open() as file, warnings.catch_warnings():
@@ -51,7 +52,7 @@ def read_pillow(source: File, asked: Asked) -> Picture:
         images.init()  # its first choice of formats lacks WebP
         try:
             image = images.open(file, formats=_FORMATS)
-        except images.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise ValueError("not a readable image; replace or remove it") from None
         with image:
             check_size(path, image.height, image.width)
@@ -99,7 +100,8 @@ def _check_scans(source: File, image: Image) -> None:
     if image.format in ("JPEG", "MPO"):
         strips = 1
     elif image.format == "TIFF" and image.tag_v2.get(_COMPRESSION) in (6, 7):  # type: ignore[attr-defined]
-        strips = sum(len(np.atleast_1d(image.tag_v2.get(tag, ()))) for tag in _STRIPS)  # type: ignore[attr-defined]
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        strips = sum(int(np.size(tags.get(tag, ()))) for tag in _STRIPS)
     else:
         return
     with source.open() as file:
