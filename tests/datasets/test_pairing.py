@@ -53,7 +53,8 @@ def test_masks_beside_their_images(tmp_path: Path, mask: str, image: str) -> Non
     "folders",
     [
         ("images", "masks"), ("Images", "Masks"), ("image", "mask"), ("img", "gt"), ("images", "labels"),
-        ("Original", "Ground Truth"), ("original", "ground_truth"), ("imgs", "GroundTruth"), ("images", "segmentations"),
+        ("Original", "Ground Truth"), ("original", "ground_truth"), ("imgs", "GroundTruth"),
+        ("images", "segmentations"),
         ("input", "label"), ("IMAGES", "SEG"), ("pictures", "annotations"), ("scans", "masks"), (".", "masks"),
         (".", "Ground Truth"),
     ],
@@ -170,7 +171,8 @@ def test_volumes_and_their_masks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [("train", "val", "test"), ("Train", "Val", "Test"), ("TRAIN", "VAL", "TEST"), ("Training", "Validation", "Testing"),
+    [("train", "val", "test"), ("Train", "Val", "Test"), ("TRAIN", "VAL", "TEST"),
+     ("Training", "Validation", "Testing"),
      ("train", "valid", "test"), ("training", "dev", "testing")],
 )  # fmt: skip
 @pytest.mark.parametrize("inner", ["{}.png", "a/{}.png", "images/{}.png"])
@@ -208,7 +210,7 @@ def test_splits_without_one_for_validation(tmp_path: Path) -> None:
     for name, n in (("Train", 20), ("Test", 5)):
         filled(tmp_path / name, "{}.png", "{}.png", n=n)
     with pytest.warns(
-        ReadingWarning, match=r"has no images for validation \(val\): a tenth of train is held out, and test"
+        ReadingWarning, match=r"no images for validation \(val\): a tenth of train is held out, and test"
     ):
         train, held = load_folder(tmp_path, FORM)
     assert (len(train), len(held)) == (18, 2)

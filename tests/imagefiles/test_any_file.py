@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import time
 import tracemalloc
@@ -25,10 +26,17 @@ from tests.tools import image_case as case
 from tests.tools.image_case import RAMP
 
 SECONDS, BYTES = 5.0, 3e8
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Numbers at the edges of their types are what breaks arithmetic.
 words = st.sampled_from([0, 1, 2, 3, 7, 8, 12, 15, 16, 31, 32, 255, 256, 2**15, 2**16 - 1]) | st.integers(0, 2**16 - 1)
 longs = st.sampled_from([0, 1, 8, 2**16, 2**26, 2**31 - 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures may be as large as they say: what is measured here is all that is taken beyond that."""
+    monkeypatch.setenv("MEDZOO_LIMIT_INPUT_PIXELS", str(2**22))
 
 
 def bounded(path: Path) -> None:
