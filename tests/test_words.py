@@ -31,9 +31,6 @@ CODE = sorted([*(ROOT / "medzoo").rglob("*.py"), *(ROOT / "benchmarks").glob("*.
 TO_DO = {
     "benchmarks/bench_families.py",
     "benchmarks/bench_few_steps.py",
-    "docs/conditions.md",
-    "docs/datasets.md",
-    "docs/formats.md",
     "docs/publishing.md",
     "medzoo/bench/__init__.py",
     "medzoo/bench/contenders.py",
