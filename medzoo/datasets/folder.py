@@ -49,7 +49,11 @@ class FlatLayout(Layout):
     @classmethod
     def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> FlatLayout:
         images = "." if has_pictures(path) else _image_folder(path) or "."
-        return cls(kind="flat", images=images, masks=_mask_folder(path), window=window)
+        masks = _mask_folder(path)
+        for name in _folders(path):
+            if name not in (images, masks) and has_pictures(path / name):
+                leftout.warn_of(path / name, (path / name).iterdir(), "not read, since pictures lie beside this folder")
+        return cls(kind="flat", images=images, masks=masks, window=window)
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
         images = source.inside(filled(self.images, split=split))

@@ -147,6 +147,12 @@ def test_masks_of_no_image_and_folders_of_masks_among_classes(tmp_path: Path) ->
         load_path(tmp_path / "b", FORM)
 
 
+def test_folders_beside_pictures_are_said_to_be_left_out(tmp_path: Path) -> None:
+    filled(tmp_path, "{}.png", "more/{}.png")
+    with pytest.warns(ReadingWarning, match=r"more: 12 \.png files: not read, since pictures lie beside this folder"):
+        assert len(load_path(tmp_path, FORM)) == 12
+
+
 def test_volumes_and_their_masks(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(100, 255, (6, 5, 4), np.uint8)
     for i, (image, mask) in enumerate([
