@@ -100,7 +100,9 @@ def of_model(
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
     """A folder (or file) of images. Raises DatasetError."""
-    chosen = shuffled(_in_classes(read(path, setting.image, masks=masks), reals.classes), setting.n)
+    chosen = shuffled(
+        _in_classes(read(path, setting.image, masks=masks, window=setting.window), reals.classes), setting.n
+    )
     record = ContenderRecord(
         id=safe(path.resolve().name),
         kind="folder",

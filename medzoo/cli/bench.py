@@ -40,6 +40,10 @@ PATH = click.Path(path_type=Path)
     "--size", type=click.IntRange(8, 8192), default=256, show_default=True, help="With --real: pixels a side."
 )
 @click.option(
+    "--window", type=(float, float), metavar="LOW HIGH",
+    help="With --real: numbers that become black and white, of images of more than 8 bits.",
+)  # fmt: skip
+@click.option(
     "--only", metavar="METRIC,...", help="Some of the benchmark's metrics; with --real also of installed packages."
 )
 @click.option("--features", metavar="NAME,...", help="Other extractors; package.module:name is one of your own.")

@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     help="Class by name or index; a prompt; file or folder of input images; NAME=VALUE for one of several. "
     "May be repeated.",
 )
+@click.option(
+    "--window", type=(float, float), metavar="LOW HIGH",
+    help="Numbers of input image files that become black and white, such as Hounsfield units.  [default: the entry's]",
+)  # fmt: skip
+@click.option(
+    "--input-names/--no-input-names", default=True, show_default=True,
+    help="Whether outputs carry the names of input image files, which may be those of patients.",
+)  # fmt: skip
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Diffusion models.  [default: the entry's]")

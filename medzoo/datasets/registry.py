@@ -104,7 +104,10 @@ def load_dataset(
     if protocol.channels is None:
         protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
     source = _source(dataset, root)
-    images = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
+    layout = dataset.layout
+    if layout.usual_window(source, split) is not None:  # then that of the first split, for all of them
+        layout = layout.model_copy(update={"window": layout.usual_window(source, next(iter(dataset.splits)))})
+    images = gather(layout.items(source, split), protocol, str(source), classes=dataset.classes)
     if len(images) != dataset.splits[split]:
         raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(images)}")
     return images

@@ -17,7 +17,7 @@ from medzoo.errors import ConditionError
 from medzoo.samples import Samples
 
 # Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
-_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|webp|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
 
 
 def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
@@ -113,7 +113,7 @@ def _list(
         if not inputs:
             raise ConditionError(f"{model_id}: the list of images is empty")
         return inputs
-    array = _numbers(stated)
+    array = _numbers(stated, kind_of(declared).binary)
     if array is None or array.ndim not in (2, 3, 4):
         found_shape = "" if array is None else f" of shape {list(array.shape)}"
         raise ConditionError(
@@ -127,12 +127,12 @@ def _list(
     return [_array(model_id, declared, array[i], channels, i, None, joined) for i in range(len(array))]
 
 
-def _numbers(stated: Any) -> NDArray[Any] | None:
+def _numbers(stated: Any, mask: bool) -> NDArray[Any] | None:
     if hasattr(stated, "detach"):
         stated = stated.detach().cpu()
         stated = stated.float() if stated.is_floating_point() else stated  # NumPy has no bfloat16
-    elif hasattr(stated, "getbands"):  # a Pillow image, whose alpha no network takes
-        stated = imagefiles.grey_or_rgb(stated)
+    elif hasattr(stated, "getbands"):  # a Pillow image
+        stated = imagefiles.picture_of(stated, mask=mask)
     if not hasattr(stated, "__array__") and not hasattr(stated, "__array_interface__"):
         return None
     array = np.asarray(stated)
@@ -141,6 +141,8 @@ def _numbers(stated: Any) -> NDArray[Any] | None:
 
 def _file(declared: Condition, path: Path, channels: int | None) -> Input:
     def read() -> NDArray[np.float32]:
+        if kind_of(declared).binary and channels in (None, 1):
+            return _in_range(declared, imagefiles.read_mask(path, size=declared.size))
         image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
         return _in_range(declared, image)
 
@@ -170,6 +172,9 @@ def _array(
         raise ConditionError(f"{model_id}: {words} is {image.dtype}; give uint8, or floats in [0, 1]")
 
     def read() -> NDArray[np.float32]:
+        if kind_of(declared).binary and image.dtype.kind in "ui":
+            for plane in image:  # labels would lose all but the upper half of their numbers
+                imagefiles.foreground(plane, f"{model_id}: {words}")
         scaled = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
         if not (scaled.min() >= 0 and scaled.max() <= 1):
             raise ConditionError(f"{model_id}: {words} must lie in [0, 1], found [{scaled.min()}, {scaled.max()}]")

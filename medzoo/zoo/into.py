@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo import conditions, zoo
+from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.samples import Samples, saving
 from medzoo.samples.folder import GRID
@@ -72,6 +73,8 @@ def generate_into(
     grid: bool = False,
     device: str | None = None,
     precision: str = "float32",
+    window: tuple[float, float] | None = None,
+    input_names: bool = True,
     truncation: float | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -99,6 +102,9 @@ def generate_into(
         overwrite: replace the run in the folder.
         grid: also write a contact sheet of the first samples, ``grid.png``.
         device, precision: as ``medzoo.generate`` takes them.
+        window: numbers of input image files that become black and white, in their units; None as the entry says.
+        input_names: write the names of input image files into names of outputs, the manifest and the files; False
+            writes ``input0``, ``input1``, ..., for files whose names may tell a patient's.
         truncation, steps, sampler, guidance, strength: fields of the entry's ``sampling``; None as the entry says.
         progress: called after each batch, and by slow models within a batch.
         stop: asked after each batch whether to stop there.
@@ -111,19 +117,25 @@ def generate_into(
         "truncation": truncation, "steps": steps, "sampler": sampler, "guidance": guidance, "strength": strength
     }  # fmt: skip
     stated = {name: value for name, value in sampling.items() if value is not None}
-    override = {"sampling": stated} if stated else {}
+    override: dict[str, Any] = {"sampling": stated} if stated else {}
+    if window is not None:
+        if zoo.info(model_id).condition is None or not zoo.info(model_id).condition.inputs:  # type: ignore[union-attr]
+            raise ConditionError(f"{model_id} takes no images, which a window would be of; leave it out")
+        override["condition"] = {"window": window}
     generator = zoo.load(model_id, override=override, device=device, precision=precision)
+    generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     if words:
         condition = conditions.from_words(generator.declared, words)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
+    described = "; ".join(words) if words else _described(condition)
     run = saving.Run(
         model_id=generator.name,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=seed,
         start=start,
-        condition="; ".join(words) if words else _described(condition),
+        condition=_nameless(described) if not input_names and described else described,
         precision=generator.precision,
         batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
         format=format,
@@ -192,6 +204,11 @@ def _recorded_batch_size(out: Path) -> int | None:
     """Batch size of the run in a folder: the same batches give the same bytes."""
     size = (saving.recorded(out) or {}).get("batch_size")
     return size if isinstance(size, int) else None
+
+
+def _nameless(described: str) -> str:
+    """A condition told apart from others by a hash, which shows no names."""
+    return f"sha256:{hashlib.sha256(described.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _described(condition: Any) -> str | None:

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 
 import medzoo
 from medzoo.cli import main
-from medzoo.errors import SavingError
+from medzoo.errors import ConditionError, SavingError
+from medzoo.imagefiles import read_image
 from medzoo.zoo.into import _described
 from tests.conftest import masked
+from tests.tools.image_case import dicom, picture
 from tests.tools.saving_case import content
 
 AddModel = Callable[..., str]
@@ -70,3 +72,43 @@ def test_a_condition_in_words_is_another_for_another_condition() -> None:
     assert "[1, 2, 2]" in str(_described(second))
     many = ["a"] * 2000
     assert len(str(_described(many))) < 200 and _described(many) != _described([*many, "b"])
+
+
+TRANSLATES = {
+    "family": "cyclegan",
+    "config": {"input_nc": 1, "output_nc": 1, "ngf": 4, "n_blocks": 1, "norm": "instance"},
+    "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1.0, 1.0], "spacing": None},
+    "sampling": {"latent": None},
+    "condition": {"kind": "image", "inputs": ["scan"], "channels": 1, "required": True},
+}
+
+
+@pytest.mark.parametrize("format", ["png", "npz", "dicom", "nifti", "webdataset"])
+def test_a_name_that_may_be_a_patients_stays_away(add_model: AddModel, tmp_path: Path, format: str) -> None:
+    scan = dicom(tmp_path / "DOE_JANE_1970.dcm", np.arange(256, dtype=np.uint8).reshape(16, 16))
+    arguments = ["generate", add_model(**TRANSLATES), "--condition", str(scan), "--format", format, "--quiet"]
+    found = {}
+    for option in ("--input-names", "--no-input-names"):
+        out = tmp_path / option
+        result = CliRunner().invoke(main, [*arguments, "--out", str(out), option])
+        assert result.exit_code == 0, result.output
+        found[option] = any(
+            b"DOE" in path.read_bytes() or "DOE" in path.name for path in out.rglob("*") if path.is_file()
+        )
+    assert found == {"--input-names": True, "--no-input-names": False}
+
+
+def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:
+    pixels = np.linspace(0, 4000, 256).astype(np.uint16).reshape(16, 16)
+    scan, model_id = picture(tmp_path / "x.png", pixels), add_model(**TRANSLATES)
+    arguments = ["generate", model_id, "--condition", str(scan), "--quiet", "--window"]
+    shown = picture(tmp_path / "y.png", (np.float32(pixels).clip(1000, 2000) - 1000).astype(np.uint16) * 65)
+    for name, given, window in (("x", scan, ("1000", "2000")), ("y", shown, ("0", "65000"))):
+        arguments = ["generate", model_id, "--condition", str(given), "--out", str(tmp_path / name), "--quiet"]
+        result = CliRunner().invoke(main, [*arguments, "--window", *window])
+        assert result.exit_code == 0, result.output
+    images = [read_image(tmp_path / name / f"00000000_{name}.png") for name in "xy"]
+    np.testing.assert_allclose(*images, atol=2 / 255)
+    plain = add_model()
+    with pytest.raises(ConditionError, match="takes no images, which a window would be of"):
+        medzoo.generate_into(tmp_path / "z", plain, 1, window=(0, 1))
