@@ -29,7 +29,7 @@ from medzoo.imagefiles._picture import File, Picture
 from medzoo.imagefiles._picture import ReadingWarning as ReadingWarning
 from medzoo.imagefiles._pillow import of_pillow, read_npy, read_pillow
 from medzoo.imagefiles.leftout import warn_of
-from medzoo.imagefiles.masks import foreground
+from medzoo.imagefiles.masks import foreground as foreground
 from medzoo.imagefiles.tone import Window
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
