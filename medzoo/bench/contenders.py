@@ -103,7 +103,7 @@ def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | Non
     record = ContenderRecord(
         id=safe(path.resolve().name),
         kind="folder",
-        title=str(path),
+        title=path.resolve().name,
         revision=content_sha256(chosen)[:12],
         weights_sha256=None,
         license=None,

@@ -49,7 +49,7 @@ def of_dataset(setting: Benchmark, root: Path | None) -> Reals:
 
 def of_paths(held: Path, training: Path | None, protocol: Protocol) -> Reals:
     """Images that a person names. Raises DatasetError."""
-    stated: dict[str, Any] = {"license": None, "attribution": None, "source": str(held)}
+    stated: dict[str, Any] = {"license": None, "attribution": None, "source": held.resolve().name}
     known = read(training, protocol) if training is not None else None
     return _checked(read(held, protocol), known, stated, str(held))
 

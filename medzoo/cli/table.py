@@ -6,12 +6,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from medzoo.files.streams import is_terminal
+
 _WIDEST = 16  # of a column in the middle; ids are never cut
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows as text: aligned and cut to the terminal or, in a pipe, complete, separated by tabs and without a header."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return "\n".join("\t".join(row) for row in rows)
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

@@ -44,7 +44,7 @@ def write_json(path: Path, content: object) -> None:
 
 @contextmanager
 def writing(path: Path, *, sweep: bool = True) -> Iterator[BinaryIO]:
-    """A binary file to write and read; it gets the name ``path`` at the end of the block, and is removed after an error."""
+    """A binary file to write and read; it gets the name ``path`` at the end of the block, an error removes it."""
     if sweep:
         sweep_parts(path.parent, path.name)
     part, file = _locked_part(path)

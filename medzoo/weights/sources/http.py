@@ -235,7 +235,8 @@ def _shown(progress: Progress | None, name: str) -> Iterator[Progress]:
     import tqdm
 
     # disable=None: no bar where standard error is not a terminal.
-    bar: Any = tqdm.tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=None, leave=False)
+    disable = True if sys.stderr is None else None  # None: where it is no terminal
+    bar: Any = tqdm.tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=disable, leave=False)
 
     def show(done: int, total: int | None) -> None:
         bar.total = total
