@@ -20,13 +20,6 @@ def bar(total: int, *, quiet: bool) -> Iterator[Report]:
     pace = 0.5 if is_terminal(sys.stderr) else 30.0
     quiet = quiet or sys.stderr is None
     with tqdm(total=total, unit="step", disable=quiet, mininterval=pace, smoothing=0.05, dynamic_ncols=True) as shown:
-        total=total,
-        unit="step",
-        disable=quiet or sys.stderr is None,
-        mininterval=pace,
-        smoothing=0.05,
-        dynamic_ncols=True,
-    ) as shown:
         begun = False
 
         def report(step: int, losses: dict[str, float]) -> None:

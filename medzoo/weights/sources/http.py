@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -234,8 +235,7 @@ def _shown(progress: Progress | None, name: str) -> Iterator[Progress]:
         return
     import tqdm
 
-    # disable=None: no bar where standard error is not a terminal.
-    disable = True if sys.stderr is None else None  # None: where it is no terminal
+    disable = True if sys.stderr is None else None  # None: no bar where standard error is not a terminal
     bar: Any = tqdm.tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=disable, leave=False)
 
     def show(done: int, total: int | None) -> None:
