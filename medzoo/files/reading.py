@@ -22,7 +22,8 @@ def read_bytes(path: Path, limit: str = "json_bytes") -> bytes:
     """
     most = limits.most(limit)
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        # No more than there seems to be: Python takes the memory for all that it is asked to read.
+        content = file.read(min(most, max(os.fstat(file.fileno()).st_size, 1 << 16)) + 1)
     if len(content) > most:
         raise OSError(f"{path}: more than {most:,} bytes; if you trust it, set MEDZOO_LIMIT_{limit.upper()}")
     return content
