@@ -258,6 +258,19 @@ class Generator:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
         return None if condition is None else count_inputs(self.entry, self.accepts, condition)
 
+    def inputs_sha256(self, condition: Any) -> str | None:
+        """Hash of the names and contents of all input images of a condition, in their order; None without any.
+
+        Raises ConditionError: it does not fit, or a file cannot be read.
+        """
+        declared = self.entry.condition
+        if condition is None or declared is None or kind_of(declared).needs != "inputs":
+            return None
+        try:
+            return self._resolve(condition, range(0)).inputs_sha256()
+        except OSError as error:
+            raise ConditionError(f"{self.entry.model_id}: {error}") from None
+
     # How it is done.
 
     def _condition(self) -> Condition | None:

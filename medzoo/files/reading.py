@@ -23,7 +23,7 @@ def read_bytes(path: Path, limit: str = "json_bytes") -> bytes:
     most = limits.most(limit)
     with open_regular(path) as file:
         # No more than there seems to be: Python takes the memory for all that it is asked to read.
-        content = file.read(min(most, max(os.fstat(file.fileno()).st_size, 1 << 16)) + 1)
+        content = file.read(min(most, max(os.stat(file.fileno()).st_size, 1 << 16)) + 1)
     if len(content) > most:
         raise OSError(f"{path}: more than {most:,} bytes; if you trust it, set MEDZOO_LIMIT_{limit.upper()}")
     return content
@@ -36,7 +36,7 @@ def open_regular(path: Path) -> BinaryIO:
     """
     # Opened without waiting: a named pipe that nobody writes into would hold the program for ever.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    if not stat.S_ISREG(os.stat(handle).st_mode):
         os.close(handle)
         raise OSError(f"{path}: expected a regular file, found a folder, a pipe or a device")
     return open(handle, "rb")

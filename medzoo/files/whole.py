@@ -86,7 +86,7 @@ def appending(path: Path) -> BinaryIO:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link; remove it", str(path))
     handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    if not stat.S_ISREG(os.stat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is a pipe or a device; remove it", str(path))
     return open(handle, "ab", buffering=0)  # type: ignore[return-value]
@@ -110,7 +110,7 @@ def _locked_part(path: Path) -> tuple[Path, BinaryIO]:
         file = part.open("wb+")
         _lock(file)
         with suppress(OSError):
-            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            if os.path.samestat(os.stat(file.fileno()), part.stat()):
                 return part, file
         file.close()  # swept between its making and its lock
 
