@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from medzoo.catalog import yamlfile
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
+from medzoo.files.reading import expanded, read_text
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
@@ -116,7 +117,7 @@ def read_all() -> tuple[list[RawEntry], list[EntryError]]:
     broken: list[EntryError] = []
     for path, registry in model_files().values():
         try:
-            stated = yamlfile.fields(_text(path), str(path))
+            stated = yamlfile.fields(text_of(path), str(path))
             if not _fits_a_listing(stated, path):
                 load_file(path, registry)
             found.append(RawEntry(stated, path, registry))
@@ -136,7 +137,7 @@ def load_file(path: Path, registry: Path | None = None) -> Located:
         EntryError: the file cannot be read, or its entry is broken; every problem is listed with its line.
     """
     path = Path(path)
-    text = _text(path)
+    text = text_of(path)
     entry = parse(text, str(path))
     if entry.model_id != path.stem:
         raise EntryError(
@@ -169,7 +170,10 @@ def folders() -> list[Path]:
     for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep):
         if not part.strip():
             continue
-        folder = Path(part.strip()).expanduser()
+        try:
+            folder = expanded(part.strip())
+        except OSError as error:
+            raise RegistryError(f"{ENVIRONMENT} names {part.strip()}: {error.strerror}") from None
         if not folder.is_dir():
             raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; correct or unset the variable")
         if folder.resolve() not in [known.resolve() for known in found]:
@@ -212,9 +216,10 @@ def _own_registry() -> Path:
     return inside if inside.is_dir() else package.parent / "registry"
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a registry file. Raises EntryError: it is not there, is no file, too large, or no UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, "entry_bytes")
     except FileNotFoundError:
         raise EntryError(f"{path}: no such file; try: medzoo list") from None
     except (OSError, UnicodeDecodeError) as error:

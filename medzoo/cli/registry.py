@@ -70,7 +70,7 @@ def info(model_id: str, as_json: bool) -> None:
     from medzoo.weights import inspection
 
     if inspection.is_file(model_id):
-        _show_file(inspection.inspect(Path(model_id).expanduser()), as_json)
+        _show_file(inspection.inspect(Path(model_id)), as_json)
         return
     from medzoo.cli.page import page
     from medzoo.zoo import find

@@ -78,8 +78,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with a checksum in it (``sha256``), to write as JSON; ``read_sealed`` notices any later change."""
-    return {**content, "sha256": _checksum(content)}
+    """A record with a checksum in it, to write as JSON; ``read_sealed`` notices any later change."""
+    return {**content, "checksum": _checksum(content)}
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -88,8 +88,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     Raises OSError, or ValueError: it is no JSON, or is not what was written.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.pop("sha256", None) != _checksum(content):
-        raise ValueError("its content is not what was written: its checksum (sha256) differs")
+    if not isinstance(content, dict) or content.pop("checksum", None) != _checksum(content):
+        raise ValueError("its content is not what was written: its checksum differs")
     return content
 
 
