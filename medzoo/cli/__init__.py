@@ -141,7 +141,8 @@ def _report_unforeseen(error: BaseException) -> None:
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(home):
-            place = f"{'.'.join(('medzoo', *path.relative_to(home).with_suffix('').parts))}:{line}"
+            parts = path.relative_to(home).with_suffix("").parts
+            place = f"{'.'.join(('medzoo', *parts)).removesuffix('.__init__')}:{line}"
     error.__traceback__ = None  # its frames hold what filled the memory
     what = "the memory is not enough" if isinstance(error, MemoryError) else one_line(str(error), most=500)
     _say(f"medzoo: unforeseen {type(error).__name__}: {what}")

@@ -11,6 +11,7 @@ import click
 
 from medzoo.cli.table import table
 from medzoo.files.streams import is_terminal
+from medzoo.text import one_line, printable
 
 if TYPE_CHECKING:
     from medzoo.checking import Report, Status
@@ -78,11 +79,11 @@ def _print(reports: list[Report], quiet: bool, as_json: bool) -> None:
     shown = [(report, it) for report in reports for it in report.findings if not quiet or it.status == "fail"]
     if is_terminal(sys.stdout):  # a reason is for reading: never cut
         for report in reports:
-            click.echo(f"{report.model}: {_summary(report)}")
+            click.echo(f"{one_line(report.model)}: {_summary(report)}")
             for owner, finding in shown:
                 if owner is report:
                     line = f"  {finding.status:8}{finding.name:18}{finding.reason}"
-                    click.echo(line.replace("\n", "\n" + " " * 28))
+                    click.echo(printable(line).replace("\n", "\n" + " " * 28))
         return
     rows = [(report.model, it.name, it.status, it.reason.replace("\n", "; ")) for report, it in shown]
     if rows:

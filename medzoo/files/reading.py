@@ -9,8 +9,9 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from medzoo import limits
 
@@ -29,7 +30,7 @@ def read_bytes(path: Path, limit: str = "json_bytes") -> bytes:
     return content
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading.
 
     Raises OSError: it is not there, or is a folder, a pipe or a device (which might never end).

@@ -89,7 +89,7 @@ def appending(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.stat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is a pipe or a device; remove it", str(path))
-    return open(handle, "ab", buffering=0)  # type: ignore[return-value]
+    return open(handle, "ab", buffering=0)
 
 
 def sweep_parts(folder: Path, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medzoo import limits
 from medzoo.errors import DownloadError, IntegrityError
 from medzoo.files import cache, whole
+from medzoo.files.reading import read_json
 from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
 
@@ -46,7 +46,7 @@ class _Partial:
     def resume(self) -> None:
         """Continue what an earlier run left, if the server sent a validator with it."""
         try:
-            seen = json.loads(self.record.read_text(encoding="utf-8"))
+            seen = read_json(self.record)
             self.validator, self.total = seen["validator"], seen["total"]
             if seen["url"] != self.url or not self.validator:
                 self.restart()
