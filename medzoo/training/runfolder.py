@@ -154,8 +154,17 @@ class RunFolder:
             self.best.unlink(missing_ok=True)
             return
         content = _best_file(best) if verify or _step_of(self.best) != best.step else None
-        if content is not None and not (self.best.exists() and self.best.read_bytes() == content):
+        if content is not None and _content(self.best) != content:
+            if self.best.is_dir():
+                raise TrainingError(f"{self.best}: expected a file, found a folder; move it away")
             write_bytes(self.best, content)
+
+
+def _content(path: Path) -> bytes | None:
+    """What a file holds; None where none can be read."""
+    with suppress(OSError):
+        return read_bytes(path, "download_bytes")
+    return None
 
 
 def _best_file(best: Best) -> bytes:

@@ -61,6 +61,7 @@ def read_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
 def read_step(path: Path) -> int:
     """The step of a ``latest.pt``, without its tensors or its checksum. Raises TrainingError."""
     try:
+        open_regular(path).close()
         return int(torch.load(path, map_location="cpu", mmap=True, weights_only=True)["step"])
     except Exception as error:  # whatever a damaged file makes of the reader
         raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None

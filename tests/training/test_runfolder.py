@@ -35,7 +35,7 @@ def images() -> Images:
 
 def train(folder: Path, steps: int) -> None:
     config = small_config("dcgan", steps=steps, held={"every": 1, "samples": 2})
-    small_trainer(config, images(), folder, HeldOut(images(), images(), config, torch.device("cpu"))).run(quiet)
+    small_trainer(config, images(), folder, HeldOut(images())).run(quiet)
 
 
 @pytest.fixture(scope="module")
