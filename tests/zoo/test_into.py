@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import medzoo
 from medzoo.cli import main
 from medzoo.errors import SavingError
-from medzoo.zoo.into import _described
+from medzoo.zoo.into import _described, _last_name
 from tests.conftest import masked
 from tests.tools.saving_case import content
 
@@ -70,3 +70,37 @@ def test_a_condition_in_words_is_another_for_another_condition() -> None:
     assert "[1, 2, 2]" in str(_described(second))
     many = ["a"] * 2000
     assert len(str(_described(many))) < 200 and _described(many) != _described([*many, "b"])
+
+
+def test_a_run_is_not_resumed_with_other_inputs(add_model: AddModel, tmp_path: Path) -> None:
+    from PIL import Image
+
+    condition = {"kind": "image", "inputs": ["scan"], "channels": 1, "size": [8, 8], "required": True}
+    model_id, folder, out = add_model(condition=condition), tmp_path / "Patients of Dr Smith", tmp_path / "out"
+    folder.mkdir()
+    for k, name in enumerate("bc"):
+        Image.new("L", (8, 8), 40 * k).save(folder / f"{name}.png")
+    options: dict[str, Any] = {"condition": folder, "batch_size": 2}
+    medzoo.generate_into(out, model_id, 4, **options)
+    text = (out / "run.json").read_text()
+    assert str(tmp_path) not in text and '"condition": "Patients of Dr Smith"' in text
+    moved = folder.rename(tmp_path / "elsewhere").rename(tmp_path / "x")
+    (tmp_path / "y").mkdir()
+    folder = moved.rename(tmp_path / "y" / "Patients of Dr Smith")
+    options["condition"] = folder
+    assert medzoo.generate_into(out, model_id, 6, resume=True, **options).made == 2
+    before = content(out)
+    Image.new("L", (8, 8), 9).save(folder / "a.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was .*--overwrite"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    (folder / "a.png").unlink()
+    Image.new("L", (8, 8), 200).save(folder / "b.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    assert content(out) == before
+
+
+def test_words_of_files_lose_their_folders() -> None:
+    assert _described({"left": "/home/a/b.png", "age": 5}, files=True) == "left=b.png; age=5"
+    assert _last_name("left=/home/a/b.png") == "left=b.png" and _last_name("/home/x=y/b.png") == "b.png"
+    assert _last_name("age=5") == "age=5" and _last_name(".") == Path.cwd().name
