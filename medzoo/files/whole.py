@@ -98,9 +98,10 @@ def sweep_parts(folder: Path, name: str) -> None:
     with suppress(OSError):
         for part in folder.glob(PARTS):
             with suppress(OSError):
-                old = time.time() - part.stat().st_mtime > OLD
-                if old or (part.name.startswith(start) and _is_abandoned(part)):
+                if time.time() - part.stat().st_mtime > OLD:
                     part.unlink()
+                elif part.name.startswith(start):
+                    _remove_abandoned(part)
 
 
 def _locked_part(path: Path) -> tuple[Path, BinaryIO]:
@@ -122,18 +123,16 @@ def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def _is_abandoned(part: Path) -> bool:
-    """Whether no process holds a temporary file of ``writing`` open."""
+def _remove_abandoned(part: Path) -> None:
+    """Remove a temporary file of ``writing`` unless a process holds it. Raises OSError: one does."""
     try:
         import fcntl
     except ImportError:  # Windows, which does not remove what is open
-        return True
+        part.unlink()
+        return
     with part.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # held, or a file system without locks
-            return False
-        return True
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        part.unlink()  # while locked: who has just made it waits for the lock, and sees that it is gone
 
 
 def sync_folder(folder: Path) -> None:
