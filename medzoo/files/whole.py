@@ -65,7 +65,7 @@ def writing(path: Path, *, sweep: bool = True) -> Iterator[BinaryIO]:
 
 def part_of(path: Path) -> Path:
     """A new empty temporary file beside ``path``, with the user's usual permissions (``tempfile`` hides its own)."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = _part_name(path)
     part.touch(exist_ok=False)
     return part
 
@@ -104,11 +104,15 @@ def sweep_parts(folder: Path, name: str) -> None:
                     _remove_abandoned(part)
 
 
+def _part_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
 def _locked_part(path: Path) -> tuple[Path, BinaryIO]:
     """A new temporary file, open and locked as long as it is open."""
     while True:
-        part = part_of(path)
-        file = part.open("wb+")
+        part = _part_name(path)
+        file = part.open("xb+")  # made by this very call, so that a name is never used twice
         _lock(file)
         with suppress(OSError):
             if os.path.samestat(os.stat(file.fileno()), part.stat()):
