@@ -183,9 +183,9 @@ def _of_folders(real: Path, form: Protocol, known: Reals, only: Sequence[str]) -
     allowed = [metric for metric in measures.builtin() if not lacking & set(measures.load(metric).needs)]
     return Benchmark(
         name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}-{form.size}",
-        title=f"against the images of {real}",
+        title=f"against the images of {real.resolve().name}",  # folders above it may name a person
         dataset=None,
-        reference=str(real),
+        reference=real.resolve().name,
         training=None if known.training is None else "training images",
         n=1000,
         seeds=(0,),

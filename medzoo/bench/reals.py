@@ -61,7 +61,7 @@ def of_paths(held: Path, training: Path | None, protocol: Protocol, window: Wind
     """Images that a person names; without a window, held-out ones decide that of both. Raises DatasetError."""
     path, split = _parted(held)
     window = window or (window_of(path, split=split) if path.exists() else None)
-    stated: dict[str, Any] = {"license": None, "attribution": None, "source": str(held)}
+    stated: dict[str, Any] = {"license": None, "attribution": None, "source": held.resolve().name}
     known = read(training, protocol, window=window) if training is not None else None
     return _checked(read(held, protocol, window=window), known, stated, str(held))
 

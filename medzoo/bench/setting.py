@@ -100,7 +100,7 @@ def load(name: str) -> Benchmark:
     path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
     if path is None or not path.is_file():
         raise BenchmarkError(f"no benchmark is named '{name}'; there are {', '.join(sorted(files)) or 'none'}")
-    setting = yamlfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
+    setting = yamlfile.parse(catalog.text_of(path), str(path), Benchmark)
     if setting.name != path.stem:
         raise EntryError(f"{path}: name '{setting.name}' differs from the file's; make them the same")
     for extractor in setting.features:

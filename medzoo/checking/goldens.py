@@ -20,6 +20,7 @@ from medzoo.checking.numbers import MASKS, mask_share
 from medzoo.entry import HubSource
 from medzoo.errors import DownloadError, MedzooError, MissingFile
 from medzoo.families._base import Generator
+from medzoo.files.reading import parse_json
 from medzoo.weights import network_is_off
 
 HUB_FILE = "goldens.safetensors"
@@ -103,7 +104,7 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(path, "np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            stated = json.loads((file.metadata() or {}).get("medzoo", "{}"))
+            stated = parse_json((file.metadata() or {}).get("medzoo", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise MedzooError(f"{path}: no file of golden samples ({one_line(error)})") from None
     wrong = [name for name, array in arrays.items() if array.dtype != np.uint8]

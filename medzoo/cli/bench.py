@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.cli.table import table
+from medzoo.files.streams import is_terminal
 
 if TYPE_CHECKING:
     from medzoo.bench import Outcome
@@ -102,7 +103,7 @@ def _progress(quiet: bool) -> Iterator[Tell]:
     if quiet:
         yield lambda contender, what, done, total: None
         return
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         said: tuple[str, str, float] = ("", "", 0.0)
 
         def log(contender: str, what: str, done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.entry import SAMPLERS
+from medzoo.files.streams import is_terminal
 from medzoo.samples import formats
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _bar(quiet: bool) -> Iterator[Progress]:
     from tqdm import tqdm
 
     # In a log file a bar line every ten seconds will do.
-    pace = 0.1 if sys.stderr.isatty() else 10.0
+    pace = 0.1 if is_terminal(sys.stderr) else 10.0
     bars: list[tqdm[Any]] = []
 
     def show(done: int, n: int, step: tuple[int, int] | None) -> None:

@@ -132,7 +132,7 @@ def describe(name: str) -> Dataset:
     if name not in files:
         raise DatasetError(f"no dataset is named '{name}'; there are {', '.join(sorted(files))}")
     path = str(files[name])
-    dataset = yamlfile.parse(files[name].read_text(encoding="utf-8"), path, Dataset)
+    dataset = yamlfile.parse(catalog.text_of(files[name]), path, Dataset)
     if dataset.name != name:
         raise EntryError(f"{path}: name '{dataset.name}' differs from the file's; make them the same")
     return dataset

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo import device as devices
-from medzoo.conditions import Input
+from medzoo.conditions import kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
 from medzoo.families import _loading, _running
@@ -157,8 +157,10 @@ class Generator:
         """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
         conditions = resolve_condition(self.entry, self.declared, condition, indices)
         if not self.input_names:
-            numbered = (Input(file.read, f"input {i}", f"input{i}") for i, file in enumerate(conditions.inputs))
-            conditions = replace(conditions, inputs=tuple(numbered))
+            files = enumerate(conditions.inputs)
+            conditions = replace(
+                conditions, inputs=tuple(replace(file, words=f"input {i}", name=f"input{i}") for i, file in files)
+            )
         rows = conditions.attributes
         if rows is not None and not self.draws_attributes and np.isnan(rows).any():
             missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
@@ -299,6 +301,19 @@ class Generator:
     def count_inputs(self, condition: Any) -> int | None:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
         return None if condition is None else count_inputs(self.entry, self.declared, condition)
+
+    def inputs_sha256(self, condition: Any) -> str | None:
+        """Hash of the names and contents of all input images of a condition, in their order; None without any.
+
+        Raises ConditionError: it does not fit, or a file cannot be read.
+        """
+        declared = self.entry.condition
+        if condition is None or declared is None or kind_of(declared).needs != "inputs":
+            return None
+        try:
+            return self.resolve(condition, range(0)).inputs_sha256()
+        except OSError as error:
+            raise ConditionError(f"{self.entry.model_id}: {error}") from None
 
     def _declared(self) -> Condition | None:
         """What the entry declares, with the channels of its images, which the network knows best."""

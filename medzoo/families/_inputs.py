@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from medzoo import imagefiles
 from medzoo.conditions import Input, kind_of
 from medzoo.entry import Condition
 from medzoo.errors import ConditionError
+from medzoo.files.reading import expanded, sha256_of
 from medzoo.samples import Samples
 
 # Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
@@ -84,7 +86,10 @@ def _joined(group: tuple[Input, ...]) -> Input:
             raise ConditionError(f"the images of one sample differ in size: {sizes}")
         return np.concatenate(arrays)
 
-    return Input(read, " + ".join(part.words for part in group), group[0].name)
+    def sha256() -> str:
+        return hashlib.sha256(" ".join(part.sha256() for part in group).encode()).hexdigest()
+
+    return Input(read, " + ".join(part.words for part in group), group[0].name, sha256)
 
 
 def _list(
@@ -98,7 +103,7 @@ def _list(
             images = stated.masks * np.uint8(255)
         return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
-        path = Path(stated).expanduser()
+        path = _expanded(model_id, stated)
         files = imagefiles.list_images(path) if path.is_dir() else (path,)
         if not files:
             raise ConditionError(f"{model_id}: the folder {path} holds no images")
@@ -127,6 +132,13 @@ def _list(
     return [_array(model_id, declared, array[i], channels, i, None, joined) for i in range(len(array))]
 
 
+def _expanded(model_id: str, stated: str | Path) -> Path:
+    try:
+        return expanded(stated)
+    except OSError as error:
+        raise ConditionError(f"{model_id}: '{stated}': {error.strerror}") from None
+
+
 def _numbers(stated: Any, mask: bool) -> NDArray[Any] | None:
     if hasattr(stated, "detach"):
         stated = stated.detach().cpu()
@@ -146,7 +158,7 @@ def _file(declared: Condition, path: Path, channels: int | None) -> Input:
         image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
         return _in_range(declared, image)
 
-    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name)
+    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name, lambda: sha256_of(path))
 
 
 def _array(
@@ -186,7 +198,11 @@ def _array(
             scaled = imagefiles.resize(scaled, declared.size)
         return _in_range(declared, scaled)
 
-    return Input(read, words, name)
+    def sha256() -> str:
+        stored = np.ascontiguousarray(image)
+        return hashlib.sha256(f"{stored.dtype.str} {list(stored.shape)}\n".encode() + stored.tobytes()).hexdigest()
+
+    return Input(read, words, name, sha256)
 
 
 def _in_range(declared: Condition, image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from medzoo.errors import CheckpointError, WeightsError
 from medzoo.files import kind as filekind
+from medzoo.files.reading import expanded
 from medzoo.weights import pickles
 from medzoo.weights.pickles import Array, Inert, Mode, Refused, Storage
 
@@ -105,6 +106,10 @@ def inspect(path: Path) -> Contents:
         WeightsError: there is no such file.
         CheckpointError: it is damaged, or of another kind.
     """
+    try:
+        path = expanded(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from None
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     try:

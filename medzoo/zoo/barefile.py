@@ -18,7 +18,7 @@ from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError, WeightsError, problems
 from medzoo.families import get_family
 from medzoo.families._base import Generator
-from medzoo.files import cache
+from medzoo.files import reading
 from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256
 
 MODEL_ID = "00000_LOCAL"
@@ -49,7 +49,10 @@ def load(
     _check(weights, override)
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
-    files = {part: Path(path).expanduser() for part, path in given.items()}
+    try:
+        files = {part: reading.expanded(path) for part, path in given.items()}
+    except OSError as error:
+        raise WeightsError(f"weights={weights}: {error.strerror}") from None
     if None in files and (files[None] / diffusers_folder.INDEX).is_file():
         files, inferred = diffusers_folder.read(files[None])
         override = _merged(inferred, override)
@@ -60,7 +63,7 @@ def load(
     numbers = next((path for path in files.values() if not path.name.endswith(TEXT)), None)
     if numbers is None:
         raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
-    sha256 = joint_sha256({part: cache.sha256_of(path) for part, path in files.items()})
+    sha256 = joint_sha256({part: reading.sha256_of(path) for part, path in files.items()})
     failures: dict[str, CheckpointError | EntryError] = {}
     for checkpoint in _candidates(numbers, override.get("checkpoint")):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ def generate_into(
     if words:
         condition = conditions.from_words(generator.declared, words)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
-    described = "; ".join(words) if words else _described(condition)
+    inputs = generator.inputs_sha256(condition)
+    stated_words = [_last_name(word) for word in words] if inputs is not None else words
+    described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
     run = saving.Run(
         model_id=generator.name,
         revision=generator.entry.revision,
@@ -141,6 +144,7 @@ def generate_into(
         format=format,
         bits=bits,
         spacing=generator.entry.output.spacing,
+        inputs_sha256=inputs,
     )
     _check(generator, n, run, condition)
     began = time.perf_counter()
@@ -211,16 +215,21 @@ def _nameless(described: str) -> str:
     return f"sha256:{hashlib.sha256(described.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
-def _described(condition: Any) -> str | None:
-    """A condition in words, different for different ones: a run is only resumed with the same."""
+def _described(condition: Any, *, files: bool = False) -> str | None:
+    """A condition in words, different for different ones: a run is only resumed with the same.
+
+    Args:
+        files: it names files or folders, of which the last name is enough: their contents are hashed, and the folders
+            above may tell whose they are.
+    """
     if condition is None:
         return None
     if isinstance(condition, str | Path | int | float):
-        text = str(condition)
+        text = _last_name(str(condition)) if files and isinstance(condition, str | Path) else str(condition)
     elif isinstance(condition, Mapping):
-        text = "; ".join(f"{name}={_described(value)}" for name, value in condition.items())
+        text = "; ".join(f"{name}={_described(value, files=files)}" for name, value in condition.items())
     elif isinstance(condition, list | tuple):
-        text = "; ".join(str(_described(value)) for value in condition)
+        text = "; ".join(str(_described(value, files=files)) for value in condition)
     else:  # an array, a tensor, a picture, Samples
         held = condition.images if isinstance(condition, Samples) else condition
         array = np.ascontiguousarray(held.detach().cpu() if hasattr(held, "detach") else held)
@@ -228,3 +237,11 @@ def _described(condition: Any) -> str | None:
     if len(text) <= 1000:
         return text
     return f"{text[:100]}... sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _last_name(stated: str) -> str:
+    """``left=/home/a/b.png`` -> ``left=b.png``."""
+    start, is_named, path = stated.partition("=")
+    if not is_named or set(start) & {"/", os.sep}:
+        start, path = "", stated
+    return (f"{start}=" if start else "") + os.path.basename(os.path.abspath(os.path.expanduser(path)))

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -419,7 +420,7 @@ def refused(read: Callable[[], object], told: str, *, seconds: float = 3.0, byte
 def test_frames_that_a_dicom_file_cannot_hold(tmp_path: Path) -> None:
     for frames, told in ((10**9, "100,000 are accepted"), (90_000, "90,000 frames, which its .* bytes do not hold")):
         path = case.dicom(tmp_path / "x.dcm", RAMP, NumberOfFrames=frames)
-        refused(lambda path=path: read_image(path), told)
+        refused(partial(read_image, path), told)
         refused(lambda: load_path(tmp_path, TEN), told)
 
 
@@ -445,7 +446,7 @@ def test_a_compressed_picture_larger_than_its_dicom_file_says(
 def test_scans_of_a_jpeg(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(case.scans(stream("JPEG", (2000, 2000), progressive=True), 5000))
     for read in (read_image, lambda path: decode(path.read_bytes(), path)):
-        refused(lambda read=read: read(tmp_path / "x.jpg"), r"scans|more than 200|at most 200")
+        refused(partial(read, tmp_path / "x.jpg"), r"scans|more than 200|at most 200")
     content = encapsulate([case.scans(stream("JPEG", (48, 32), progressive=True), 5000)])
     path = case.dicom(tmp_path / "x.dcm", RAMP, syntax=JPEGExtended12Bit, content=content)
     refused(lambda: read_image(path), "at most 200")
@@ -454,7 +455,7 @@ def test_scans_of_a_jpeg(tmp_path: Path) -> None:
 def test_pages_of_a_tiff(tmp_path: Path) -> None:
     path = case.tiff(tmp_path / "x.tif", *[np.zeros((2, 2), np.uint8)] * 10_050)
     for read in (read_image, lambda path: decode(path.read_bytes(), path)):
-        refused(lambda read=read: read(path), "at most 10,000")
+        refused(partial(read, path), "at most 10,000")
     content = bytearray(case.tiff(path, RAMP, RAMP).read_bytes())
     content[-4:] = content[4:8]  # the last page leads to the first
     path.write_bytes(content)
@@ -468,7 +469,7 @@ def test_extensions_of_a_nifti_file(tmp_path: Path) -> None:
             assert read_image(path).shape == (1, 4, 4)
             continue
         for read in (read_image, read_volume):
-            refused(lambda read=read, path=path: read(path), "header extensions: .* bytes, at most 16,777,216")
+            refused(partial(read, path), "header extensions: .* bytes, at most 16,777,216")
     path = case.extended_nifti(tmp_path / "x.nii.gz", 2**12)
     assert read_image(path).shape == (1, 4, 4)
 

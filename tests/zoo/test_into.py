@@ -14,7 +14,7 @@ import medzoo
 from medzoo.cli import main
 from medzoo.errors import ConditionError, SavingError
 from medzoo.imagefiles import read_image
-from medzoo.zoo.into import _described
+from medzoo.zoo.into import _described, _last_name
 from tests.conftest import masked
 from tests.tools.image_case import dicom, picture
 from tests.tools.saving_case import content
@@ -112,3 +112,37 @@ def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:
     plain = add_model()
     with pytest.raises(ConditionError, match="takes no images, which a window would be of"):
         medzoo.generate_into(tmp_path / "z", plain, 1, window=(0, 1))
+
+
+def test_a_run_is_not_resumed_with_other_inputs(add_model: AddModel, tmp_path: Path) -> None:
+    from PIL import Image
+
+    condition = {"kind": "image", "inputs": ["scan"], "channels": 1, "size": [8, 8], "required": True}
+    model_id, folder, out = add_model(condition=condition), tmp_path / "Patients of Dr Smith", tmp_path / "out"
+    folder.mkdir()
+    for k, name in enumerate("bc"):
+        Image.new("L", (8, 8), 40 * k).save(folder / f"{name}.png")
+    options: dict[str, Any] = {"condition": folder, "batch_size": 2}
+    medzoo.generate_into(out, model_id, 4, **options)
+    text = (out / "run.json").read_text()
+    assert str(tmp_path) not in text and '"condition": "Patients of Dr Smith"' in text
+    moved = folder.rename(tmp_path / "elsewhere").rename(tmp_path / "x")
+    (tmp_path / "y").mkdir()
+    folder = moved.rename(tmp_path / "y" / "Patients of Dr Smith")
+    options["condition"] = folder
+    assert medzoo.generate_into(out, model_id, 6, resume=True, **options).made == 2
+    before = content(out)
+    Image.new("L", (8, 8), 9).save(folder / "a.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was .*--overwrite"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    (folder / "a.png").unlink()
+    Image.new("L", (8, 8), 200).save(folder / "b.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    assert content(out) == before
+
+
+def test_words_of_files_lose_their_folders() -> None:
+    assert _described({"left": "/home/a/b.png", "age": 5}, files=True) == "left=b.png; age=5"
+    assert _last_name("left=/home/a/b.png") == "left=b.png" and _last_name("/home/x=y/b.png") == "b.png"
+    assert _last_name("age=5") == "age=5" and _last_name(".") == Path.cwd().name
