@@ -44,6 +44,11 @@ LIMITS = {
     "volume_bytes": Limit(2**32, "bytes", "of one volume as it is stored; 512 x 512 x 2048 of 16 bits has 1 GB"),
     "across_bytes": Limit(2**30, "bytes", "of a volume of which one slice across the order of the file is read"),
     "problems": Limit(50, "problems", "listed in one error"),
+    "header_bytes": Limit(8_000_000, "bytes", "of the header of a safetensors file; that of 60,000 tensors"),
+    "tensors": Limit(200_000, "tensors", "of one file; the largest published generators have some 5,000"),
+    "pickle_steps": Limit(1_000_000, "steps", "of one pickle; a network of a thousand tensors takes some 50,000"),
+    "values": Limit(200_000, "values", "of one file that are looked at; a network has one for each tensor"),
+    "places": Limit(1000, "places", "of one file where a generator is looked for; a training run saves some 20"),
 }
 
 

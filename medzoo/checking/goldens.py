@@ -18,7 +18,7 @@ from medzoo.catalog import Located
 from medzoo.checking.finding import Finding, failed, one_line, passed, skipped
 from medzoo.checking.numbers import MASKS, mask_share
 from medzoo.entry import HubSource
-from medzoo.errors import DownloadError, MedzooError, MissingFile
+from medzoo.errors import CheckpointError, DownloadError, MedzooError, MissingFile
 from medzoo.families._base import Generator
 from medzoo.files.reading import parse_json
 from medzoo.weights import network_is_off
@@ -99,17 +99,22 @@ def compare(made: Arrays, golden: Arrays, stated: dict[str, Any], revision: str)
 
 def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of a file of goldens and what it states. Raises MedzooError."""
-    from safetensors import SafetensorError, safe_open
+    from medzoo.weights import tensorfile
 
     try:
-        with safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            stated = parse_json((file.metadata() or {}).get("medzoo", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+        described, metadata = tensorfile.read(path)
+        stated = parse_json(metadata.get("medzoo", "{}"))
+    except (CheckpointError, ValueError) as error:
         raise MedzooError(f"{path}: no file of golden samples ({one_line(error)})") from None
-    wrong = [name for name, array in arrays.items() if array.dtype != np.uint8]
-    if wrong or not any(name.endswith(".images") for name in arrays) or not isinstance(stated, dict):
-        raise MedzooError(f"{path}: no file of golden samples: expected uint8 seed0.images, ..., found {list(arrays)}")
+    wrong = [name for name, array in described.items() if array.dtype != "uint8"]
+    named = any(name.endswith(".images") for name in described)
+    if wrong or not named or not isinstance(stated, dict):
+        raise MedzooError(
+            f"{path}: no file of golden samples: expected uint8 seed0.images, ..., found {list(described)}"
+        )
+    arrays = {
+        name: np.frombuffer(array.storage.read(), np.uint8).reshape(array.shape) for name, array in described.items()
+    }
     return arrays, stated
 
 

@@ -101,7 +101,10 @@ def read_tokenizer(state: Mapping[str, Tensor], pad: str, vocab_size: int) -> An
         raise CheckpointError(
             f"tokenizer: its vocabulary goes to {max(vocab.values())}, the text encoder knows {vocab_size} tokens"
         )
-    return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=pad)
+    try:
+        return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=pad)
+    except Exception as error:  # whatever the library says of words that are none, such as halves of a character
+        raise CheckpointError(f"tokenizer: its vocabulary makes no tokenizer ({type(error).__name__})") from None
 
 
 def pad_token(state: Mapping[str, Tensor]) -> str | None:

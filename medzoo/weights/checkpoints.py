@@ -1,42 +1,98 @@
 """Original checkpoint containers -> a plain state dict, without running anything that is inside.
 
-The kind of a file is recognised by its content. ``medzoo.weights.pickles`` interprets torch files and pickles, and
-imports and calls nothing; ``medzoo.weights.tensors`` turns their numbers into tensors, in their published precision.
+The content says what a file is. Torch files and pickles are followed on paper by ``medzoo.weights.pickles``, which
+imports and calls nothing; here the numbers found become tensors. Numbers keep the precision they were published in,
+but for 8-bit floats, which no network computes with: they become float32, exactly.
 
 ``container: torch`` stands for tensors and plain containers alone; a file that holds objects of other classes (SinGAN's
-``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which reads them as bags of numbers.
+``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which takes them as bags of numbers.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
 from medzoo.files import reading
-from medzoo.weights import pickles
+from medzoo.weights import layout, pickles, shards, tensorfile
 from medzoo.weights.pickles import Array, Mode, Refused
-from medzoo.weights.tensors import as_tensors, check_finite, separate
 
-# Entries of a state dict that are not parameters, by the names that torch gives them: statistics of batch
-# norm, and the vectors of spectral norm's power iteration.
-_BUFFER = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|\w+_u|\w+_v)$")
+_DTYPES = frozenset(
+    ("float64", "float32", "float16", "bfloat16")
+    + ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
+)
+# Kinds that become float32: all of their numbers are among those of float32.
+_SMALL = frozenset(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"))
+# Tensors may share numbers, but nothing makes a file whose tensors are many times as large as itself.
+_LARGEST_GROWTH = 4
+_ALWAYS_ALLOWED = 2**24  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A file of weights that was read once; numbers stay on disk until they are used.
+
+    Attributes:
+        path: of the file, or of the index of several.
+        content: what it holds: plain values, ``Array``s, and ``Inert`` objects.
+        container: what to state as ``checkpoint.container`` for all of it to be read.
+        size: bytes of all files.
+    """
+
+    path: Path
+    content: Any
+    container: str
+    size: int
+    # The numbers of storages, by the identity of those: tensors of one share its memory.
+    _storages: dict[int, Tensor] = field(default_factory=dict)
+
+    def state(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The state dict that ``checkpoint`` describes, all numbers finite. Raises CheckpointError."""
+        tensors = self.found(checkpoint)
+        check_finite(tensors, self.path.name)
+        return tensors
+
+    def found(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The same with whatever numbers it has. Raises CheckpointError."""
+        return self.tensors(layout.state(self.content, checkpoint, self.path.name))
+
+    def tensors(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Ordinary tensors on the CPU, together hardly larger than the file.
+
+        Args:
+            state: values of ``content`` by name.
+
+        Raises CheckpointError: one is no tensor, or is damaged.
+        """
+        room = _LARGEST_GROWTH * self.size + _ALWAYS_ALLOWED
+        tensors = {}
+        for key, value in state.items():
+            try:
+                tensors[key] = _tensor(value, self._storages)
+            except Refused as reason:
+                raise CheckpointError(f"{self.path.name}: '{key}' {reason}") from None
+            room -= value.nbytes if isinstance(value, Array) else 0
+            if room < 0:
+                raise CheckpointError(f"{self.path.name}: its tensors claim far more numbers than the file stores")
+        return tensors
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
-    """Read an original as its entry describes it, and write its state dict to ``target`` as safetensors.
+    """Read an original as its entry describes it and write its state dict to ``target`` as safetensors.
 
     Raises:
-        CheckpointError: it is not what the entry describes, or is not safe to read.
+        CheckpointError: it is not what the entry describes, or not safe to read.
         OSError: ``target`` cannot be written.
     """
     tensors = read(original, entry.checkpoint)
@@ -46,70 +102,39 @@ def convert(original: Path, entry: Entry, target: Path) -> None:
         "source_container": filekind.guess(original),
     }
     try:
-        save_file(separate(tensors), target, metadata=facts)
+        save_file(_separate(tensors), target, metadata=facts)
     except SafetensorError as error:
         full = "os error 28" in str(error) or "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The state dict of a checkpoint: found by ``key``, prefix removed, parameters replaced by ``ema``.
+    """The state dict of a checkpoint: found by ``key``, prefix taken off, parameters replaced by ``ema``.
 
-    The family checks whether its keys and shapes are those of the network.
-
-    Raises:
-        CheckpointError: it is not what ``checkpoint`` describes, or is not safe to read.
-    """
-    content = _open(path, checkpoint.container)
-    found = _at(content, checkpoint.key, path)
-    if checkpoint.container == "pickle":
-        found = _flat(found, path, checkpoint.key)
-    if not isinstance(found, Mapping) or not found:
-        where = "the file" if checkpoint.key is None else f"'{checkpoint.key}'"
-        raise CheckpointError(f"{path.name}: {where} holds {_what(found)}, expected a state dict")
-    _check_leaves(found, content, path, checkpoint)
-    state = _strip({str(key): value for key, value in found.items()}, checkpoint.strip_prefix)
-    if checkpoint.ema is not None:
-        state = _averaged(state, _at(content, checkpoint.ema, path, flat_counts=False), checkpoint.ema, path)
-    tensors = as_tensors(state, path)
-    check_finite(tensors, path)
-    return tensors
-
-
-def state_dicts(path: Path) -> dict[str | None, tuple[str, ...]]:
-    """What can be read as a state dict in a file: its key (None for the whole file), and the names in it.
+    Whether its keys and shapes are those of the network is for the family to say.
 
     Raises:
-        CheckpointError: the file is damaged, or refused.
+        CheckpointError: it is not what ``checkpoint`` describes, or not safe to read.
     """
-    content = _open(path, "pickle")
+    return opened(path, checkpoint.container).state(checkpoint)
+
+
+def opened(path: Path, container: str = "pickle") -> Opened:
+    """A torch, safetensors or pickle file, or the index of several, read once.
+
+    Args:
+        container: how far the file may go: objects of other classes only with ``pickle``.
+
+    Raises CheckpointError: it is damaged, none of these, or not safe to read.
+    """
+    if shards.is_index(path):
+        return _joined(path, container)
     try:
-        return {None: tuple(content)} if _is_state_dict(content) else pickles.networks(content)
-    except Refused as reason:
-        raise CheckpointError(f"{path.name}: {reason}") from None
-
-
-def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU.
-
-    Raises:
-        CheckpointError: it is damaged, not a safetensors file, or holds numbers that are not finite.
-    """
-    tensors = _open_safetensors(path)
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors")
-    check_finite(tensors, path)
-    return tensors
-
-
-def _open(path: Path, container: str) -> Any:
-    """All that is in the file, as arrays or tensors and plain containers."""
-    try:
-        kind = filekind.guess(path)
+        kind, size = filekind.guess(path), path.stat().st_size
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if kind == "safetensors":
-        return _open_safetensors(path)
+        return Opened(path, tensorfile.read(path)[0], "safetensors", size)
     if kind == "pickle" and container != "pickle":
         raise CheckpointError(
             f"{path.name}: is {filekind.describe(kind)}; state `container: pickle` in the entry, and the numbers in it "
@@ -117,139 +142,93 @@ def _open(path: Path, container: str) -> Any:
         )
     if kind not in ("torch", "torch-legacy", "pickle"):
         raise CheckpointError(f"{path.name}: is {filekind.describe(kind)}; expected a torch or safetensors file")
-    return pickles.settled(pickles.read(path, Mode.CLASSES if container == "pickle" else Mode.NUMBERS).content)
+    found = pickles.read(path, Mode.CLASSES if container == "pickle" else Mode.NUMBERS, kind)
+    return Opened(path, pickles.settled(found.content), "pickle", size)
 
 
-def _open_safetensors(path: Path) -> dict[str, Tensor]:
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU.
+
+    Raises:
+        CheckpointError: it is damaged, no safetensors file, or holds numbers that are not finite.
+    """
     try:
         kind = filekind.guess(path)
-        if kind == "safetensors":
-            return load_file(path)
-    except (SafetensorError, ValueError, KeyError, OverflowError) as error:
-        raise CheckpointError(f"{path}: the safetensors file is cut short or damaged ({error})") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
-    raise CheckpointError(f"{path}: is {filekind.describe(kind)}; expected a safetensors file")
+    if kind != "safetensors":
+        raise CheckpointError(f"{path}: is {filekind.describe(kind)}; expected a safetensors file")
+    file = opened(path)
+    if not file.content:
+        raise CheckpointError(f"{path}: holds no tensors")
+    tensors = file.tensors(file.content)
+    check_finite(tensors, path.name)
+    return tensors
 
 
-def _at(content: Any, key: str | None, path: Path, *, flat_counts: bool = True) -> Any:
-    """What lies under a path of mapping keys, separated by dots.
-
-    A file that is itself a flat state dict is accepted where a key is stated: copies are often re-hosted
-    without the outer mapping.
-    """
-    if key is None or (flat_counts and _is_state_dict(content)):
-        return content
-    found = content
-    for part in key.split("."):
-        inner = pickles.children(found) or {}
-        if part not in inner:
-            raise CheckpointError(
-                f"{path.name}: there is no '{key}' in it; it holds {_keys(found)}.{_suggestion(content)}"
-            )
-        found = inner[part]
-    return found
+def check_finite(state: Mapping[str, Tensor], name: str) -> None:
+    """Raises CheckpointError, which begins with ``name``: a number is NaN or infinite."""
+    for key, value in state.items():
+        # One NaN or infinity makes the sum one, too, and a sum takes a tenth of the time of a look at each number.
+        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
+            continue
+        if count := int((~torch.isfinite(value)).sum()):
+            raise CheckpointError(f"{name}: '{key}' holds {count} numbers that are NaN or infinite")
 
 
-def _flat(found: Any, path: Path, key: str | None) -> Any:
-    """Modules, lists and mappings of numbers as one mapping; networks side by side are left for a key to choose."""
-    if isinstance(found, dict) and any(_is_network(item) for item in found.values()):
-        return found
-    if pickles.children(found) is None:
-        return found
+def _joined(path: Path, container: str) -> Opened:
+    """The files of an index as one."""
+    content: dict[str, Any] = {}
+    size = 0
+    for file, names in shards.read(path).items():
+        one = opened(file, container)
+        found = layout.state(one.content, Checkpoint(container="torch", key=None, strip_prefix=None), file.name)
+        listed = set(names)
+        absent, beside = [name for name in names if name not in found], [name for name in found if name not in listed]
+        if absent or beside:
+            reason = f"'{absent[0]}' is not in {file.name}" if absent else f"it does not list '{beside[0]}'"
+            raise CheckpointError(f"{path.name}: {reason}; the index and the file are not of one model")
+        content |= found
+        size += one.size
+    return Opened(path, content, "pickle", size)
+
+
+def _tensor(value: Array | float, storages: dict[int, Tensor]) -> Tensor:
+    """A tensor that is a view of the file where it can be; tensors of one storage share it."""
+    if not isinstance(value, Array):
+        if not isinstance(value, int | float):
+            raise Refused(f"is {layout.what(value)}, expected a tensor")
+        if isinstance(value, int) and value.bit_length() > 63:
+            raise Refused("is a whole number of more than 64 bits")
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    if value.dtype not in _DTYPES and value.dtype not in _SMALL:
+        raise Refused(f"is of kind torch.{value.dtype}; expected plain numbers")
+    value.check()
     try:
-        flat = dict(pickles.leaves(found))
-    except Refused as reason:
-        raise CheckpointError(f"{path.name}: {reason}") from None
-    if flat and not any(isinstance(value, Tensor | Array | int | float) for value in flat.values()):
-        raise CheckpointError(f"{path.name}: {'the file' if key is None else repr(key)} holds no numbers")
-    return flat
+        if value.numel == 0:
+            return torch.empty(value.shape, dtype=getattr(torch, value.dtype))
+        if id(value.storage) not in storages:
+            storages[id(value.storage)] = _run_of_numbers(value.storage)
+        found = storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
+        return found.float() if value.dtype in _SMALL else found
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # whatever torch finds wrong beyond that
+        raise Refused(f"is no tensor of torch ({str(error).partition(chr(10))[0][:200]})") from None
 
 
-def _check_leaves(found: Mapping[Any, Any], content: Any, path: Path, checkpoint: Checkpoint) -> None:
-    numbers = (Tensor, Array, int, float) if checkpoint.container == "pickle" else (Tensor, Array)
-    wrong = [name for name, value in found.items() if not isinstance(value, numbers)]
-    if not wrong:
-        return
-    key = checkpoint.key
-    if len(wrong) == len(found) or any(_is_network(found[name]) for name in wrong):
-        where = "the file" if key is None else f"'{key}'"
-        raise CheckpointError(
-            f"{path.name}: {where} is not a state dict; it holds {_keys(found)}.{_suggestion(found, key)}"
-        )
-    raise CheckpointError(
-        f"{path.name}: '{wrong[0]}' of the state dict is {_what(found[wrong[0]])}, expected a tensor"
-        + (f" (and {len(wrong) - 1} more such entries)" if len(wrong) > 1 else "")
-    )
+def _run_of_numbers(storage: pickles.Storage) -> Tensor:
+    data, dtype = storage.read(), getattr(torch, storage.dtype)
+    numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
+    aligned = numbers.data_ptr() % dtype.itemsize == 0  # old files put numbers wherever the bytes before them end
+    return (numbers if aligned else numbers.clone()).view(dtype)
 
 
-def _strip(state: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """Remove a prefix; if any key has it, keys without it belong to something else and are dropped.
-
-    ``module.`` on every key is the mark of a network trained on several devices and is always removed.
-    """
-    if prefix and any(key.startswith(prefix) for key in state):
-        state = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-        return _strip(state, None)
-    if all(key.startswith("module.") for key in state):
-        return _strip({key.removeprefix("module."): value for key, value in state.items()}, prefix)
-    return state
-
-
-def _averaged(state: dict[str, Any], ema: Any, key: str, path: Path) -> dict[str, Any]:
-    """Replace the parameters by a list of tensors in the order of ``parameters()``; buffers stay."""
-    if not isinstance(ema, list | tuple) or not all(isinstance(value, Array) for value in ema):
-        hint = f"; state it as 'key: {key}' instead" if _is_state_dict(ema) else ""
-        raise CheckpointError(f"{path.name}: '{key}' is {_what(ema)}, expected a list of tensors{hint}")
-    names = [name for name in state if not _BUFFER.search(name)]
-    if len(names) != len(ema):
-        raise CheckpointError(
-            f"{path.name}: '{key}' holds {len(ema)} tensors, but the network has {len(names)} parameters"
-        )
-    for name, value in zip(names, ema, strict=True):
-        shape = tuple(getattr(state[name], "shape", ()))
-        if tuple(value.shape) != shape:
-            raise CheckpointError(
-                f"{path.name}: '{key}' has shape {tuple(value.shape)} where the parameter '{name}' has {shape}"
-            )
-    return state | dict(zip(names, ema, strict=True))
-
-
-def _is_state_dict(value: Any) -> bool:
-    mapping = isinstance(value, Mapping) and bool(value)
-    return pickles.is_state_dict(value) or (mapping and all(isinstance(item, Tensor) for item in value.values()))
-
-
-def _is_network(value: Any) -> bool:
-    return _is_state_dict(value) or pickles.module_class(value) is not None
-
-
-def _keys(value: Any) -> str:
-    inner = pickles.children(value)
-    if inner is None or isinstance(value, list | tuple):
-        return _what(value)
-    names = [f"'{name}' ({_what(item)})" for name, item in list(inner.items())[:12]]
-    return ", ".join(names) + (f" and {len(inner) - 12} more" if len(inner) > 12 else "") or "nothing"
-
-
-def _suggestion(value: Any, parent: str | None = None) -> str:
-    """The keys that fit, averaged weights first: they are what people publish pictures of."""
-    inner = pickles.children(value) or {}
-    fitting = [f"{parent}.{name}" if parent else str(name) for name, item in inner.items() if _is_network(item)]
-    fitting.sort(key=lambda name: "ema" not in name)
-    if not fitting:
-        return ""
-    others = f" (or one of {', '.join(fitting[1:6])})" if len(fitting) > 1 else ""
-    return f" State which one is the generator, for example `checkpoint: {{key: {fitting[0]}}}`{others}"
-
-
-def _what(value: Any) -> str:
-    if isinstance(value, Tensor | Array):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, pickles.Inert):
-        return f"an object of {value.name}"
-    if isinstance(value, pickles.Name):
-        return f"the name {value}"
-    if isinstance(value, Mapping | list | tuple):
-        return f"{'a mapping' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
-    return "nothing" if value is None else f"a {type(value).__name__}"
+def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors that share no memory, as safetensors wants them."""
+    seen: set[int] = set()
+    separate = {}
+    for key, value in state.items():
+        storage = value.untyped_storage()
+        alone = storage.data_ptr() not in seen and storage.nbytes() == value.numel() * value.element_size()
+        seen.add(storage.data_ptr())
+        separate[key] = value.contiguous() if alone else value.clone(memory_format=torch.contiguous_format)
+    return separate

@@ -1,16 +1,16 @@
 """A folder that diffusers' ``save_pretrained`` wrote -> its files by part, without running any of diffusers.
 
-``model_index.json`` names a class for each part. The classes must be among those known here; the files of a part
-describe the rest.
+``model_index.json`` names a class for each part. The classes are checked against those that are known here; what a part
+is, its own files say.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from medzoo.errors import CheckpointError
+from medzoo.files import reading
 
 INDEX = "model_index.json"
 # Folder -> part, and the classes that it may hold.
@@ -21,23 +21,23 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "controlnet": ("controlnet", ("ControlNetModel",)),
     "text_encoder": ("text_encoder", ("CLIPTextModel",)),
     "tokenizer": ("tokenizer", ("CLIPTokenizer", "CLIPTokenizerFast")),
-    "scheduler": ("scheduler", ()),  # its own file says whether it is known
+    "scheduler": ("scheduler", ()),  # whose settings tell whether it is known
 }
-# Parts that change no image: a filter that is applied afterwards, and what it needs.
+# What changes no image: a filter that looks at them afterwards, and what it needs.
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
-WEIGHT_FILES = ("diffusion_pytorch_model", "model", "pytorch_model")
-TEXT_FILES = {
+NUMBERS = ("diffusion_pytorch_model", "model", "pytorch_model")
+WORDS = {
     "tokenizer": ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"),
     "scheduler": ("scheduler_config.json",),
 }
-# The defaults of diffusers' pipelines for such models.
+# How the pipelines of such names sample unless they are told otherwise.
 STEPS, GUIDANCE = 50, 7.5
 
 
 def read(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
-    """The files of a pipeline by part, and what an entry would state about its sampling and the layout of its files.
+    """The files of a pipeline by part, and what an entry would state of its sampling and of the layout of its files.
 
-    Raises CheckpointError: a class or part is unknown, or a file is missing.
+    Raises CheckpointError: a class or part that is not known, or a file that is missing.
     """
     files: dict[str | None, Path] = {}
     stated = _index(folder)
@@ -56,10 +56,10 @@ def read(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
 
 
 def _index(folder: Path) -> dict[str, str | None]:
-    """Part -> name of its class; None if the pipeline does without it."""
+    """Part -> name of its class, None where the pipeline goes without."""
     try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = reading.read_json(folder / INDEX)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / INDEX}: cannot be read ({error})") from None
     content = content if isinstance(content, dict) else {}
     pairs = {name: value for name, value in content.items() if isinstance(value, list) and len(value) == 2}
@@ -69,15 +69,55 @@ def _index(folder: Path) -> dict[str, str | None]:
 
 
 def _files(folder: Path, part: str) -> dict[str | None, Path]:
-    if part in TEXT_FILES:
-        found = [folder / name for name in TEXT_FILES[part] if (folder / name).is_file()]
+    if part in WORDS:
+        found = [folder / name for name in WORDS[part] if (folder / name).is_file()]
         if not found:
-            raise CheckpointError(f"{folder}: expected {', '.join(TEXT_FILES[part])} in it, found none of them")
+            raise CheckpointError(f"{folder}: expected {', '.join(WORDS[part])} in it, found none of them")
         return {f"{part}/{path.stem}": path for path in found}
+    config, numbers = folder / "config.json", _numbers(folder)
+    if not config.is_file():
+        raise CheckpointError(
+            f"{folder}: expected config.json and numbers in it, such as {NUMBERS[0]}.safetensors; config.json is not "
+            f"among {_listed(folder)}"
+        )
+    if numbers is None:
+        raise CheckpointError(f"{folder}: {_without_numbers(folder)}")
+    return {part: numbers, f"{part}/config": config}
+
+
+def _numbers(folder: Path) -> Path | None:
+    """The file of numbers, or the index of several, in full precision if there are any; None where there is neither."""
     for kind in ("", ".fp16"):
-        for name in WEIGHT_FILES:
+        for name in NUMBERS:
             for suffix in (".safetensors", ".bin"):
-                path = folder / f"{name}{kind}{suffix}"
-                if path.is_file() and (folder / "config.json").is_file():
-                    return {part: path, f"{part}/config": folder / "config.json"}
-    raise CheckpointError(f"{folder}: expected config.json and numbers in it, such as {WEIGHT_FILES[0]}.safetensors")
+                # diffusers and transformers have each put the kind in several places.
+                for file in (
+                    f"{name}{kind}{suffix}",
+                    f"{name}{suffix}.index{kind}.json",
+                    f"{name}{kind}{suffix}.index.json",
+                    f"{name}.index{kind}{suffix}.json",
+                ):
+                    if (folder / file).is_file():
+                        return folder / file
+    return None
+
+
+def _without_numbers(folder: Path) -> str:
+    wanted = f"{NUMBERS[0]}.safetensors"
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if before := [name for name in names if ".non_ema." in name]:
+        return (
+            f"holds only the weights before averaging ({', '.join(before[:3])}), which are for further training; "
+            f"fetch {wanted} or its shards, too, or rename the file to run it as it is"
+        )
+    if shards := [name for name in names if "-of-" in name]:
+        return (
+            f"holds shards ({', '.join(shards[:3])}), but not the index that says what is in each; "
+            f"fetch {wanted}.index.json, too"
+        )
+    return f"expected numbers beside config.json, such as {wanted}, found {_listed(folder)}"
+
+
+def _listed(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "nothing"

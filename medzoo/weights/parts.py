@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from medzoo.errors import CheckpointError
+from medzoo.files import reading
+from medzoo.weights import shards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,13 @@ def joint_sha256(hashes: Mapping[str | None, str]) -> str:
         return hashes[None]
     lines = "".join(f"{part} {sha256}\n" for part, sha256 in sorted(hashes.items(), key=str))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file; of an index, that of it and of all files that it lists. Raises CheckpointError."""
+    if not shards.is_index(path):
+        return reading.sha256_of(path)
+    return joint_sha256({file.name: reading.sha256_of(file) for file in (path, *shards.read(path))})
 
 
 def as_text(path: Path) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ the output and the condition from the configuration. A folder that diffusers sav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,16 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from medzoo.entry import TEXT, Checkpoint, Entry
-from medzoo.errors import CheckpointError, EntryError, WeightsError, problems
+from medzoo.errors import CheckpointError, WeightsError, problems
 from medzoo.families import get_family
 from medzoo.families._base import Generator
-from medzoo.files import reading
-from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256
+from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256, parts, shards
+from medzoo.zoo.choosing import Maker, OverrideError, Search
 
 MODEL_ID = "00000_LOCAL"
 
-
-class OverrideError(EntryError):
-    """What the caller states is wrong, whatever is in the file."""
-
-
 # Of ``Entry.sampling``: what some families leave to the user.
 CHOICES = ("truncation", "noise", "steps", "sampler", "guidance", "strength")
-# Averaged weights first: they are what people publish pictures of.
-_AVERAGED = ("ema", "shadow", "running")
 
 
 def load(
@@ -44,43 +37,49 @@ def load(
             chooses among several state dicts.
         options: those of Generator.
 
-    Raises WeightsError (no such file), CheckpointError (nothing in it fits the family), EntryError (``override``).
+    What is chosen is the ``checkpoint`` of the generator's entry, and so part of its revision.
+
+    Raises WeightsError (no such file), CheckpointError (nothing in it fits the family, or several things do),
+    EntryError (``override``).
     """
     _check(weights, override)
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
-    try:
-        files = {part: reading.expanded(path) for part, path in given.items()}
-    except OSError as error:
-        raise WeightsError(f"weights={weights}: {error.strerror}") from None
+    files = {part: Path(path).expanduser() for part, path in given.items()}
     if None in files and (files[None] / diffusers_folder.INDEX).is_file():
-        files, inferred = diffusers_folder.read(files[None])
-        override = _merged(inferred, override)
+        files, told = diffusers_folder.read(files[None])
+        override = _merged(told, override)
     for path in files.values():
         if not path.is_file():
             folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
             raise WeightsError(folder if path.is_dir() else f"there is no file {path}")
-    numbers = next((path for path in files.values() if not path.name.endswith(TEXT)), None)
-    if numbers is None:
+    numbers = {part: path for part, path in files.items() if not _is_text(path)}
+    if not numbers:
         raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
-    sha256 = joint_sha256({part: reading.sha256_of(path) for part, path in files.items()})
-    failures: dict[str, CheckpointError | EntryError] = {}
-    for checkpoint in _candidates(numbers, override.get("checkpoint")):
-        try:
-            state = joined({part: _read(path, checkpoint) for part, path in files.items()})
-            stated = _merged({"config": _arguments(cls, files, checkpoint)}, override)
-            return cls(entry_for(cls, family, state, stated), state, weights_sha256=sha256, **options)
-        except OverrideError:
-            raise
-        except (CheckpointError, EntryError) as error:
-            failures[_words(checkpoint)] = error
-    raise CheckpointError(_report(family, files, failures))
+    stated = _stated(override.get("checkpoint"))
+    sha256 = joint_sha256({part: parts.sha256_of(path) for part, path in files.items()})
+    texts = {part: {"text": torch.from_numpy(as_text(path).copy())} for part, path in files.items() if _is_text(path)}
+    opened = {part: checkpoints.opened(path, stated.get("container", "pickle")) for part, path in numbers.items()}
+    first = next(iter(opened))
+
+    def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[Entry, Mapping[str, Tensor]]:
+        others = {part: file.found(checkpoint) for part, file in opened.items() if part != first}
+        state = joined({part: {first: tensors, **others, **texts}[part] for part in files})
+        known = {"config": _arguments(cls, files, opened[first].content, checkpoint)}
+        fields = _merged(_merged(known, override), {"checkpoint": checkpoint.model_dump()})
+        return entry_for(cls, family, state, fields), state
+
+    def build(entry: Entry, state: Mapping[str, Tensor]) -> Generator:
+        return cls(entry, state, weights_sha256=sha256, **options)
+
+    search = Search(opened[first], Maker(describe, build), family, several=len(files) > 1)
+    if (generator := search.choose(stated)) is None:
+        raise CheckpointError(_report(family, files, search.failures))
+    return generator
 
 
-def _read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    if path.name.endswith(TEXT):
-        return {"text": torch.from_numpy(as_text(path).copy())}
-    return checkpoints.read(path, checkpoint)
+def _is_text(path: Path) -> bool:
+    return path.name.endswith(TEXT) and not shards.is_index(path)
 
 
 def _check(weights: Any, override: Any) -> None:
@@ -94,15 +93,15 @@ def _check(weights: Any, override: Any) -> None:
         raise OverrideError(f"override: unknown {', '.join(unknown)}; there are: {', '.join(Entry.model_fields)}")
 
 
-def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str, CheckpointError | EntryError]) -> str:
+def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str, Exception]) -> str:
     """Why no place in the file fits: the place that lacks the least first, each reason once."""
     name = ", ".join(path.name for path in files.values())
     lines: dict[str, str] = {}
     for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
         lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
-    reasons = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
+    told = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
     return (
-        f"{name}: nothing in it is a generator of family '{family}'.{reasons}\n"
+        f"{name}: nothing in it is a generator of family '{family}'.{told}\n"
         f"What is in it: medzoo info {next(iter(files.values()))}; fields that it does not tell go in override="
         '{"config": {...}}'
     )
@@ -110,7 +109,7 @@ def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str
 
 def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], override: Mapping[str, Any]) -> Entry:
     """What an entry would state of a network with these weights. Raises EntryError."""
-    stated = {name: value for name, value in override.items() if name != "checkpoint"}
+    stated = dict(override)
     known = Entry.model_validate(Entry.blank(MODEL_ID, family, title="A file on this machine"))
     config = cls.configure(overridden(known, {"config": stated.get("config", {})}), state)
     channels, size = cls.output(config)
@@ -118,12 +117,12 @@ def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], overr
     masks = output.get("masks", 0) if isinstance(output, Mapping) else 0
     masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
     kind = ("volume" if size and len(size) == 3 else "image") + ("+mask" if masks else "")
-    inferred = {"output": {"channels": channels - masks, "size": size, "type": kind}}
-    return overridden(known, _merged(inferred | {"condition": cls.takes(config)}, stated), cls.options)
+    told = {"output": {"channels": channels - masks, "size": size, "type": kind}}
+    return overridden(known, _merged(told | {"condition": cls.takes(config)}, stated), cls.options)
 
 
 def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str] = CHOICES) -> Entry:
-    """An entry with some of its fields replaced.
+    """An entry with some of its fields in another way.
 
     Args:
         options: what its family lets users choose of ``sampling``.
@@ -142,45 +141,25 @@ def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str]
         raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error))) from None
 
 
-def _candidates(path: Path, stated: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
-    """Where the state dict may lie, the likeliest first; only what is stated if anything is."""
-    nothing: dict[str, Any] = {"container": "pickle", "key": None, "strip_prefix": None}
-    if stated is not None:
-        try:
-            yield Checkpoint.model_validate(nothing | dict(stated))
-        except (ValidationError, TypeError, ValueError):
-            fields = ", ".join(Checkpoint.model_fields)
-            raise OverrideError(f"override: checkpoint takes {fields}, found {stated!r}") from None
-        return
-    states = checkpoints.state_dicts(path)
-    for key in sorted(states, key=_rank):
-        for prefix in sorted({name.partition(".")[0] + "." for name in states[key]}, key=_rank):
-            if _rank(prefix) < len(_AVERAGED):
-                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
-        yield Checkpoint.model_validate(nothing | {"key": key})
-    for key, names in states.items():
-        for prefix in sorted({name.partition(".")[0] + "." for name in names}, key=_rank)[:6]:
-            if _rank(prefix) == len(_AVERAGED):
-                yield Checkpoint.model_validate(nothing | {"key": key, "strip_prefix": prefix})
+def _stated(stated: Any) -> dict[str, Any]:
+    """The fields of ``checkpoint`` that the caller states. Raises OverrideError."""
+    try:
+        fields = dict(stated or {})
+        Checkpoint.model_validate({"container": "pickle", "key": None, "strip_prefix": None} | fields)
+    except (ValidationError, TypeError, ValueError):
+        names = ", ".join(Checkpoint.model_fields)
+        raise OverrideError(f"override: checkpoint takes {names}, found {stated!r}") from None
+    return fields
 
 
-def _arguments(cls: type[Generator], files: Mapping[str | None, Path], checkpoint: Checkpoint) -> dict[str, Any]:
+def _arguments(
+    cls: type[Generator], files: Mapping[str | None, Path], content: Any, checkpoint: Checkpoint
+) -> dict[str, Any]:
     """What the class of a pickled network was made with, as far as it is part of the configuration."""
     if set(files) != {None} or checkpoint.key is None:
         return {}
-    parts = {part.key: part for part in inspection.inspect(files[None]).parts}
-    stated = parts[checkpoint.key].arguments if checkpoint.key in parts else None
-    return {name: value for name, value in (stated or {}).items() if name in cls.Config.model_fields}
-
-
-def _rank(name: str | None) -> int:
-    """How likely a name is that of averaged weights: 0 for the likeliest."""
-    return next((i for i, mark in enumerate(_AVERAGED) if mark in (name or "").casefold()), len(_AVERAGED))
-
-
-def _words(checkpoint: Checkpoint) -> str:
-    words = [f"key {checkpoint.key}" if checkpoint.key else "the whole file"]
-    return ", ".join(words + ([f"prefix {checkpoint.strip_prefix}"] if checkpoint.strip_prefix else []))
+    known = inspection.arguments(content, checkpoint.key)
+    return {name: value for name, value in known.items() if name in cls.Config.model_fields}
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

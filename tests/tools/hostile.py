@@ -270,3 +270,230 @@ def flipped(content: bytes, at: int) -> bytes:
 def safetensors(header: Any, content: bytes = b"", *, length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + content
+
+
+# ----------------------------------------------------------------------------------- short files that keep one busy
+
+
+def doubling(levels: int = 60) -> bytes:
+    """A list of lists of lists that share: few bytes, 2^levels elements to whoever prints, compares or hashes it."""
+    lists = (EMPTY_LIST + get(900 + i) + APPEND + get(900 + i) + APPEND + put(901 + i) + POP for i in range(levels))
+    return EMPTY_LIST + put(900) + POP + b"".join(lists) + get(900 + levels)
+
+
+def doubling_tuple(levels: int = 60) -> bytes:
+    """The same of tuples, whose hash takes as long."""
+    pairs = (get(700 + i) + b"2\x86" + put(701 + i) + POP for i in range(levels))
+    return b")" + put(700) + POP + b"".join(pairs) + get(700 + levels)
+
+
+def storage(kind: bytes, numel: int = 4, key: bytes | None = None) -> bytes:
+    """A reference to a storage of a torch file of today."""
+    place = word("0") if key is None else key
+    return MARK + word("storage") + kind + place + word("cpu") + whole(numel) + TUPLE + b"Q"
+
+
+def rebuilt(
+    numbers: bytes, shape: bytes, strides: bytes, *, offset: bytes | None = None, by: str = "_rebuild_tensor_v2"
+) -> bytes:
+    hooks = call("collections", "OrderedDict")
+    start = whole(0) if offset is None else offset
+    return call("torch._utils", by, numbers, start, shape, strides, b"\x89", hooks)
+
+
+def sides(*numbers: int) -> bytes:
+    return MARK + b"".join(map(whole, numbers)) + TUPLE
+
+
+FLOATS = name("torch", "FloatStorage")
+GOOD = rebuilt(storage(FLOATS), sides(4), sides(1))
+
+
+def in_zip(instructions: bytes) -> bytes:
+    """A torch file around a value, with one storage of four numbers."""
+    return torch_zip(program(instructions), **{"archive/data/0": bytes(16), "archive/data/1": b""})
+
+
+def beside(instructions: bytes) -> bytes:
+    """A torch file ``{"g": {"w": four numbers}, "x": <instructions>}``: only what is used should count."""
+    weights = b"}" + word("w") + GOOD + b"s"
+    return in_zip(b"}" + MARK + word("g") + weights + word("x") + instructions + b"u")
+
+
+def endless_values() -> dict[str, bytes]:
+    """A value that is far larger than it looks, in each place where a reader may print, compare or hash it."""
+    big, hashed = doubling(), doubling_tuple()
+    plain_bytes = storage(name("torch.storage", "UntypedStorage"), 0, word("1"))
+    dtype = call("numpy", "dtype", hashed)
+    order = call("numpy", "dtype", word("f4")) + MARK + whole(3) + big + NONE + TUPLE + BUILD
+    array = call("numpy._core.multiarray", "_reconstruct", name("numpy", "ndarray"), sides(0), b"C\x01b")
+    return {
+        "kind of a storage": storage(big),
+        "key of a storage": storage(FLOATS, key=big),
+        "hashed key of a storage": storage(FLOATS, key=hashed),
+        "function of a tensor with attributes": call("torch._tensor", "_rebuild_from_type_v2", big, b")", b")", NONE),
+        "kind of a tensor": call(
+            "torch._utils", "_rebuild_tensor_v3", plain_bytes, whole(0), sides(4), sides(1), b"\x89", NONE, big,
+        ),
+        "quantised": call("torch._utils", "_rebuild_qtensor", big, big, big, big, big, b"\x89", NONE),
+        "shape": rebuilt(storage(FLOATS), big, sides(1)),
+        "offset": rebuilt(storage(FLOATS), sides(4), sides(1), offset=big),
+        "code of NumPy": call("numpy._core.multiarray", "scalar", dtype, b"C\x01b"),
+        "byte order of NumPy": call("numpy._core.multiarray", "scalar", order, b"C\x04abcd"),
+        "state of an array": array + big + BUILD,
+        "encoding": call("_codecs", "encode", word("x"), big),
+        "hashed encoding": call("_codecs", "encode", word("x"), hashed),
+        "pairs": call("collections", "OrderedDict", big),
+        "set": call("builtins", "set", big),
+        "deque": call("collections", "deque", big, whole(3)),
+        "range": call("builtins", "range", big),
+        "partial": call("functools", "partial", name("a", "B")) + MARK + big + big + big + big + TUPLE + BUILD,
+        "member of an enumeration": call("a", "Colour", big),
+        "function": big + b")" + REDUCE,
+        "class": big + b")" + NEW,
+        "name": big + word("x") + b"\x93",
+        "reference": big + b"Q",
+        "key": b"}" + big + NONE + b"s",
+        "hashed key": b"}" + hashed + NONE + b"s",
+        "part of a key": b"}" + MARK + big + TUPLE + NONE + b"s",
+        "attributes": name("a", "B") + b")" + NEW + big + BUILD,
+        "names of buffers": name("a", "B") + b")" + NEW + b"}" + MARK + b"".join(
+            word(part) + b"}" for part in ("_parameters", "_buffers", "_modules")
+        ) + word("_non_persistent_buffers_set") + big + b"u" + BUILD,
+        "value": big,
+        "persistence": call(
+            "torch_utils.persistence", "_reconstruct_persistent_obj",
+            b"}" + MARK + word("class_name") + word("G") + word("state") + big + b"u",
+        ),
+    }  # fmt: skip
+
+
+def shared_values(count: int) -> dict[str, bytes]:
+    """One large value under many keys: a walk that opens it at each of them never ends."""
+    numbers = EMPTY_LIST + MARK + b"K\x01" * count + b"e" + put(500) + POP
+    tensors = b"}" + MARK + b"".join(word(f"w{i}") + get(502) for i in range(count)) + word("x") + NONE + b"u"
+    nearly = GOOD + put(502) + POP + tensors + put(501) + POP
+    parts = (word(f"k{i}") for i in range(count))
+    names = EMPTY_LIST + MARK + b"".join(word(f"n{i}") for i in range(count)) + b"e" + put(503) + POP
+    buffers = b"}" + MARK + b"".join(word(f"b{i}") + NONE for i in range(count)) + b"u" + put(504) + POP
+    fields = word("_parameters") + b"}" + word("_buffers") + get(504) + word("_modules") + b"}"
+    module = name("a", "B") + b")" + NEW + b"}" + MARK + fields + word("_non_persistent_buffers_set") + get(503)
+    return {
+        "list under many keys": numbers + b"}" + MARK + b"".join(part + get(500) for part in parts) + b"u",
+        "nearly a state dict under many keys": nearly + b"}" + MARK + b"".join(
+            word(f"k{i}") + get(501) for i in range(count)
+        ) + b"u",
+        "nearly a state dict in a list": nearly + EMPTY_LIST + MARK + get(501) * count + b"e",
+        "many averaged lists": nearly + b"}" + MARK + b"".join(
+            word(f"ema{i}") + EMPTY_LIST + get(502) + APPEND for i in range(count // 10)
+        ) + b"u",
+        "buffers that are not kept": names + buffers + module + b"u" + BUILD,
+        "modules in modules": b"".join(
+            (name("a", "B") + b")" + NEW + b"}" + MARK + word("_parameters") + b"}" + word("_buffers") + b"}"
+             + word("_modules") + b"}" + word("a")) for _ in range(90)
+        ) + GOOD + (b"su" + BUILD) * 90,
+    }  # fmt: skip
+
+
+EQUAL = 2**61 - 1  # what Python's hash of whole numbers is taken modulo
+
+
+def equal_hashes(count: int) -> dict[str, bytes]:
+    """Keys that all have one hash, so that each takes as long as all before it together."""
+    numbers = [whole(i * EQUAL) for i in range(1, count)]
+    text = [str(i * EQUAL).encode() for i in range(1, count)]
+    items = MARK + b"".join(one + NONE for one in numbers) + b"u"
+    thing = name("a", "B") + b")" + NEW
+    reals = [b"G" + struct.pack(">d", 2.0 ** (61 * (i % 30) - 900) * 3) for i in range(count)]
+    # Two numbers of a tuple: the hash of the first is undone by the second.
+    pairs = [sides(first, _second(first)) for first in range(1, count)]
+    return {
+        "numbers": b"}" + items,
+        "numbers one by one": b"}" + b"".join(one + NONE + b"s" for one in numbers),
+        "tuples": b"}" + MARK + b"".join(one + b"\x85" + NONE for one in numbers) + b"u",
+        "tuples of two": b"}" + MARK + b"".join(one + NONE for one in pairs) + b"u",
+        "real numbers": b"}" + MARK + b"".join(one + NONE for one in reals) + b"u",
+        "pairs of an ordered mapping": call(
+            "collections", "OrderedDict",
+            EMPTY_LIST + MARK + b"".join(one + NONE + b"\x86" for one in numbers) + b"e",
+        ),
+        "attributes": thing + b"}" + items + BUILD,
+        "items of an object": thing + items,
+        "memo": NONE + b"".join(b"p" + one + b"\n" for one in text),
+        "counter": call("collections", "Counter", b"}" + items),
+        "storages": EMPTY_LIST + MARK + b"".join(storage(FLOATS, 0, one) for one in numbers[: count // 10]) + b"e",
+    }  # fmt: skip
+
+
+_PRIMES = (11400714785074694791, 14029467366897019727, 2870177450012600261)
+
+
+def _second(first: int, wanted: int = 12345) -> int:
+    """A whole number so that ``hash((first, it)) % 2^61`` would be one: CPython's xxHash of tuples, undone."""
+    mask = 2**64 - 1
+
+    def turned(value: int, by: int) -> int:
+        return ((value << by) | (value >> (64 - by))) & mask
+
+    p1, p2, p5 = _PRIMES
+    for _ in range(64):
+        state = (turned((p5 + first * p2) & mask, 31) * p1) & mask
+        target = (wanted * pow(p1, -1, 2**64)) & mask
+        lane = ((turned(target, 33) - state) * pow(p2, -1, 2**64)) & mask
+        if lane < EQUAL:
+            return lane
+        wanted = (wanted + 2**61) & mask
+    return first
+
+
+def odd_shapes() -> dict[str, bytes]:
+    """Tensors that no torch can make, ``{"w": ...}`` in a torch file or pickle each."""
+    numbers = storage(FLOATS)
+    shapes: dict[str, tuple[bytes, bytes, bytes | None]] = {
+        "(0, 2^40, 2^40)": (sides(0, 2**40, 2**40), sides(1, 1, 1), None),
+        "(0, 10^30)": (sides(0, 10**30), sides(1, 1), None),
+        "a stride of 2^70": (sides(1), sides(2**70), None),
+        "a stride of 2^63": (sides(1, 1), sides(2**63, 1), None),
+        "an offset of 2^63": (sides(1), sides(1), whole(2**63)),
+        "an offset of 2^61": (sides(1), sides(1), whole(2**61)),
+        "an offset below zero": (sides(1), sides(1), whole(-1)),
+        "a stride below zero": (sides(2), sides(-1), None),
+        "a side below zero": (sides(-2), sides(1), None),
+        "truth": (b"\x88\x85", sides(1), None),
+        "words": (word("4") + b"\x85", sides(1), None),
+        "32 long sides": (sides(*[2**60] * 32), sides(*[1] * 32), None),
+        "33 sides": (sides(*[1] * 33), sides(*[1] * 33), None),
+        "more sides than strides": (sides(1, 1), sides(1), None),
+        "no sides, an offset": (sides(), sides(), whole(4)),
+    }
+    made = {
+        what: in_zip(b"}" + word("w") + rebuilt(numbers, shape, strides, offset=offset) + b"s")
+        for what, (shape, strides, offset) in shapes.items()
+    }
+    array = call("numpy._core.multiarray", "_reconstruct", name("numpy", "ndarray"), sides(0), b"C\x01b")
+    long = sides(*[2**900] * 31, 0)
+    kind = call("numpy", "dtype", word("f4"))
+    built = array + MARK + whole(1) + long + kind + b"\x89" + b"C\x04abcd" + TUPLE + BUILD
+    return made | {"an array of NumPy": program(b"}" + word("w") + built + b"s")}
+
+
+def many_names(count: int) -> dict[str, bytes]:
+    """Names by thousands, as they cost the most."""
+
+    def empty(name: str, *shape: int) -> tuple[str, dict[str, Any]]:
+        return name, {"dtype": "F32", "shape": list(shape or (0,)), "data_offsets": [0, 0]}
+
+    numbers = range(count)
+    return {
+        "averaged prefixes": safetensors(dict(empty(f"ema{i}.w") for i in numbers)),
+        "averaged prefixes of two": safetensors(
+            dict(empty(f"ema{i}.{part}") for i in range(count // 2) for part in "wb")
+        ),
+        "averaged in a row": safetensors(dict(empty("ema." * (i % 100) + f"w{i}") for i in numbers)),
+        "prefixes": safetensors(dict(empty(f"n{i}.w") for i in numbers)),
+        "one prefix": safetensors(dict(empty(f"net.{i}") for i in numbers)),
+        "no prefix": safetensors(dict(empty(f"w{i}") for i in numbers)),
+        "deep names": safetensors(dict(empty(f"{'a.' * 150}{i}") for i in range(count // 10))),
+        "generators": safetensors(dict(empty(f"netG_{i}.main.{j}.weight", 0, 4, 4, 4) for i in range(count // 4)
+                                       for j in range(4))),
+    }  # fmt: skip

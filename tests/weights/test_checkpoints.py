@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from medzoo.entry import Checkpoint
 from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
-from medzoo.weights import checkpoints
+from medzoo.weights import averages, checkpoints
 from tests.tools.paths import SHARED
 from tests.tools.weights_case import entry
 
@@ -173,7 +173,7 @@ def test_buffer_names_agree_with_torch() -> None:
         torch.nn.PReLU(),
     )
     parameters = [key for key, _ in network.named_parameters()]
-    assert [key for key in network.state_dict() if not checkpoints._BUFFER.search(key)] == parameters
+    assert [key for key in network.state_dict() if not averages.BUFFER.search(key)] == parameters
 
 
 @pytest.mark.parametrize(

@@ -179,20 +179,27 @@ def test_persistence_with_weights_is_read_and_its_source_is_not_run(canary: Cana
 LIMITED = """
 import json, resource, sys
 from pathlib import Path
+import medzoo
+import medzoo.zoo.barefile
+from medzoo.families import get_family
 from medzoo.weights import checkpoints
 from medzoo.weights import inspection
 from medzoo.entry import Checkpoint
 from medzoo.errors import MedzooError
+get_family("dcgan")
 status = Path("/proc/self/status").read_text()
 used = int(status.split("VmSize:")[1].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used + 256_000_000, used + 256_000_000))
 for name in sys.argv[1:]:
     told = []
-    for container in ("torch", "pickle", None):
+    for container in ("torch", "pickle", None, "load"):
         try:
             if container is None:
                 found = inspection.inspect(Path(name))
                 told.append(f"{found.refused}")
+            elif container == "load":
+                medzoo.load(family="dcgan", weights=name, device="cpu")
+                told.append("loaded")
             else:
                 checkpoints.read(Path(name), Checkpoint(container=container, key=None, strip_prefix=None))
                 told.append("read")
@@ -203,7 +210,7 @@ for name in sys.argv[1:]:
 
 
 def limited(*paths: Path) -> dict[str, list[str]]:
-    """What reading as torch, as pickle, and looking say of each file, in a process with 256 MB to spare."""
+    """What reading as torch, as pickle, looking and loading say of each file, in a process with 256 MB to spare."""
     command = [sys.executable, "-c", LIMITED, *map(str, paths)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     # The timeout is no measure: it ends a reader that would never end.
@@ -252,6 +259,55 @@ def test_memory_and_time_are_bounded(tmp_path: Path) -> None:
         if "," not in name:  # looking reads no numbers, so that it may describe them
             continue
         assert "MemoryError" not in told[2], (name, told[2])
+
+
+def lines() -> dict[str, bytes]:
+    """Instructions of the first protocol, whose arguments end with a line."""
+    frame = b"\x80\x04\x95" + bytes(8)
+    return {
+        "many": frame + b"(" + (b"S'" + b"a" * 66_000 + b"'\n") * 700 + b"l.",
+        "texts": frame + b"(" + (b"V" + b"a" * 66_000 + b"\n") * 700 + b"l.",
+        "one": frame + b"V" + b"a" * 40_000_000 + b"\n.",
+        "no end": frame + b"V" + b"a" * 40_000_000,
+        "digits": frame + b"I" + b"9" * 10_000_000 + b"\n.",
+        "digits of a long number": frame + b"L" + b"9" * 10_000_000 + b"L\n.",
+        "digits of a real number": frame + b"F0." + b"9" * 10_000_000 + b"\n.",
+    }
+
+
+def many_sides() -> dict[str, bytes]:
+    shapes = {"many": [99] * 2_000_000, "of nothing": [0] * 2_000_000, "long": [2**62] * 64}
+    fields = {"dtype": "F32", "data_offsets": [0, 0]}
+    return {name: hostile.safetensors({"w": fields | {"shape": shape}}) for name, shape in shapes.items()}
+
+
+def beside(values: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: hostile.beside(value) for name, value in values.items()}
+
+
+# Short files that would keep a careless reader busy for hours.
+COSTLY: dict[str, tuple[str, Callable[[], dict[str, bytes]]]] = {
+    "values without end": (".pth", lambda: beside(hostile.endless_values())),
+    "equal hashes": (".pth", lambda: beside(hostile.equal_hashes(50_000))),
+    "shared values": (".pth", lambda: beside(hostile.shared_values(20_000))),
+    "shapes": (".pth", hostile.odd_shapes),
+    "lines": (".pkl", lines),
+    "names": (".safetensors", lambda: hostile.many_names(4000)),
+    "sides": (".safetensors", many_sides),
+}
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_short_files_take_a_short_time(kind: str, tmp_path: Path) -> None:
+    """Each within seconds, with a value or one clear error; what lies beside the weights harms nothing."""
+    suffix, make = COSTLY[kind]
+    files = [written(tmp_path, f"{name}{suffix}", content) for name, content in make().items()]
+    told = limited(*files)
+    assert len(told) == len(files) > 2
+    for name, messages in told.items():
+        assert "loaded" not in messages, name
+        for message in messages:
+            assert len(message) < 1500 and "MemoryError" not in message, (name, message)
 
 
 # ----------------------------------------------------------------------------------- damaged and lying files

@@ -24,7 +24,7 @@ from torch import nn
 
 from medzoo.entry import Checkpoint
 from medzoo.errors import CheckpointError
-from medzoo.weights import checkpoints, pickles
+from medzoo.weights import checkpoints, pickles, places
 from medzoo.weights.pickles import Mode
 from tests.tools import hostile
 from tests.tools.paths import ROOT
@@ -152,11 +152,12 @@ def test_stylegan_snapshot(form: str, snapshot: dict[str, Any], tmp_path: Path) 
     for key in ("G", "G_ema"):
         assert same(read(path, key), snapshot[key].state_dict())
     assert same(read(path, "G_ema.mapping"), snapshot["G_ema"].mapping.state_dict())
-    assert list(checkpoints.state_dicts(path)) == ["G", "D", "G_ema"]
-    assert checkpoints.state_dicts(path)["G_ema"] == tuple(snapshot["G_ema"].state_dict())
-    found = pickles.read(path, Mode.CLASSES)
-    assert found.source == len(Persistent.source)
-    kept = found.content["G_ema"].attributes["_init_kwargs"].items
+    found = {place.key: list(place.names) for place in places.places(checkpoints.opened(path).content)}
+    assert list(found) == ["G", "D", "G_ema"]
+    assert found["G_ema"] == list(snapshot["G_ema"].state_dict())
+    pickled = pickles.read(path, Mode.CLASSES)
+    assert pickled.source == len(Persistent.source)
+    kept = pickled.content["G_ema"].attributes["_init_kwargs"].items
     assert (kept["z_dim"], kept["mapping_kwargs"].items) == (4, {"num_layers": 2})
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
 from medzoo.weights.pickles import machine
-from medzoo.weights.pickles.allowed import STORAGES, Mode, is_word
-from medzoo.weights.pickles.inert import Name, Refused, Storage
-from medzoo.weights.pickles.machine import Record
+from medzoo.weights.pickles.allowed import STORAGES, Mode
+from medzoo.weights.pickles.inert import Inert, Name, Refused, Storage, is_word, shown
+from medzoo.weights.pickles.record import Record
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a torch stream
 _PROTOCOL = 1001  # the second
@@ -31,28 +31,33 @@ class Pickled:
     Attributes:
         content: plain values, ``Array``s, and ``Inert`` objects.
         names: every Python object that the file names, in order.
-        refused: why the file would have been refused (mode INSPECT only).
-        source: characters of Python source code in it; none of it was run.
+        refused: why the file would have been refused (mode LOOK only).
+        source: characters of Python source code that it carries; none of it was run.
+        only_numbers: whether ``Mode.NUMBERS`` reads it, too.
     """
 
     content: Any
     names: tuple[str, ...]
     refused: tuple[str, ...]
     source: int
+    only_numbers: bool
 
 
-def read(path: Path, mode: Mode) -> Pickled:
+def read(path: Path, mode: Mode, kind: filekind.Kind | None = None) -> Pickled:
     """Everything in a pickle or torch file, without running any of it. Numbers stay on disk until they are used.
 
+    Args:
+        kind: of the file, if it is known already.
+
     Raises:
-        CheckpointError: it is damaged, not such a file, or does more than ``mode`` allows.
+        CheckpointError: it is damaged, not such a file, or does more than ``mode`` lets it do.
     """
     try:
-        kind = filekind.guess(path)
+        kind = kind or filekind.guess(path)
         if kind not in _READERS:
             raise CheckpointError(f"{path.name}: is {filekind.describe(kind)}; expected a torch file or a pickle")
         with path.open("rb") as file:
-            # Private, so that tensors may be views of it: writing to one does not change the file.
+            # Private, so that tensors may be views of it: whoever writes to one does not change the file.
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         record = Record(mode, len(data))
         content = _READERS[kind](data, record)
@@ -64,11 +69,12 @@ def read(path: Path, mode: Mode) -> Pickled:
         raise CheckpointError(
             f"{path.name}: it is cut short, damaged or not plain numbers ({_short(error)})"
         ) from error
-    return Pickled(content, tuple(record.names), tuple(record.refused), record.source)
+    only_numbers = record.only_numbers and not record.refused and kind != "pickle"
+    return Pickled(content, tuple(record.names), tuple(record.refused), record.source, only_numbers)
 
 
 class _Bytes:
-    """Bytes that instructions are read from."""
+    """A run of bytes that instructions are read from."""
 
     def __init__(self, data: memoryview) -> None:
         self.data, self.at = data, 0
@@ -80,11 +86,12 @@ class _Bytes:
         return found
 
     def readline(self) -> bytes:
-        for size in (256, 65_536, len(self.data)):
+        size = 256
+        while True:
             found = bytes(self.data[self.at : self.at + size])
             if (length := found.find(b"\n") + 1) or self.at + size >= len(self.data):
                 return self.read(length or len(found))
-        return b""
+            size *= 4
 
     def tell(self) -> int:
         return self.at
@@ -115,10 +122,10 @@ def _embedded(record: Record) -> Callable[[Any], Storage]:
 
     def storage(data: Any) -> Storage:
         if not isinstance(data, bytes | memoryview):
-            raise Refused("holds numbers that are not bytes")
+            raise Refused("holds numbers that are no bytes")
         found = _read_stream(memoryview(data), record)
         if not isinstance(found, Storage):
-            raise Refused("holds something other than numbers where numbers are expected")
+            raise Refused("holds something else where numbers are expected")
         return found
 
     return storage
@@ -128,7 +135,7 @@ def _read_stream(data: memoryview, record: Record) -> Any:
     """Pickles one after the other: magic, protocol, machine, the object, keys of its storages; then their bytes."""
     stream, storages = _Bytes(data), _Storages()
     if machine.run(stream, record) != _MAGIC or machine.run(stream, record) != _PROTOCOL:
-        raise Refused("the torch file has an unknown form")
+        raise Refused("the torch file is of a form that is not known")
     facts = machine.run(stream, record)
     if isinstance(facts, dict) and facts.get("little_endian") is False:
         raise Refused("it was written by a big-endian machine")
@@ -166,17 +173,18 @@ class _Storages:
     def find(self, reference: Any) -> Any:
         """What ('storage', kind, key, place, numel[, view]) or ('module', class, ...) refers to."""
         if not isinstance(reference, tuple) or len(reference) < 2:
-            raise Refused("its pickle refers to something that is not a storage")
+            raise Refused("its pickle refers to something that is no storage")
         if reference[0] == "module" and isinstance(reference[1], Name):
             return reference[1]  # the source code that follows is left out
         if reference[0] != "storage" or len(reference) not in (5, 6):
-            raise Refused("its pickle refers to something that is not a storage")
+            raise Refused("its pickle refers to something that is no storage")
         _, kind, key, _, numel, *view = reference
-        if not ((isinstance(key, int) or is_word(key)) and type(numel) is int and numel >= 0):
-            raise Refused("its pickle refers to an impossible storage")
+        plain = (isinstance(key, int) and abs(key) < 2**60) or is_word(key)
+        if not (plain and type(numel) is int and 0 <= numel < 2**60):
+            raise Refused("its pickle refers to a storage that cannot be")
         dtype = STORAGES.get(kind.name) if isinstance(kind, Name) else None
         if dtype is None:
-            raise Refused(f"it holds numbers of an unknown type ({kind})")
+            return Inert("torch.Storage", refused=f"holds numbers of a kind that is not known ({shown(kind)})")
         storage = self.known.get(key)
         if storage is None:
             storage = self.known[key] = Storage(dtype, numel)
@@ -198,7 +206,7 @@ class _Storages:
 
 def _part(storage: Storage, view: Any) -> Storage:
     if not isinstance(view, tuple) or len(view) != 3 or not all(type(number) is int for number in view[1:]):
-        raise Refused("its pickle refers to an impossible part of a storage")
+        raise Refused("its pickle refers to a part of a storage that cannot be")
     _, start, numel = view
     if not (start >= 0 and numel >= 0 and start + numel <= storage.numel):
         raise Refused("its pickle refers to a part of a storage that is not in it")
@@ -211,12 +219,12 @@ class _Member:
     crc: int
 
     def intact(self) -> bool:
-        """Whether the checksum matches. It is 0 where torch was asked to leave checksums out."""
+        """torch can leave checksums out; it writes 0 then."""
         return not self.crc or zlib.crc32(self.data) == self.crc
 
 
 class _Records:
-    """The members of a torch zip. They are never decompressed: torch stores them uncompressed."""
+    """The members of a torch zip. They are never unpacked: torch stores them as they are."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
@@ -225,8 +233,10 @@ class _Records:
         self.members = {member.filename: member for member in members}
         if len(self.members) != len(members):
             raise Refused("the torch file is damaged: two members have the same name")
-        self.root = next(name for name in self.members if name.endswith("/data.pkl") and name.count("/") == 1)
-        self.root = self.root.removesuffix("data.pkl")
+        roots = [name for name in self.members if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(roots) != 1:
+            raise Refused("the torch file is damaged: it does not hold one data.pkl")
+        self.root = roots[0].removesuffix("data.pkl")
 
     def get(self, name: str, default: bytes) -> bytes:
         return bytes(self.find(name).data[:100]) if self.root + name in self.members else default
@@ -252,7 +262,7 @@ class _Records:
 
 
 class _File(_Bytes):
-    """A file as zipfile needs it."""
+    """What zipfile wants of a file."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self.at = max(0, offset + (0, self.at, len(self.data))[whence])

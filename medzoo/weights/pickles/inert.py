@@ -1,24 +1,36 @@
-"""What a pickle is read into: values that do nothing, and functions that walk over them."""
+"""What a file of weights is read into: values that do nothing."""
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ITEM_SIZES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint8": 1, "bool": 1, "complex64": 8, "complex128": 16,
+if TYPE_CHECKING:
+    from medzoo.weights.pickles.items import Items
+
+# Bits of one number, by the names of torch; those of fewer than eight are of safetensors' names for packed numbers.
+BITS = {
+    "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16, "int64": 64, "int32": 32, "int16": 16, "int8": 8,
+    "uint64": 64, "uint32": 32, "uint16": 16, "uint8": 8, "bool": 8,
+    "complex32": 32, "complex64": 64, "complex128": 128,
+    "float8_e4m3fn": 8, "float8_e5m2": 8, "float8_e4m3fnuz": 8, "float8_e5m2fnuz": 8, "float8_e8m0fnu": 8,
+    "float4_e2m1fn_x2": 8, "float6_e2m3fn": 6, "float6_e3m2fn": 6, "float4_e2m1fn": 4,
+    "qint8": 8, "quint8": 8, "qint32": 32, "quint4x2": 8, "quint2x4": 8, "bits8": 8, "bits16": 16,
 }  # fmt: skip
-# Far more than any network has; a file that goes beyond is meant to exhaust its reader.
-LARGEST_DEPTH = 100
-LARGEST_WALK = 200_000  # values
+ITEM_SIZES = {name: bits // 8 for name, bits in BITS.items() if bits >= 8}
 LONGEST_KEY = 1000  # characters
+LARGEST_NUMBER = 2**62  # of a shape, a stride or an offset: what torch can count to, with room for a sum
 
 
 class Refused(Exception):
-    """The file is damaged, states a wrong size, or holds what would have to be run; the message says which."""
+    """The file is damaged, lies about its size, or holds what has to be run; the message says which."""
+
+
+class Aside(Refused):
+    """One value of the file is none that numbers need: it is refused where it is used, and harms nothing beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,11 @@ class Name:
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """A contiguous block of numbers in the file.
+    """A run of numbers in the file.
 
     Attributes:
         data: its bytes; None until its place in the file is known (old torch files state it last).
-        crc: CRC-32 that the bytes must have; None or 0 if the file states none.
+        crc: CRC-32 that the bytes must have; None or 0 where the file states none.
         root, start: the storage that this one is a part of, and where in it the part begins, in numbers.
     """
 
@@ -51,7 +63,7 @@ class Storage:
 
     @property
     def nbytes(self) -> int:
-        return self.numel * ITEM_SIZES[self.dtype]
+        return -(-self.numel * BITS[self.dtype] // 8)
 
     def read(self) -> memoryview:
         """The bytes. Raises Refused: they are not in the file, or not those that were written."""
@@ -64,7 +76,7 @@ class Storage:
             raise Refused(f"claims {self.numel} numbers that are not in the file")
         if self.crc and zlib.crc32(data) != self.crc:
             raise Refused("is damaged: its bytes are not those that were written (the checksum differs)")
-        self.crc = None  # comparing once is enough
+        self.crc = None  # once is enough
         return data
 
 
@@ -83,21 +95,22 @@ class Array:
 
     @property
     def numel(self) -> int:
-        total = 1
-        for side in self.shape:
-            total *= side
-        return total
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        return self.numel * ITEM_SIZES[self.dtype]
+        return self.numel * BITS[self.dtype] // 8
 
     def check(self) -> None:
         """Raises Refused: the view does not lie inside its storage, or repeats numbers of it (a stride of 0 makes
         terabytes out of one number)."""
+        numbers = (self.offset, *self.shape, *self.strides)
+        # An empty tensor of long sides has no numbers, but torch multiplies the others for its strides.
+        product = math.prod(side for side in self.shape if side)
+        if min(numbers) < 0 or max(*numbers, product) >= LARGEST_NUMBER:
+            raise Refused("states a shape, strides or an offset that no tensor has")
         last = self.offset + sum((side - 1) * stride for side, stride in zip(self.shape, self.strides, strict=True))
-        outside = self.numel > 0 and last >= self.storage.numel
-        if outside or self.numel > self.storage.numel or min((self.offset, *self.shape, *self.strides)) < 0:
+        if self.numel > self.storage.numel or (self.numel > 0 and last >= self.storage.numel):
             raise Refused(f"claims {self.numel} numbers, more than the file stores")
 
 
@@ -108,15 +121,18 @@ class Inert:
         name: of its class.
         arguments: what it would be made with.
         state: what would become its attributes.
-        items, elements: what would be put in if it is a kind of mapping or list; None if there is nothing.
-        array: the numbers, if it is a NumPy array.
+        items, elements: what would be put in if it is a kind of mapping or list; None if nothing is.
+        array: the numbers, if it is an array of NumPy.
+        refused: why it cannot be used, if making it would take a call that is not known here.
     """
 
-    __slots__ = ("arguments", "array", "elements", "items", "name", "state")
+    __slots__ = ("arguments", "array", "elements", "items", "name", "refused", "state")
 
-    def __init__(self, name: str, arguments: tuple[Any, ...] = (), state: Any = None) -> None:
-        self.name, self.arguments, self.state = name, arguments, state
-        self.items: dict[Any, Any] | None = None
+    def __init__(
+        self, name: str, arguments: tuple[Any, ...] = (), state: Any = None, *, refused: str | None = None
+    ) -> None:
+        self.name, self.arguments, self.state, self.refused = name, arguments, state, refused
+        self.items: Items | None = None
         self.elements: list[Any] | None = None
         self.array: Array | None = None
 
@@ -125,109 +141,13 @@ class Inert:
         return self.state if isinstance(self.state, dict) else {}
 
 
-def module_class(value: Any) -> str | None:
-    """The class of a stored module; None for anything else."""
-    if isinstance(value, Inert) and all(
-        isinstance(value.attributes.get(name), dict) for name in ("_parameters", "_buffers", "_modules")
-    ):
-        return value.name
-    return None
+def shown(value: Any) -> str:
+    """A value in a few words; never its content, which may be shared without end."""
+    if isinstance(value, Name):
+        return str(value)
+    return value.name if isinstance(value, Inert) else f"a {type(value).__name__}"
 
 
-def settled(value: Any) -> Any:
-    """The numbers of a NumPy array; anything else unchanged."""
-    return value.array if isinstance(value, Inert) and value.array is not None else value
-
-
-def children(value: Any) -> Mapping[Any, Any] | None:
-    """What lies directly in a value, by name; None for a value that holds nothing.
-
-    A module gives its parameters, its persistent buffers and its modules, in the order of its ``state_dict()``.
-    """
-    inner: Mapping[Any, Any] | None = None
-    if isinstance(value, dict):
-        inner = value
-    elif isinstance(value, list | tuple):
-        inner = {str(i): item for i, item in enumerate(value)}
-    elif module_class(value) is not None:
-        own = value.attributes
-        passing = own.get("_non_persistent_buffers_set")
-        dropped = [name for name in passing if isinstance(name, str)] if isinstance(passing, list) else []
-        buffers = {name: item for name, item in own["_buffers"].items() if name not in dropped}
-        inner = {**own["_parameters"], **buffers, **own["_modules"]}
-        inner = {name: item for name, item in inner.items() if item is not None}
-    elif isinstance(value, Inert):
-        inner = value.items
-    return None if inner is None else {name: settled(item) for name, item in inner.items()}
-
-
-def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything below a value that itself holds nothing, under its dotted name: arrays, numbers, texts, ...
-
-    Raises:
-        Refused: it goes deeper, or holds more, than any network.
-    """
-    ahead: list[tuple[str, Any, int]] = [(key, settled(value), 0)]
-    looked_at = 0
-    while ahead:
-        name, found, depth = ahead.pop()
-        looked_at += 1 + _width(found)  # values may be shared, so that a short file describes an endless tree
-        if looked_at > LARGEST_WALK:
-            raise Refused(f"it holds more than {LARGEST_WALK} values")
-        inner = children(found)
-        if inner is None:
-            yield name, found
-            continue
-        if depth == LARGEST_DEPTH:
-            raise Refused(f"'{name[:80]}...' lies more than {LARGEST_DEPTH} levels deep")
-        below = [(_joined(name, part), item, depth + 1) for part, item in inner.items()]
-        ahead.extend(reversed(below))
-
-
-def is_state_dict(value: Any) -> bool:
-    """Whether a value is a mapping of tensors."""
-    inner = children(value) if isinstance(value, dict | Inert) and module_class(value) is None else None
-    return bool(inner) and all(isinstance(item, Array) for item in inner.values())  # type: ignore[union-attr]
-
-
-def networks(value: Any) -> dict[str | None, tuple[str, ...]]:
-    """The networks in a file: where each lies (mapping keys, dots between them) and the names of its tensors.
-
-    A network is a module, a mapping of tensors, or, where it is all that the file holds, a list of such or of numbers.
-
-    Raises:
-        Refused: it goes deeper, or holds more, than any network.
-    """
-    value = settled(value)
-    if isinstance(value, list | tuple) or module_class(value) is not None or is_state_dict(value):
-        names = [(name, leaf) for name, leaf in leaves(value)]
-        fits = bool(names) and all(isinstance(leaf, Array | int | float) for _, leaf in names)
-        return {None: tuple(name for name, _ in names)} if fits else {}
-    found: dict[str | None, tuple[str, ...]] = {}
-    ahead: list[tuple[str, Any, int]] = [("", value, 0)]
-    while ahead and len(found) < 100:
-        key, item, depth = ahead.pop(0)
-        for name, below in (children(item) or {}).items():
-            if not isinstance(name, str | int):
-                continue
-            place = _joined(key, name)
-            if module_class(below) is not None or is_state_dict(below):
-                found[place] = tuple(name for name, _ in leaves(below))
-            elif isinstance(below, dict) and depth < 2 and len(ahead) < 1000:
-                ahead.append((place, below, depth + 1))
-    return found
-
-
-def _width(value: Any) -> int:
-    """How many values ``children`` has to look at."""
-    if isinstance(value, Inert):
-        own = [*value.attributes.values()] if module_class(value) else [value.items]
-        return sum(len(item) for item in own if isinstance(item, dict | list))
-    return len(value) if isinstance(value, dict | list | tuple) else 0
-
-
-def _joined(name: str, part: Any) -> str:
-    whole = f"{name}.{part}" if name else str(part)
-    if len(whole) > LONGEST_KEY or not whole.isprintable():
-        raise Refused(f"a name in it is longer than {LONGEST_KEY} characters, or cannot be printed")
-    return whole
+def is_word(value: Any) -> bool:
+    """Whether a value is a text that can be a name, and be shown on a terminal."""
+    return isinstance(value, str) and len(value) <= LONGEST_KEY and value.isprintable()

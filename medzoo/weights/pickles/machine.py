@@ -1,4 +1,4 @@
-"""The machine that a pickle is written for; every instruction is interpreted, none is run."""
+"""The machine that a pickle is written for, with every instruction followed on paper only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from medzoo.weights.pickles import allowed
-from medzoo.weights.pickles.allowed import Mode
-from medzoo.weights.pickles.inert import Inert, Name, Refused
+from medzoo.weights.pickles.inert import Aside, Inert, Name, Refused, shown
+from medzoo.weights.pickles.items import Items
+from medzoo.weights.pickles.record import Record
 
-# A network of a thousand tensors takes some 50 thousand; each may leave a hundred bytes behind.
-LARGEST_PROGRAM = 1_000_000  # instructions, and elements copied by them
 _LARGEST_INTEGER = 1024  # bits
+_LARGEST_PLACE = 2**32  # of the memo; CPython counts no further
 
 
 class Stream(Protocol):
@@ -25,53 +25,6 @@ class Stream(Protocol):
         """The last ``count`` bytes that were read, without a copy."""
 
 
-class Record:
-    """What is known about a file during and after reading; shared by all pickles in it.
-
-    Attributes:
-        names: every Python object that it names, in order.
-        refused: what would have been refused (mode INSPECT).
-        source: characters of Python source code in it.
-    """
-
-    def __init__(self, mode: Mode, size: int) -> None:
-        self.mode, self.names, self.refused = mode, dict[str, None](), dict[str, None]()
-        self.source = 0
-        self._steps, self._bytes = LARGEST_PROGRAM, size
-
-    def spend(self, steps: int) -> None:
-        """Count steps of the program. Raises Refused when they are more than any network needs."""
-        self._steps -= steps
-        if self._steps < 0:
-            raise Refused(f"its pickle takes more than {LARGEST_PROGRAM} steps")
-
-    def spend_bytes(self, count: int) -> None:
-        """Count the bytes made from text: a file that holds them once can give no more of them."""
-        self._bytes -= count
-        if self._bytes < 0:
-            raise Refused("its pickle makes more bytes than the file has")
-
-    def named(self, name: Name) -> None:
-        """Record a name. Raises Refused if the mode does not allow it."""
-        self.names[str(name)] = None
-        if self.mode is Mode.NUMBERS:
-            if not allowed.is_plain(name):
-                raise Refused(_no_numbers(name))
-        elif name.module.startswith("dnnlib.tflib"):
-            self.refuse(
-                f"is a network of TensorFlow ({name}), whose numbers cannot be read without running it; "
-                "convert it to the PyTorch form with its authors' legacy.py"
-            )
-        elif allowed.is_of_python(name) and not allowed.is_plain(name):
-            self.refuse(f"names {name}, a part of Python that no network needs; nothing of the file was run")
-
-    def refuse(self, reason: str) -> None:
-        if self.mode is not Mode.INSPECT:
-            raise Refused(reason)
-        if len(self.refused) < 100:
-            self.refused[reason] = None
-
-
 def run(
     stream: Stream,
     record: Record,
@@ -79,14 +32,14 @@ def run(
     persistent: Callable[[Any], Any] | None = None,
     embedded: allowed.Read | None = None,
 ) -> Any:
-    """Interpret one pickle to its end; returns what it builds.
+    """Follow one pickle to its end; returns what it builds.
 
     Args:
-        persistent: resolves a reference to something outside of the pickle; None if there is nothing outside.
-        embedded: reads a torch file inside the pickle; None if there may be none.
+        persistent: what a reference to something outside of the pickle means; None: there is nothing outside.
+        embedded: reads a torch file that lies inside; None: nothing may lie inside.
 
     Raises:
-        Refused: it is damaged, or does what the record's mode does not allow.
+        Refused: it is damaged, or does what the record's mode does not let it do.
     """
     return _Machine(stream, record, persistent, embedded).run()
 
@@ -117,10 +70,13 @@ class _Machine:
         elif name in _CONSTANTS:
             self.push(_CONSTANTS[name]())
         elif name in _BYTES:
-            # Without a copy, but a view of a few bytes takes more memory than they do.
+            # Without a copy, but a view of a few bytes takes more room than they do.
             self.push(self.stream.window(len(argument)) if len(argument) > 256 else bytes(argument))
         elif name in _PUTS:
-            self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
+            place = len(self.memo) if argument is None else argument
+            if not 0 <= place < _LARGEST_PLACE:  # two that are far apart may have one hash
+                raise Refused("its pickle numbers its values in a way that no checkpoint does")
+            self.memo[place] = self.stack[-1]
         elif name in _GETS:
             self.push(self.memo[argument])
         elif name in _METHODS:
@@ -137,8 +93,8 @@ class _Machine:
             raise Refused(f"its pickle uses {name}, which no checkpoint needs")
 
     def push(self, value: Any) -> None:
-        if isinstance(value, int) and value.bit_length() > _LARGEST_INTEGER:
-            raise Refused("its pickle holds a number of more than a thousand bits")
+        if isinstance(value, int) and value.bit_length() > _LARGEST_INTEGER:  # whose digits would take long to make
+            value = Inert("builtins.int", refused="is a whole number of more than 64 bits")
         self.stack.append(value)
 
     def above_mark(self) -> list[Any]:
@@ -178,7 +134,7 @@ class _Machine:
 
     def dict_(self) -> None:
         items = self.above_mark()
-        self.push({})
+        self.push(Items())
         self.fill(items)
 
     def append(self) -> None:
@@ -198,16 +154,16 @@ class _Machine:
     def global_(self) -> None:
         attribute, module = self.stack.pop(), self.stack.pop()
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise Refused("it names something that is not the name of a Python object")
+            raise Refused("it names something that is no name of a Python object")
         self.name(module, attribute)
 
     def new(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
-        self.push(allowed.instance(kind, _tuple(arguments)))
+        self.push(self.instance(kind, _tuple(arguments)))
 
     def new_with_keywords(self) -> None:
         _, arguments, kind = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.push(allowed.instance(kind, _tuple(arguments)))
+        self.push(self.instance(kind, _tuple(arguments)))
 
     def object_(self) -> None:
         kind, *arguments = self.above_mark()
@@ -229,7 +185,7 @@ class _Machine:
     def outside_of_stack(self) -> None:
         self.push(self.outside(self.stack.pop()))
 
-    # What instructions share.
+    # What they do.
 
     def name(self, module: str, attribute: str) -> None:
         name = allowed.normal(module, attribute)
@@ -237,6 +193,8 @@ class _Machine:
         self.push(name)
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        if isinstance(function, Inert) and allowed.is_method(function):
+            return Inert(function.name, arguments, refused="calls something that is not a function")
         if not isinstance(function, Name):
             raise Refused("its pickle calls something that is not a function")
         for argument in arguments:  # listed calls take time and memory in proportion to them
@@ -250,15 +208,26 @@ class _Machine:
                 self.record.spend_bytes(len(argument))
         try:
             made = allowed.call(function, arguments, self.record.mode, self.embedded or _nothing_inside)
+        except Aside as reason:
+            return Inert(str(function), arguments, refused=str(reason))
         except Refused as reason:
             self.record.refuse(str(reason))
             return Inert(str(function), arguments)
-        except TypeError as error:
-            raise Refused(f"its pickle calls {function} with arguments that no checkpoint uses") from error
-        if function.name == "_reconstruct_persistent_obj" and isinstance(arguments[0], dict):
+        except TypeError:
+            other = f"is made by {function} of other arguments than a checkpoint has"
+            return Inert(str(function), arguments, refused=other)
+        if function.name == "_reconstruct_persistent_obj" and arguments and isinstance(arguments[0], dict):
             source = arguments[0].get("module_src")
             self.record.source = max(self.record.source, len(source) if isinstance(source, str) else 0)
         return made
+
+    def instance(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return allowed.instance(kind, arguments)
+        except Aside as reason:
+            return Inert(shown(kind), arguments, refused=str(reason))
+        except TypeError:
+            return Inert(shown(kind), arguments, refused=f"is a {shown(kind)} of arguments that no checkpoint has")
 
     def outside(self, reference: Any) -> Any:
         if self.persistent is None:
@@ -278,17 +247,17 @@ class _Machine:
     def fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, Inert):
-            target.items = target.items if target.items is not None else {}
+            target.items = target.items if target.items is not None else Items()
             target = target.items
-        if not isinstance(target, dict) or len(items) % 2:
+        if not isinstance(target, Items) or len(items) % 2:
             raise Refused(f"its pickle puts items into a {type(target).__name__}")
         for i in range(0, len(items), 2):
-            target[allowed.checked_key(items[i])] = items[i + 1]
+            target.put(items[i], items[i + 1])
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, tuple):
-        raise Refused("its pickle makes an object with invalid arguments")
+        raise Refused("its pickle makes an object of arguments that are none")
     return value
 
 
@@ -296,24 +265,14 @@ def _nothing_inside(*_: Any) -> Any:
     raise Refused("a torch file inside of it holds another one")
 
 
-def _no_numbers(name: Name) -> str:
-    advice = "Save the state dict alone (torch.save(network.state_dict(), ...)), or convert it to safetensors"
-    if not allowed.is_of_python(name):
-        advice = (
-            "If that is the class of a network or of its config, state `container: pickle` in the entry: objects are "
-            f"then read as bags of numbers, without their code. Otherwise, {advice[0].lower()}{advice[1:]}"
-        )
-    return f"holds an object of {name}, which is code and not numbers; it was not run. {advice}"
-
-
 _ARGUMENTS = frozenset(
     ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING")
     + ("SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
 )
 _BYTES = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"))
-# A set becomes a list: nothing is looked up in it, and its elements need no hash.
+# A set is kept as a list: nothing is looked up in it, and its elements need no hash.
 _CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": dict,
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": Items,
     "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
 }  # fmt: skip
 _PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
