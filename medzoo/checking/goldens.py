@@ -20,7 +20,7 @@ from medzoo.checking.numbers import MASKS, mask_share
 from medzoo.entry import HubSource
 from medzoo.errors import CheckpointError, DownloadError, MedzooError, MissingFile
 from medzoo.families._base import Generator
-from medzoo.files.reading import parse_json
+from medzoo.files import reading
 from medzoo.weights import network_is_off
 
 HUB_FILE = "goldens.safetensors"
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[Arrays, dict[str, Any]]:
 
     try:
         described, metadata = tensorfile.read(path)
-        stated = parse_json(metadata.get("medzoo", "{}"))
+        stated = reading.parse_json(metadata.get("medzoo", "{}"))
     except (CheckpointError, ValueError) as error:
         raise MedzooError(f"{path}: no file of golden samples ({one_line(error)})") from None
     wrong = [name for name, array in described.items() if array.dtype != "uint8"]

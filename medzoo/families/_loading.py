@@ -129,7 +129,7 @@ def _check_state(generator: Generator, wanted: Mapping[str, Tensor], found: Mapp
         "missing": strict(key for key in wanted if key not in found),
         "unexpected": strict(key for key in found if key not in wanted),
         "of another shape": [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape],
-        "of another kind": [
+        "of another dtype": [
             f"{key} is {found[key].dtype}, the network needs {wanted[key].dtype}"
             for key in wanted
             if key in found and wanted[key].is_floating_point() and not found[key].is_floating_point()

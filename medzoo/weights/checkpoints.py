@@ -1,11 +1,11 @@
 """Original checkpoint containers -> a plain state dict, without running anything that is inside.
 
-The content says what a file is. Torch files and pickles are followed on paper by ``medzoo.weights.pickles``, which
-imports and calls nothing; here the numbers found become tensors. Numbers keep the precision they were published in,
-but for 8-bit floats, which no network computes with: they become float32, exactly.
+The kind of a file is recognised by its content. ``medzoo.weights.pickles`` interprets torch files and pickles, and
+imports and calls nothing; ``tensorfile`` reads safetensors; ``layout`` finds the state dict that an entry describes;
+``tensors`` turns its numbers into tensors.
 
 ``container: torch`` stands for tensors and plain containers alone; a file that holds objects of other classes (SinGAN's
-``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which takes them as bags of numbers.
+``Gs.pth``, StyleGAN's ``.pkl``) needs ``container: pickle``, which reads them as bags of numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,17 +25,8 @@ from medzoo.errors import CheckpointError
 from medzoo.files import kind as filekind
 from medzoo.files import reading
 from medzoo.weights import layout, pickles, shards, tensorfile
-from medzoo.weights.pickles import Array, Mode, Refused
-
-_DTYPES = frozenset(
-    ("float64", "float32", "float16", "bfloat16")
-    + ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool")
-)
-# Kinds that become float32: all of their numbers are among those of float32.
-_SMALL = frozenset(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"))
-# Tensors may share numbers, but nothing makes a file whose tensors are many times as large as itself.
-_LARGEST_GROWTH = 4
-_ALWAYS_ALLOWED = 2**24  # bytes
+from medzoo.weights.pickles import Mode
+from medzoo.weights.tensors import as_tensors, check_finite, separate
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,31 +58,21 @@ class Opened:
         return self.tensors(layout.state(self.content, checkpoint, self.path.name))
 
     def tensors(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Ordinary tensors on the CPU, together hardly larger than the file.
+        """Ordinary tensors on the CPU, together not much larger than the file.
 
         Args:
             state: values of ``content`` by name.
 
-        Raises CheckpointError: one is no tensor, or is damaged.
+        Raises CheckpointError: one is not a tensor, or is damaged.
         """
-        room = _LARGEST_GROWTH * self.size + _ALWAYS_ALLOWED
-        tensors = {}
-        for key, value in state.items():
-            try:
-                tensors[key] = _tensor(value, self._storages)
-            except Refused as reason:
-                raise CheckpointError(f"{self.path.name}: '{key}' {reason}") from None
-            room -= value.nbytes if isinstance(value, Array) else 0
-            if room < 0:
-                raise CheckpointError(f"{self.path.name}: its tensors claim far more numbers than the file stores")
-        return tensors
+        return as_tensors(state, self.path.name, self.size, self._storages)
 
 
 def convert(original: Path, entry: Entry, target: Path) -> None:
-    """Read an original as its entry describes it and write its state dict to ``target`` as safetensors.
+    """Read an original as its entry describes it, and write its state dict to ``target`` as safetensors.
 
     Raises:
-        CheckpointError: it is not what the entry describes, or not safe to read.
+        CheckpointError: it is not what the entry describes, or is not safe to read.
         OSError: ``target`` cannot be written.
     """
     tensors = read(original, entry.checkpoint)
@@ -102,19 +82,19 @@ def convert(original: Path, entry: Entry, target: Path) -> None:
         "source_container": filekind.guess(original),
     }
     try:
-        save_file(_separate(tensors), target, metadata=facts)
+        save_file(separate(tensors), target, metadata=facts)
     except SafetensorError as error:
         full = "os error 28" in str(error) or "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The state dict of a checkpoint: found by ``key``, prefix taken off, parameters replaced by ``ema``.
+    """The state dict of a checkpoint: found by ``key``, prefix removed, parameters replaced by ``ema``.
 
-    Whether its keys and shapes are those of the network is for the family to say.
+    The family checks whether its keys and shapes are those of the network.
 
     Raises:
-        CheckpointError: it is not what ``checkpoint`` describes, or not safe to read.
+        CheckpointError: it is not what ``checkpoint`` describes, or is not safe to read.
     """
     return opened(path, checkpoint.container).state(checkpoint)
 
@@ -150,7 +130,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU.
 
     Raises:
-        CheckpointError: it is damaged, no safetensors file, or holds numbers that are not finite.
+        CheckpointError: it is damaged, not a safetensors file, or holds numbers that are not finite.
     """
     try:
         kind = filekind.guess(path)
@@ -164,16 +144,6 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     tensors = file.tensors(file.content)
     check_finite(tensors, path.name)
     return tensors
-
-
-def check_finite(state: Mapping[str, Tensor], name: str) -> None:
-    """Raises CheckpointError, which begins with ``name``: a number is NaN or infinite."""
-    for key, value in state.items():
-        # One NaN or infinity makes the sum one, too, and a sum takes a tenth of the time of a look at each number.
-        if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
-            continue
-        if count := int((~torch.isfinite(value)).sum()):
-            raise CheckpointError(f"{name}: '{key}' holds {count} numbers that are NaN or infinite")
 
 
 def _joined(path: Path, container: str) -> Opened:
@@ -191,44 +161,3 @@ def _joined(path: Path, container: str) -> Opened:
         content |= found
         size += one.size
     return Opened(path, content, "pickle", size)
-
-
-def _tensor(value: Array | float, storages: dict[int, Tensor]) -> Tensor:
-    """A tensor that is a view of the file where it can be; tensors of one storage share it."""
-    if not isinstance(value, Array):
-        if not isinstance(value, int | float):
-            raise Refused(f"is {layout.what(value)}, expected a tensor")
-        if isinstance(value, int) and value.bit_length() > 63:
-            raise Refused("is a whole number of more than 64 bits")
-        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
-    if value.dtype not in _DTYPES and value.dtype not in _SMALL:
-        raise Refused(f"is of kind torch.{value.dtype}; expected plain numbers")
-    value.check()
-    try:
-        if value.numel == 0:
-            return torch.empty(value.shape, dtype=getattr(torch, value.dtype))
-        if id(value.storage) not in storages:
-            storages[id(value.storage)] = _run_of_numbers(value.storage)
-        found = storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
-        return found.float() if value.dtype in _SMALL else found
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # whatever torch finds wrong beyond that
-        raise Refused(f"is no tensor of torch ({str(error).partition(chr(10))[0][:200]})") from None
-
-
-def _run_of_numbers(storage: pickles.Storage) -> Tensor:
-    data, dtype = storage.read(), getattr(torch, storage.dtype)
-    numbers = torch.frombuffer(bytearray(data) if data.readonly else data, dtype=torch.uint8)
-    aligned = numbers.data_ptr() % dtype.itemsize == 0  # old files put numbers wherever the bytes before them end
-    return (numbers if aligned else numbers.clone()).view(dtype)
-
-
-def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors that share no memory, as safetensors wants them."""
-    seen: set[int] = set()
-    separate = {}
-    for key, value in state.items():
-        storage = value.untyped_storage()
-        alone = storage.data_ptr() not in seen and storage.nbytes() == value.numel() * value.element_size()
-        seen.add(storage.data_ptr())
-        separate[key] = value.contiguous() if alone else value.clone(memory_format=torch.contiguous_format)
-    return separate

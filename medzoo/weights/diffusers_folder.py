@@ -1,7 +1,7 @@
 """A folder that diffusers' ``save_pretrained`` wrote -> its files by part, without running any of diffusers.
 
-``model_index.json`` names a class for each part. The classes are checked against those that are known here; what a part
-is, its own files say.
+``model_index.json`` names a class for each part. The classes must be among those known here; the files of a part
+describe the rest.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "controlnet": ("controlnet", ("ControlNetModel",)),
     "text_encoder": ("text_encoder", ("CLIPTextModel",)),
     "tokenizer": ("tokenizer", ("CLIPTokenizer", "CLIPTokenizerFast")),
-    "scheduler": ("scheduler", ()),  # whose settings tell whether it is known
+    "scheduler": ("scheduler", ()),  # its own file says whether it is known
 }
-# What changes no image: a filter that looks at them afterwards, and what it needs.
+# Parts that change no image: a filter that is applied afterwards, and what it needs.
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
-NUMBERS = ("diffusion_pytorch_model", "model", "pytorch_model")
-WORDS = {
+WEIGHT_FILES = ("diffusion_pytorch_model", "model", "pytorch_model")
+TEXT_FILES = {
     "tokenizer": ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"),
     "scheduler": ("scheduler_config.json",),
 }
-# How the pipelines of such names sample unless they are told otherwise.
+# The defaults of diffusers' pipelines for such models.
 STEPS, GUIDANCE = 50, 7.5
 
 
 def read(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
-    """The files of a pipeline by part, and what an entry would state of its sampling and of the layout of its files.
+    """The files of a pipeline by part, and what an entry would state about its sampling and the layout of its files.
 
-    Raises CheckpointError: a class or part that is not known, or a file that is missing.
+    Raises CheckpointError: a class or part is unknown, or a file is missing.
     """
     files: dict[str | None, Path] = {}
     stated = _index(folder)
@@ -56,7 +56,7 @@ def read(folder: Path) -> tuple[dict[str | None, Path], dict[str, Any]]:
 
 
 def _index(folder: Path) -> dict[str, str | None]:
-    """Part -> name of its class, None where the pipeline goes without."""
+    """Part -> name of its class; None if the pipeline does without it."""
     try:
         content = reading.read_json(folder / INDEX)
     except (OSError, ValueError) as error:
@@ -69,16 +69,16 @@ def _index(folder: Path) -> dict[str, str | None]:
 
 
 def _files(folder: Path, part: str) -> dict[str | None, Path]:
-    if part in WORDS:
-        found = [folder / name for name in WORDS[part] if (folder / name).is_file()]
+    if part in TEXT_FILES:
+        found = [folder / name for name in TEXT_FILES[part] if (folder / name).is_file()]
         if not found:
-            raise CheckpointError(f"{folder}: expected {', '.join(WORDS[part])} in it, found none of them")
+            raise CheckpointError(f"{folder}: expected {', '.join(TEXT_FILES[part])} in it, found none of them")
         return {f"{part}/{path.stem}": path for path in found}
     config, numbers = folder / "config.json", _numbers(folder)
     if not config.is_file():
         raise CheckpointError(
-            f"{folder}: expected config.json and numbers in it, such as {NUMBERS[0]}.safetensors; config.json is not "
-            f"among {_listed(folder)}"
+            f"{folder}: expected config.json and numbers in it, such as {WEIGHT_FILES[0]}.safetensors; config.json is "
+            f"not among {_listed(folder)}"
         )
     if numbers is None:
         raise CheckpointError(f"{folder}: {_without_numbers(folder)}")
@@ -88,7 +88,7 @@ def _files(folder: Path, part: str) -> dict[str | None, Path]:
 def _numbers(folder: Path) -> Path | None:
     """The file of numbers, or the index of several, in full precision if there are any; None where there is neither."""
     for kind in ("", ".fp16"):
-        for name in NUMBERS:
+        for name in WEIGHT_FILES:
             for suffix in (".safetensors", ".bin"):
                 # diffusers and transformers have each put the kind in several places.
                 for file in (
@@ -103,7 +103,7 @@ def _numbers(folder: Path) -> Path | None:
 
 
 def _without_numbers(folder: Path) -> str:
-    wanted = f"{NUMBERS[0]}.safetensors"
+    wanted = f"{WEIGHT_FILES[0]}.safetensors"
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if before := [name for name in names if ".non_ema." in name]:
         return (

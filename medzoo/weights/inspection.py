@@ -1,7 +1,7 @@
 """What is in a file of weights, without running any of it: ``medzoo info FILE``.
 
-Torch is not needed: of safetensors the header is read, of torch files and pickles the description of the numbers.
-Files that the loader refuses are described, too, with the reason.
+Torch is not needed: only the header of a safetensors file is read, or the description of the numbers in a torch file or
+a pickle. Files that the loader refuses are described, too, with the reason.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from medzoo import limits
 from medzoo.errors import CheckpointError, WeightsError
 from medzoo.files import kind as filekind
+from medzoo.files.reading import expanded
 from medzoo.weights import pickles, places, shards, tensorfile
 from medzoo.weights.pickles import Array, Inert, Mode, Refused
 from medzoo.weights.places import Place
@@ -102,6 +103,10 @@ def inspect(path: Path) -> Contents:
         WeightsError: there is no such file.
         CheckpointError: it is damaged, or none of these.
     """
+    try:
+        path = expanded(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from None
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     if shards.is_index(path):

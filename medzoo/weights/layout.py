@@ -51,9 +51,9 @@ def state(content: Any, checkpoint: Checkpoint, name: str) -> dict[str, Any]:
 
 
 def at(content: Any, key: str | None, name: str, *, averaged: bool = False) -> Any:
-    """What lies under a path of mapping keys, dots between them; keys with dots of their own go first.
+    """What lies under a path of mapping keys, separated by dots; keys that have dots themselves go first.
 
-    A file that is a flat state dict itself also counts where a key is stated: copies are often re-hosted
+    A file that is itself a flat state dict is accepted where a key is stated: copies are often re-hosted
     without the outer mapping.
 
     Args:
@@ -119,7 +119,7 @@ def flat(value: Any) -> Any:
 def stripped(names: Iterable[str], prefix: str | None) -> dict[str, str]:
     """Names without a prefix -> the names as they are; those without it are dropped if any name has it.
 
-    ``module.`` on every name is the mark of a network trained on several devices and is always taken off, and so is
+    ``module.`` on every name is the mark of a network trained on several devices and is always removed, and so is
     every ``_orig_mod.`` (torch.compile) and the like.
 
     Raises Refused: two names become one.
@@ -157,7 +157,7 @@ def suggestion(value: Any, parent: str | None = None) -> str:
     if not fitting:
         return ""
     others = f" (or one of {', '.join(fitting[1:6])})" if len(fitting) > 1 else ""
-    return f" Say which one the generator is, for example `checkpoint: {{key: {fitting[0]}}}`{others}"
+    return f" State which one is the generator, for example `checkpoint: {{key: {fitting[0]}}}`{others}"
 
 
 def what(value: Any) -> str:

@@ -18,6 +18,7 @@ from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, WeightsError, problems
 from medzoo.families import get_family
 from medzoo.families._base import Generator
+from medzoo.files import reading
 from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256, parts, shards
 from medzoo.zoo.choosing import Maker, OverrideError, Search
 
@@ -45,10 +46,13 @@ def load(
     _check(weights, override)
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
-    files = {part: Path(path).expanduser() for part, path in given.items()}
+    try:
+        files = {part: reading.expanded(path) for part, path in given.items()}
+    except OSError as error:
+        raise WeightsError(f"weights={weights}: {error.strerror}") from None
     if None in files and (files[None] / diffusers_folder.INDEX).is_file():
-        files, told = diffusers_folder.read(files[None])
-        override = _merged(told, override)
+        files, inferred = diffusers_folder.read(files[None])
+        override = _merged(inferred, override)
     for path in files.values():
         if not path.is_file():
             folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
@@ -99,9 +103,9 @@ def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str
     lines: dict[str, str] = {}
     for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
         lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
-    told = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
+    reasons = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
     return (
-        f"{name}: nothing in it is a generator of family '{family}'.{told}\n"
+        f"{name}: nothing in it is a generator of family '{family}'.{reasons}\n"
         f"What is in it: medzoo info {next(iter(files.values()))}; fields that it does not tell go in override="
         '{"config": {...}}'
     )
@@ -117,12 +121,12 @@ def entry_for(cls: type[Generator], family: str, state: Mapping[str, Any], overr
     masks = output.get("masks", 0) if isinstance(output, Mapping) else 0
     masks = masks if isinstance(masks, int) and 0 <= masks < channels else 0  # else the entry says what is wrong
     kind = ("volume" if size and len(size) == 3 else "image") + ("+mask" if masks else "")
-    told = {"output": {"channels": channels - masks, "size": size, "type": kind}}
-    return overridden(known, _merged(told | {"condition": cls.takes(config)}, stated), cls.options)
+    inferred = {"output": {"channels": channels - masks, "size": size, "type": kind}}
+    return overridden(known, _merged(inferred | {"condition": cls.takes(config)}, stated), cls.options)
 
 
 def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str] = CHOICES) -> Entry:
-    """An entry with some of its fields in another way.
+    """An entry with some of its fields replaced.
 
     Args:
         options: what its family lets users choose of ``sampling``.

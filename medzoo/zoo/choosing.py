@@ -21,9 +21,10 @@ from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError
 from medzoo.families._base import Generator
 from medzoo.weights import averages, layout, places
-from medzoo.weights.checkpoints import Opened, check_finite
+from medzoo.weights.checkpoints import Opened
 from medzoo.weights.pickles import Refused
 from medzoo.weights.places import Average, Candidate
+from medzoo.weights.tensors import check_finite
 
 _log = logging.getLogger(__name__)
 _MOST_NETWORKS = 32  # that are made and do not fit; where shapes alone tell so, none is made

@@ -365,6 +365,9 @@ def test_both_files_of_a_tokenizer_say_the_same(folder: Path) -> None:
         read_tokenizer(one, "!", 150)
     with pytest.raises(CheckpointError, match=r"\('x', 'yz'\) is no merge"):
         read_tokenizer(two | {"tokenizer/merges.text": as_bytes("x yz")}, "!", 200)
+    halves = dict.fromkeys((f"\ud800{i}" for i in range(50)), 1)  # which JSON may hold, and UTF-8 may not
+    with pytest.raises(CheckpointError, match="its vocabulary makes no tokenizer"):
+        read_tokenizer(two | {"tokenizer/vocab.text": as_bytes(json.dumps(case.VOCABULARY | halves))}, "!", 200)
 
 
 def test_networks_are_made_once_and_without_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tests.tools import checkpoint_case as case
 from tests.tools import hostile
 
 quick = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-SECONDS = 5.0  # of this process, for one file read in every way
+SECONDS = 60.0  # of this process, for one file read in every way
 
 
 @contextmanager

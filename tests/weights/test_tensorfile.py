@@ -59,7 +59,7 @@ def test_kinds_that_no_network_has(kind: str, tmp_path: Path) -> None:
     save_file({"g.w": torch.ones(2), "x.scale": odd}, tmp_path / "x.safetensors")
     found = checkpoints.read(tmp_path / "x.safetensors", PLAIN.model_copy(update={"strip_prefix": "g."}))
     assert found["w"].tolist() == [1, 1]
-    with pytest.raises(CheckpointError, match=f"'x.scale' is of kind torch.{kind.removesuffix('_x2')}"):
+    with pytest.raises(CheckpointError, match=f"'x.scale' has dtype torch.{kind.removesuffix('_x2')}"):
         checkpoints.read(tmp_path / "x.safetensors", PLAIN)
     result = CliRunner().invoke(main, ["info", str(tmp_path / "x.safetensors")])
     assert result.exit_code == 0 and f"x.scale: {kind.removesuffix('_x2')}" in result.stdout
@@ -86,14 +86,14 @@ def test_a_whole_file_is_never_called_damaged(
         try:
             attempt()
         except CheckpointError as error:
-            assert "damaged" not in str(error) and f"is of kind torch.{name}" in str(error)
+            assert "damaged" not in str(error) and f"has dtype torch.{name}" in str(error)
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_weights_that_are_whole_numbers(kind: str, tmp_path: Path) -> None:
     """No network computes with them: an error that names the tensor and its kind."""
     state = RAW | {"main.0.weight": as_kind(RAW["main.0.weight"].abs() * 100, kind)}
-    with pytest.raises(CheckpointError, match=f"of another kind: main.0.weight is torch.{kind}, the network needs"):
+    with pytest.raises(CheckpointError, match=f"of another dtype: main.0.weight is torch.{kind}, the network needs"):
         medzoo.load(family="dcgan", weights=case.saved(tmp_path / "x.pt", state), device="cpu")
 
 

@@ -1,6 +1,6 @@
-"""What a pickle may name, and what each name gives. Nothing else is ever made.
+"""What a pickle may name, and what each name becomes. Nothing else is ever built.
 
-Names are compared as words. Each function here takes the arguments that the file states, checks them, and builds one
+Names are compared as text. Each function here takes the arguments that the file states, checks them, and builds one
 of the inert values: none of them calls what the name stands for.
 """
 
@@ -18,11 +18,11 @@ from medzoo.weights.pickles.items import Items
 
 
 class Mode(enum.Enum):
-    """How far a file may go."""
+    """What a file may hold."""
 
     NUMBERS = "numbers and plain containers only"
     CLASSES = "objects of unknown classes become bags of attributes"
-    INSPECT = "as CLASSES, and what would be refused is noted down instead; for looking at a file, never for loading it"
+    INSPECT = "as CLASSES, but what would be refused is recorded instead; to describe a file, never to load it"
 
 
 # The kinds of storages, as torch names them.
@@ -45,14 +45,14 @@ _OTHER_NAMES = {
     "pathlib._local": "pathlib",
 }  # fmt: skip
 _OTHER_TYPES = {"long": "int", "unicode": "str"}  # what protocol 2, which torch.save takes, calls two of today's types
-# Python's own library, or beside it on nearly every machine; no network is a class of them. What a file may name must
-# not hang on the Python that reads it: modules that later versions gave up count, and one that came later, whose name
-# is that of many a project, does not.
-_LIBRARY = (sys.stdlib_module_names - {"compression"}) | frozenset(
+# Python's own library. What a file may name must not hang on the Python that reads it: modules that later versions
+# gave up count, and one that came later, whose name is that of many a project, does not.
+_OF_PYTHON = (sys.stdlib_module_names - {"compression"}) | frozenset(
     ("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp")
     + ("lib2to3", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau")
-    + ("telnetlib", "uu", "xdrlib", "commands", "popen2", "cPickle", "StringIO", "cStringIO", "urllib2", "new")
-    + ("pip", "setuptools", "pkg_resources")
+    + ("telnetlib", "uu", "xdrlib")
+    # Of Python 2, and what lies beside Python on nearly every machine.
+    + ("commands", "popen2", "cPickle", "StringIO", "cStringIO", "urllib2", "new", "pip", "setuptools", "pkg_resources")
 )
 _LONGEST_DTYPE = 20  # characters of a code of NumPy
 
@@ -83,13 +83,11 @@ def is_plain(name: Name) -> bool:
 
 def is_of_python(name: Name) -> bool:
     """Whether a name belongs to Python's own library and no checkpoint needs it: no network is a class of it."""
-    root = name.module.partition(".")[0]
-    library = root in _LIBRARY
-    return library and not (is_plain(name) or harmless.is_object(name))
+    return name.module.partition(".")[0] in _OF_PYTHON and not (is_plain(name) or harmless.is_object(name))
 
 
 def call(name: Name, arguments: tuple[Any, ...], mode: Mode, read: Read) -> Any:
-    """What the call of a name gives.
+    """What the call of a name becomes.
 
     Raises:
         Aside: the name is that of a function of an unknown package, or the arguments do not fit.
@@ -118,7 +116,7 @@ def call(name: Name, arguments: tuple[Any, ...], mode: Mode, read: Read) -> Any:
 def instance(kind: Any, arguments: tuple[Any, ...]) -> Any:
     """An empty object of a class."""
     if not isinstance(kind, Name):
-        raise Aside("makes an object of something that is no class")
+        raise Aside("makes an object of something that is not a class")
     if str(kind) in _PLAIN:
         return _PLAIN[str(kind)](*arguments)
     return Inert(str(kind), arguments)
@@ -143,7 +141,7 @@ def numpy_array(stub: Inert) -> Array | None:
     _, shape, kind, fortran, data = stub.state
     try:
         return _frombuffer(data, kind, shape, "F" if fortran else "C")
-    except Aside:  # of words or objects, which do no harm beside the weights
+    except Aside:  # an array of text or objects, which is harmless beside the weights
         return None
 
 
@@ -155,7 +153,7 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
     if isinstance(pairs, dict):
         return pairs
     if not isinstance(pairs, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise Aside("makes a mapping of something else than pairs")
+        raise Aside("makes a mapping from something other than pairs")
     made = Items()
     for key, value in pairs:
         made.put(key, value)
@@ -167,20 +165,20 @@ def _default_mapping(*arguments: Any) -> dict[Any, Any]:
 
 
 def _sequence(*arguments: Any) -> Any:
-    """A set, a tuple or torch.Size: what it is made of, without a copy."""
+    """A set, a tuple or torch.Size: its elements, without a copy."""
     if not arguments:
         return []
     if len(arguments) != 1 or not isinstance(arguments[0], list | tuple):
-        raise Aside("makes a set or a list of something else than a list")
+        raise Aside("makes a set or a list from something other than a list")
     return arguments[0]
 
 
 def _bytes(data: Any = b"", *encoding: Any) -> memoryview:
-    """Bytes of bytes; never of a number, which would be that many zeros."""
+    """Bytes made from bytes; never from a number, which would be that many zeros."""
     if isinstance(data, str) and encoding:
         return _encoded(data, *encoding)
     if not isinstance(data, bytes | memoryview):
-        raise Aside(f"makes bytes of a {type(data).__name__}")
+        raise Aside(f"makes bytes from a {type(data).__name__}")
     return memoryview(data)
 
 
@@ -194,17 +192,17 @@ def _encoded(text: Any, encoding: Any = "utf-8", *_: Any) -> memoryview:
 def _array(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Array:
     numbers = [offset, *_short(shape), *_short(strides)]
     if not isinstance(storage, Storage) or not all(type(number) is int for number in numbers):
-        raise Aside("makes a tensor of something else than numbers")
+        raise Aside("makes a tensor from something other than numbers")
     if any(abs(number) >= 2**64 for number in numbers):
         raise Aside("makes a tensor of a shape that no tensor has")
     if len(shape) != len(strides):
-        raise Aside("makes a tensor whose shape and strides do not fit together")
+        raise Aside("makes a tensor whose shape and strides do not match")
     return Array(storage, offset, tuple(shape), tuple(strides))
 
 
 def _short(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) > _LARGEST_RANK:
-        raise Aside("makes a tensor of a shape that is none")
+        raise Aside("makes a tensor with an invalid shape")
     return tuple(value)
 
 
@@ -225,7 +223,7 @@ def _array_of_kind(
 
 
 def _from_type(function: Any, kind: Any, arguments: Any, *_: Any) -> Any:
-    """A tensor with attributes of its own; they are left out."""
+    """A tensor with attributes; the attributes are left out."""
     makes = _PLAIN.get(str(function)) if isinstance(function, Name) else None
     if makes not in (_array, _array_of_kind, _first) or not isinstance(arguments, tuple):
         raise Aside(f"makes a tensor by {shown(function)}")
@@ -239,7 +237,7 @@ def _aside(name: str) -> Callable[..., Inert]:
 def _frombuffer(data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> Array:
     dtype, sides = _dtype(kind), _short(shape)
     if not isinstance(data, bytes | memoryview) or not all(type(side) is int and 0 <= side < 2**64 for side in sides):
-        raise Aside("makes an array of something else than numbers")
+        raise Aside("makes an array from something other than numbers")
     storage = Storage(dtype, len(data) // ITEM_SIZES[dtype], memoryview(data))
     strides, step = [], 1
     for side in sides if order == "F" else reversed(sides):
@@ -257,12 +255,12 @@ def _scalar(kind: Any, data: Any = None, *_: Any) -> Any:
 
 def _dtype(kind: Any) -> str:
     if not isinstance(kind, Inert) or kind.name != "numpy.dtype" or not kind.arguments:
-        raise Aside("makes an array of no known kind")
+        raise Aside("makes an array of an unknown type")
     code = kind.arguments[0]
     order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
     plain = isinstance(code, str) and isinstance(order, str) and len(code) <= _LONGEST_DTYPE
     if not plain or code not in _NUMPY_CODES or order not in ("<", "|", "="):
-        raise Aside("makes an array of something else than plain numbers of little-endian machines")
+        raise Aside("makes an array of something other than plain little-endian numbers")
     return _NUMPY_CODES[code]
 
 
@@ -274,7 +272,7 @@ def _persistent(meta: Any) -> Inert:
     return Inert(name if name.isidentifier() and len(name) < 100 else "unnamed", (), meta.get("state"))
 
 
-# Calls that numbers and plain containers are made of, and what stands in for each.
+# Calls that build numbers and plain containers, and the replacement of each.
 _PLAIN: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,

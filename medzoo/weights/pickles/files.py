@@ -31,8 +31,8 @@ class Pickled:
     Attributes:
         content: plain values, ``Array``s, and ``Inert`` objects.
         names: every Python object that the file names, in order.
-        refused: why the file would have been refused (mode LOOK only).
-        source: characters of Python source code that it carries; none of it was run.
+        refused: why the file would have been refused (mode INSPECT only).
+        source: characters of Python source code in it; none of it was run.
         only_numbers: whether ``Mode.NUMBERS`` reads it, too.
     """
 
@@ -50,14 +50,14 @@ def read(path: Path, mode: Mode, kind: filekind.Kind | None = None) -> Pickled:
         kind: of the file, if it is known already.
 
     Raises:
-        CheckpointError: it is damaged, not such a file, or does more than ``mode`` lets it do.
+        CheckpointError: it is damaged, not such a file, or does more than ``mode`` allows.
     """
     try:
         kind = kind or filekind.guess(path)
         if kind not in _READERS:
             raise CheckpointError(f"{path.name}: is {filekind.describe(kind)}; expected a torch file or a pickle")
         with path.open("rb") as file:
-            # Private, so that tensors may be views of it: whoever writes to one does not change the file.
+            # Private, so that tensors may be views of it: writing to one does not change the file.
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         record = Record(mode, len(data))
         content = _READERS[kind](data, record)
@@ -74,7 +74,7 @@ def read(path: Path, mode: Mode, kind: filekind.Kind | None = None) -> Pickled:
 
 
 class _Bytes:
-    """A run of bytes that instructions are read from."""
+    """Bytes that instructions are read from."""
 
     def __init__(self, data: memoryview) -> None:
         self.data, self.at = data, 0
@@ -122,10 +122,10 @@ def _embedded(record: Record) -> Callable[[Any], Storage]:
 
     def storage(data: Any) -> Storage:
         if not isinstance(data, bytes | memoryview):
-            raise Refused("holds numbers that are no bytes")
+            raise Refused("holds numbers that are not bytes")
         found = _read_stream(memoryview(data), record)
         if not isinstance(found, Storage):
-            raise Refused("holds something else where numbers are expected")
+            raise Refused("holds something other than numbers where numbers are expected")
         return found
 
     return storage
@@ -135,7 +135,7 @@ def _read_stream(data: memoryview, record: Record) -> Any:
     """Pickles one after the other: magic, protocol, machine, the object, keys of its storages; then their bytes."""
     stream, storages = _Bytes(data), _Storages()
     if machine.run(stream, record) != _MAGIC or machine.run(stream, record) != _PROTOCOL:
-        raise Refused("the torch file is of a form that is not known")
+        raise Refused("the torch file has an unknown form")
     facts = machine.run(stream, record)
     if isinstance(facts, dict) and facts.get("little_endian") is False:
         raise Refused("it was written by a big-endian machine")
@@ -173,18 +173,18 @@ class _Storages:
     def find(self, reference: Any) -> Any:
         """What ('storage', kind, key, place, numel[, view]) or ('module', class, ...) refers to."""
         if not isinstance(reference, tuple) or len(reference) < 2:
-            raise Refused("its pickle refers to something that is no storage")
+            raise Refused("its pickle refers to something that is not a storage")
         if reference[0] == "module" and isinstance(reference[1], Name):
             return reference[1]  # the source code that follows is left out
         if reference[0] != "storage" or len(reference) not in (5, 6):
-            raise Refused("its pickle refers to something that is no storage")
+            raise Refused("its pickle refers to something that is not a storage")
         _, kind, key, _, numel, *view = reference
         plain = (isinstance(key, int) and abs(key) < 2**60) or is_word(key)
         if not (plain and type(numel) is int and 0 <= numel < 2**60):
-            raise Refused("its pickle refers to a storage that cannot be")
+            raise Refused("its pickle refers to an impossible storage")
         dtype = STORAGES.get(kind.name) if isinstance(kind, Name) else None
         if dtype is None:
-            return Inert("torch.Storage", refused=f"holds numbers of a kind that is not known ({shown(kind)})")
+            return Inert("torch.Storage", refused=f"holds numbers of an unknown type ({shown(kind)})")
         storage = self.known.get(key)
         if storage is None:
             storage = self.known[key] = Storage(dtype, numel)
@@ -206,7 +206,7 @@ class _Storages:
 
 def _part(storage: Storage, view: Any) -> Storage:
     if not isinstance(view, tuple) or len(view) != 3 or not all(type(number) is int for number in view[1:]):
-        raise Refused("its pickle refers to a part of a storage that cannot be")
+        raise Refused("its pickle refers to an impossible part of a storage")
     _, start, numel = view
     if not (start >= 0 and numel >= 0 and start + numel <= storage.numel):
         raise Refused("its pickle refers to a part of a storage that is not in it")
@@ -219,12 +219,12 @@ class _Member:
     crc: int
 
     def intact(self) -> bool:
-        """torch can leave checksums out; it writes 0 then."""
+        """Whether the checksum matches. It is 0 where torch was asked to leave checksums out."""
         return not self.crc or zlib.crc32(self.data) == self.crc
 
 
 class _Records:
-    """The members of a torch zip. They are never unpacked: torch stores them as they are."""
+    """The members of a torch zip. They are never decompressed: torch stores them uncompressed."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
@@ -262,7 +262,7 @@ class _Records:
 
 
 class _File(_Bytes):
-    """What zipfile wants of a file."""
+    """A file as zipfile needs it."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self.at = max(0, offset + (0, self.at, len(self.data))[whence])

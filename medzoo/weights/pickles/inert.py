@@ -26,7 +26,7 @@ LARGEST_NUMBER = 2**62  # of a shape, a stride or an offset: what torch can coun
 
 
 class Refused(Exception):
-    """The file is damaged, lies about its size, or holds what has to be run; the message says which."""
+    """The file is damaged, states a wrong size, or holds what would have to be run; the message says which."""
 
 
 class Aside(Refused):
@@ -46,11 +46,11 @@ class Name:
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """A run of numbers in the file.
+    """A contiguous block of numbers in the file.
 
     Attributes:
         data: its bytes; None until its place in the file is known (old torch files state it last).
-        crc: CRC-32 that the bytes must have; None or 0 where the file states none.
+        crc: CRC-32 that the bytes must have; None or 0 if the file states none.
         root, start: the storage that this one is a part of, and where in it the part begins, in numbers.
     """
 
@@ -76,7 +76,7 @@ class Storage:
             raise Refused(f"claims {self.numel} numbers that are not in the file")
         if self.crc and zlib.crc32(data) != self.crc:
             raise Refused("is damaged: its bytes are not those that were written (the checksum differs)")
-        self.crc = None  # once is enough
+        self.crc = None  # comparing once is enough
         return data
 
 
@@ -121,8 +121,8 @@ class Inert:
         name: of its class.
         arguments: what it would be made with.
         state: what would become its attributes.
-        items, elements: what would be put in if it is a kind of mapping or list; None if nothing is.
-        array: the numbers, if it is an array of NumPy.
+        items, elements: what would be put in if it is a kind of mapping or list; None if there is nothing.
+        array: the numbers, if it is a NumPy array.
         refused: why it cannot be used, if making it would take a call that is not known here.
     """
 

@@ -1,4 +1,4 @@
-"""The machine that a pickle is written for, with every instruction followed on paper only."""
+"""The machine that a pickle is written for; every instruction is interpreted, none is run."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def run(
     persistent: Callable[[Any], Any] | None = None,
     embedded: allowed.Read | None = None,
 ) -> Any:
-    """Follow one pickle to its end; returns what it builds.
+    """Interpret one pickle to its end; returns what it builds.
 
     Args:
-        persistent: what a reference to something outside of the pickle means; None: there is nothing outside.
-        embedded: reads a torch file that lies inside; None: nothing may lie inside.
+        persistent: resolves a reference to something outside of the pickle; None if there is nothing outside.
+        embedded: reads a torch file inside the pickle; None if there may be none.
 
     Raises:
-        Refused: it is damaged, or does what the record's mode does not let it do.
+        Refused: it is damaged, or does what the record's mode does not allow.
     """
     return _Machine(stream, record, persistent, embedded).run()
 
@@ -70,7 +70,7 @@ class _Machine:
         elif name in _CONSTANTS:
             self.push(_CONSTANTS[name]())
         elif name in _BYTES:
-            # Without a copy, but a view of a few bytes takes more room than they do.
+            # Without a copy, but a view of a few bytes takes more memory than they do.
             self.push(self.stream.window(len(argument)) if len(argument) > 256 else bytes(argument))
         elif name in _PUTS:
             place = len(self.memo) if argument is None else argument
@@ -154,7 +154,7 @@ class _Machine:
     def global_(self) -> None:
         attribute, module = self.stack.pop(), self.stack.pop()
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise Refused("it names something that is no name of a Python object")
+            raise Refused("it names something that is not the name of a Python object")
         self.name(module, attribute)
 
     def new(self) -> None:
@@ -185,7 +185,7 @@ class _Machine:
     def outside_of_stack(self) -> None:
         self.push(self.outside(self.stack.pop()))
 
-    # What they do.
+    # What instructions share.
 
     def name(self, module: str, attribute: str) -> None:
         name = allowed.normal(module, attribute)
@@ -214,7 +214,7 @@ class _Machine:
             self.record.refuse(str(reason))
             return Inert(str(function), arguments)
         except TypeError:
-            other = f"is made by {function} of other arguments than a checkpoint has"
+            other = f"is made by {function} with arguments that no checkpoint uses"
             return Inert(str(function), arguments, refused=other)
         if function.name == "_reconstruct_persistent_obj" and arguments and isinstance(arguments[0], dict):
             source = arguments[0].get("module_src")
@@ -227,7 +227,7 @@ class _Machine:
         except Aside as reason:
             return Inert(shown(kind), arguments, refused=str(reason))
         except TypeError:
-            return Inert(shown(kind), arguments, refused=f"is a {shown(kind)} of arguments that no checkpoint has")
+            return Inert(shown(kind), arguments, refused=f"is a {shown(kind)} with arguments that no checkpoint uses")
 
     def outside(self, reference: Any) -> Any:
         if self.persistent is None:
@@ -257,7 +257,7 @@ class _Machine:
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, tuple):
-        raise Refused("its pickle makes an object of arguments that are none")
+        raise Refused("its pickle makes an object with invalid arguments")
     return value
 
 
@@ -270,7 +270,7 @@ _ARGUMENTS = frozenset(
     + ("SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
 )
 _BYTES = frozenset(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"))
-# A set is kept as a list: nothing is looked up in it, and its elements need no hash.
+# A set becomes a list: nothing is looked up in it, and its elements need no hash.
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": Items,
     "EMPTY_TUPLE": tuple, "EMPTY_SET": list,

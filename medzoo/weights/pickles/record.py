@@ -9,12 +9,12 @@ from medzoo.weights.pickles.inert import Name, Refused
 
 
 class Record:
-    """What is known of a file while and after it is read; shared by all pickles in it.
+    """What is known about a file during and after reading; shared by all pickles in it.
 
     Attributes:
         names: every Python object that it names, in order.
-        refused: what would have been refused (mode LOOK).
-        source: characters of Python source code that it carries.
+        refused: what would have been refused (mode INSPECT).
+        source: characters of Python source code in it.
         only_numbers: whether all that it names so far belongs to numbers and plain values.
     """
 
@@ -26,7 +26,7 @@ class Record:
         self._steps, self._bytes = self._most, size
 
     def spend(self, steps: int) -> None:
-        """Count what the program does. Raises Refused once it is more than any network needs."""
+        """Count steps of the program. Raises Refused when they are more than any network needs."""
         self._steps -= steps
         if self._steps < 0:
             raise Refused(
@@ -34,13 +34,13 @@ class Record:
             )
 
     def spend_bytes(self, count: int) -> None:
-        """Count the bytes made from text; a file that holds them once gives no more of them."""
+        """Count the bytes made from text: a file that holds them once can give no more of them."""
         self._bytes -= count
         if self._bytes < 0:
             raise Refused("its pickle makes more bytes than the file has")
 
     def named(self, name: Name) -> None:
-        """Note a name. Raises Refused if the mode does not let the file have it."""
+        """Record a name. Raises Refused if the mode does not allow it."""
         if str(name) in self.names:  # judged before
             return
         self.names[str(name)] = None
@@ -51,7 +51,7 @@ class Record:
             raise Refused(_no_numbers(name))
         if name.module.startswith("dnnlib.tflib"):
             self.refuse(
-                f"is a network of TensorFlow ({name}), whose numbers cannot be found without running it; "
+                f"is a network of TensorFlow ({name}), whose numbers cannot be read without running it; "
                 "convert it to the PyTorch form with its authors' legacy.py"
             )
         elif allowed.is_of_python(name):
@@ -68,7 +68,7 @@ def _no_numbers(name: Name) -> str:
     advice = "Save the state dict alone (torch.save(network.state_dict(), ...)), or convert it to safetensors"
     if not allowed.is_of_python(name):
         advice = (
-            "If that is the class of a network or of its settings, state `container: pickle` in the entry: objects are "
-            f"then read as bags of numbers, without their code. Else: {advice[0].lower()}{advice[1:]}"
+            "If that is the class of a network or of its config, state `container: pickle` in the entry: objects are "
+            f"then read as bags of numbers, without their code. Otherwise, {advice[0].lower()}{advice[1:]}"
         )
     return f"holds an object of {name}, which is code and not numbers; it was not run. {advice}"

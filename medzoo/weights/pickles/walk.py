@@ -8,12 +8,12 @@ from typing import Any
 from medzoo import limits
 from medzoo.weights.pickles.inert import LONGEST_KEY, Array, Inert, Name, Refused, shown
 
-# Far more than any network has; a file that goes beyond is made to keep its reader busy.
+# Far more than any network has; a file that goes beyond is meant to exhaust its reader.
 LARGEST_DEPTH = 100
 
 
 def module_class(value: Any) -> str | None:
-    """The class of a stored module, None for anything else."""
+    """The class of a stored module; None for anything else."""
     if isinstance(value, Inert) and all(
         isinstance(value.attributes.get(name), dict) for name in ("_parameters", "_buffers", "_modules")
     ):
@@ -22,12 +22,12 @@ def module_class(value: Any) -> str | None:
 
 
 def settled(value: Any) -> Any:
-    """The numbers of an array of NumPy; anything else as it is."""
+    """The numbers of a NumPy array; anything else unchanged."""
     return value.array if isinstance(value, Inert) and value.array is not None else value
 
 
 def children(value: Any) -> dict[str, Any] | None:
-    """What lies directly in a value, by name; None for a value that holds nothing further.
+    """What lies directly in a value, by name; None for a value that holds nothing.
 
     A module gives its parameters, its persistent buffers and its modules, in the order of its ``state_dict()``.
 
@@ -56,7 +56,7 @@ def inside(value: Any) -> dict[str, Any] | None:
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything below a value that holds nothing further, under its dotted name: arrays, numbers, words, ...
+    """Everything below a value that itself holds nothing, under its dotted name: arrays, numbers, texts, ...
 
     Raises:
         Refused: it goes deeper, or holds more, than any network.
