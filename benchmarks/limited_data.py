@@ -45,8 +45,8 @@ from medzoo.files.whole import write_bytes
 from medzoo.metrics.near_copies import small_pixels
 from medzoo.training.config import TrainConfig, settings_of
 from medzoo.training.heldout import HeldOut
-from medzoo.training.runfolder import read_table
 from medzoo.training.selection import best
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer
 
 ADAPTIVE = ("ada", "apa")

@@ -58,7 +58,11 @@ def write(folder: Path) -> None:
 
 def cli_page() -> str:
     """Every command with its help text, as the terminal shows it."""
-    lines = ["# Command line", "", "Exit codes: 0 success, 2 an error that you can fix, 130 stopped by Ctrl-C.", ""]
+    codes = (
+        "Exit codes: 0 success, 2 an error that you can fix, 1 an error of medzoo itself (`MEDZOO_TRACEBACK=1` shows "
+        "where), 129, 130 and 143 stopped by a hang-up, Ctrl-C or SIGTERM."
+    )
+    lines = ["# Command line", "", codes, ""]
     for context in _commands(main, "medzoo", None):
         shown = context.command.get_help(context)
         lines += [f"## {context.command_path}", "", "```text", shown, "```", ""]

@@ -58,6 +58,7 @@ def benchmark(
     out: Path | str = "results",
     n: int | None = None,
     size: int = 256,
+    window: tuple[float, float] | None = None,
     only: Sequence[str] = (),
     features: Sequence[str] = (),
     condition: Any = None,
@@ -76,6 +77,7 @@ def benchmark(
         out: folder of the results.
         n: another number of images than the benchmark states, which makes it another benchmark (``NAME-n50``).
         size: of the images of ``real``, which are squeezed to ``size`` x ``size`` pixels.
+        window: with ``real``: numbers that become black and white, of images of more than 8 bits.
         only: some of the benchmark's metrics; empty for all. With ``real`` also metrics of installed packages.
         features: other extractors than the benchmark states, or more; ``package.module:attribute`` is the person's own.
         condition: of the models.
@@ -90,7 +92,7 @@ def benchmark(
         raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")
     if fake_masks is not None and len(fake) != 1:
         raise BenchmarkError(f"--fake-masks goes with one --fake, found {len(fake)}; measure one folder at a time")
-    setting, known = _setting(name, real, training, data, size, only)
+    setting, known = _setting(name, real, training, data, size, window, only)
     setting = _changed(setting, n, features)
     session = Session(setting, known, _chosen(setting, only), Path(out), device, condition)
     if tell is not None:
@@ -150,6 +152,7 @@ def _setting(
     training: Path | str | None,
     data: Path | str | None,
     size: int,
+    window: tuple[float, float] | None,
     only: Sequence[str],
 ) -> tuple[Benchmark, Reals]:
     """What is measured and against which images: a benchmark of the registry, or one that folders make."""
@@ -157,8 +160,10 @@ def _setting(
         raise BenchmarkError(f"choose --benchmark NAME ({', '.join(names()) or 'none there'}) or --real DIR")
     if name is None:
         form = Protocol(size=size, channels="RGB")
-        known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form)
-        return _of_folders(Path(str(real)), form, known, only), known
+        known = reals.of_paths(Path(str(real)), None if training is None else Path(training), form, window)
+        return _of_folders(Path(str(real)), form, known, only).model_copy(update={"window": window}), known
+    if window is not None:
+        raise BenchmarkError("--window goes with --real; a benchmark states what its images are")
     if training is not None:
         raise BenchmarkError("--training goes with --real; a benchmark states its own training images")
     setting = load(name)
@@ -178,9 +183,9 @@ def _of_folders(real: Path, form: Protocol, known: Reals, only: Sequence[str]) -
     allowed = [metric for metric in measures.builtin() if not lacking & set(measures.load(metric).needs)]
     return Benchmark(
         name=f"{FOLDERS}-{contenders.safe(real.resolve().name)}-{form.size}",
-        title=f"against the images of {real}",
+        title=f"against the images of {real.resolve().name}",  # folders above it may name a person
         dataset=None,
-        reference=str(real),
+        reference=real.resolve().name,
         training=None if known.training is None else "training images",
         n=1000,
         seeds=(0,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from medzoo.datasets import Images, content_sha256, fit, relabel
 from medzoo.entry import Entry
 from medzoo.errors import BenchmarkError, DatasetError
 from medzoo.files import cache, whole
+from medzoo.files.reading import read_json
 from medzoo.results import ContenderRecord
 
 if TYPE_CHECKING:
@@ -100,11 +100,13 @@ def of_model(
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
     """A folder (or file) of images. Raises DatasetError."""
-    chosen = shuffled(_in_classes(read(path, setting.image, masks=masks), reals.classes), setting.n)
+    chosen = shuffled(
+        _in_classes(read(path, setting.image, masks=masks, window=setting.window), reals.classes), setting.n
+    )
     record = ContenderRecord(
         id=safe(path.resolve().name),
         kind="folder",
-        title=str(path),
+        title=path.resolve().name,
         revision=content_sha256(chosen)[:12],
         weights_sha256=None,
         license=None,
@@ -185,7 +187,7 @@ class _Store:
 
     def _done(self) -> int:
         try:
-            done = int(json.loads((self.folder / "done.json").read_text())["done"])
+            done = int(read_json(self.folder / "done.json")["done"])
             return done if self._open("images") is not None else 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0

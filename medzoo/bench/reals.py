@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 
 from medzoo.bench.setting import Benchmark
-from medzoo.datasets import Images, Protocol, content_sha256, describe, load_dataset, load_path
+from medzoo.datasets import (
+    Images,
+    Protocol,
+    content_sha256,
+    describe,
+    load_dataset,
+    load_path,
+    warn_if_dark,
+    window_of,
+)
 from medzoo.errors import BenchmarkError
+from medzoo.imagefiles.tone import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +57,29 @@ def of_dataset(setting: Benchmark, root: Path | None) -> Reals:
     return _checked(held, training, stated, setting.dataset)
 
 
-def of_paths(held: Path, training: Path | None, protocol: Protocol) -> Reals:
-    """Images that a person names. Raises DatasetError."""
-    stated: dict[str, Any] = {"license": None, "attribution": None, "source": str(held)}
-    known = read(training, protocol) if training is not None else None
-    return _checked(read(held, protocol), known, stated, str(held))
+def of_paths(held: Path, training: Path | None, protocol: Protocol, window: Window | None = None) -> Reals:
+    """Images that a person names; without a window, held-out ones decide that of both. Raises DatasetError."""
+    path, split = _parted(held)
+    window = window or (window_of(path, split=split) if path.exists() else None)
+    stated: dict[str, Any] = {"license": None, "attribution": None, "source": held.resolve().name}
+    known = read(training, protocol, window=window) if training is not None else None
+    return _checked(read(held, protocol, window=window), known, stated, str(held))
 
 
-def read(path: Path, protocol: Protocol, *, masks: Path | None = None) -> Images:
+def read(path: Path, protocol: Protocol, *, masks: Path | None = None, window: Window | None = None) -> Images:
     """Images at a path, or at ``PATH:SPLIT`` of one that holds several splits. Raises DatasetError."""
-    split = None
+    path, split = _parted(path)
+    images = load_path(path, protocol, masks=masks, split=split, window=window)
+    warn_if_dark(images, str(path))
+    return images
+
+
+def _parted(path: Path) -> tuple[Path, str | None]:
+    """The path and the split of ``PATH:SPLIT``."""
     if not path.exists() and ":" in path.name:
         name, _, split = path.name.rpartition(":")
-        path = path.with_name(name)
-    return load_path(path, protocol, masks=masks, split=split)
+        return path.with_name(name), split
+    return path, None
 
 
 def shuffled(images: Images, n: int) -> Images:

@@ -30,6 +30,8 @@ class Benchmark(Record):
         n: images of each contender (a folder or a split may have fewer).
         seeds: of the models; every score is the mean over them.
         image: how every image is brought to one form.
+        window: where ``dataset`` is null: numbers that become black and white, of images of more than 8 bits; null as
+            ``medzoo.imagefiles.tone`` says.
         features: extractors, each of which the metrics that need features are measured in.
         metrics: files of ``medzoo/metrics``, metrics of installed packages, and ``cost``.
         bootstrap: resamplings of each interval that is resampled.
@@ -44,6 +46,7 @@ class Benchmark(Record):
     n: Annotated[int, Field(ge=2)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     image: Protocol
+    window: tuple[float, float] | None = None
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     bootstrap: Annotated[int, Field(ge=2)]
@@ -53,6 +56,10 @@ class Benchmark(Record):
     def _known(self) -> Benchmark:
         if self.image.channels is None:
             raise ValueError("image: state the channels, L or RGB: images of both cannot be compared")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(f"window needs low < high, found {list(self.window)}")
+        if self.window is not None and self.dataset is not None:
+            raise ValueError("window goes with folders; a dataset of the registry states its own")
         known = measures.names()
         for name in self.metrics:
             if name not in known:
@@ -65,12 +72,16 @@ class Benchmark(Record):
     @property
     def revision(self) -> str:
         """Hash of all that changes a number, 12 digits. Metrics and features are told apart score by score."""
-        fields = self.model_dump(mode="json", exclude={"title", "notes", "metrics", "features"})
+        fields = self._fields(exclude={"title", "notes", "metrics", "features"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
     def stated(self) -> dict[str, Any]:
         """Every setting, as results record it."""
-        return {**self.model_dump(mode="json"), "revision": self.revision}
+        return {**self._fields(exclude=set()), "revision": self.revision}
+
+    def _fields(self, exclude: set[str]) -> dict[str, Any]:
+        """As JSON; a window only where there is one."""
+        return self.model_dump(mode="json", exclude=exclude | ({"window"} if self.window is None else set()))
 
 
 def names() -> list[str]:
@@ -89,7 +100,7 @@ def load(name: str) -> Benchmark:
     path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
     if path is None or not path.is_file():
         raise BenchmarkError(f"no benchmark is named '{name}'; there are {', '.join(sorted(files)) or 'none'}")
-    setting = yamlfile.parse(path.read_text(encoding="utf-8"), str(path), Benchmark)
+    setting = yamlfile.parse(catalog.text_of(path), str(path), Benchmark)
     if setting.name != path.stem:
         raise EntryError(f"{path}: name '{setting.name}' differs from the file's; make them the same")
     for extractor in setting.features:

@@ -23,6 +23,7 @@ from medzoo.catalog.places import (
     package_folders,
 )
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
+from medzoo.files.reading import read_text
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
@@ -136,7 +137,7 @@ def read_all() -> tuple[list[RawEntry], list[EntryError]]:
     broken: list[EntryError] = []
     for path, registry in model_files().values():
         try:
-            stated = yamlfile.fields(_text(path), str(path))
+            stated = yamlfile.fields(text_of(path), str(path))
             if not _fits_a_listing(stated, path):
                 load_file(path, registry)
             found.append(RawEntry(stated, path, registry))
@@ -156,7 +157,7 @@ def load_file(path: Path, registry: Path | None = None) -> Located:
         EntryError: the file cannot be read, or its entry is broken; every problem is listed with its line.
     """
     path = Path(path)
-    text = _text(path)
+    text = text_of(path)
     entry = parse(text, str(path))
     if entry.model_id != path.stem:
         raise EntryError(
@@ -214,9 +215,10 @@ def named_files(kind: str) -> dict[str, Path]:
     return files
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a registry file. Raises EntryError: it is not there, is no file, too large, or no UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, "entry_bytes")
     except FileNotFoundError:
         raise EntryError(f"{path}: no such file; try: medzoo list") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medzoo.errors import RegistryError
+from medzoo.files.reading import expanded
 from medzoo.plugins import installed
 
 ENVIRONMENT = "MEDZOO_REGISTRY"
@@ -73,7 +74,10 @@ def _of_the_variable() -> Iterator[Path]:
     for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep):
         if not part.strip():
             continue
-        folder = Path(part.strip()).expanduser()
+        try:
+            folder = expanded(part.strip())
+        except OSError as error:
+            raise RegistryError(f"{ENVIRONMENT} names {part.strip()}: {error.strerror}") from None
         if not folder.is_dir():
             raise RegistryError(f"{ENVIRONMENT} names {folder}, which is not a folder; correct or unset the variable")
         yield folder

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from medzoo import catalog
 from medzoo import weights as weights_module
 from medzoo.catalog import Located
 from medzoo.checking.finding import Finding, broken, failed, one_line, passed, skipped
@@ -49,7 +50,7 @@ def pinned(address: str, entry: Entry) -> str:
 def to_do(located: Located) -> Finding:
     """Whether anything drafted was left as it was: the word TODO in the entry, or in the code of its family."""
     if located.path is not None:
-        text, name = located.path.read_text(encoding="utf-8"), str(located.path)
+        text, name = catalog.text_of(located.path), str(located.path)
     else:
         text, name = located.entry.model_dump_json(indent=1), located.entry.model_id
     places = _marked(text, name)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import traceback
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 import medzoo
 from medzoo.errors import MedzooError
+from medzoo.files import streams
+from medzoo.text import one_line, printable
 
 # Verb -> (module:command, the line that --help shows). Kept here so that --help imports nothing else.
 VERBS = {
@@ -62,30 +69,90 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run, then exit: 0, 2 for what the user can fix, 130 for Ctrl-C, 1 for a closed pipe (``| head``)."""
+        """Run, then exit.
+
+        0: done. 2: what the user can fix. 130: Ctrl-C. 143, 129: SIGTERM, SIGHUP, with nothing half-written left. 1: a
+        closed pipe (``| head``), or an error that nobody foresaw (``_report_unforeseen``).
+        """
+        streams.make_whole()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _ended_by_signals():
                 warnings.simplefilter("default", UserWarning)  # the user should read what this program warns of
                 warnings.showwarning = _show_warning
                 result = super().main(*args, **{**extra, "standalone_mode": False})
-            sys.stdout.flush()  # a closed pipe shows here and not when Python shuts down
+                sys.stdout.flush()  # a closed pipe shows here and not when Python shuts down
         except MedzooError as error:
-            click.echo(f"medzoo: {error}", err=True)
+            _say(f"medzoo: {error}")
             sys.exit(2)
         except click.ClickException as error:
-            error.show()
+            with suppress(OSError):
+                error.show()
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("medzoo: stopped", err=True)
+            _say("medzoo: stopped")
             sys.exit(130)
         except BrokenPipeError:
             _drop_output()
             sys.exit(1)
         except OSError as error:  # not expected by any module; also a full disk behind standard output
             _drop_output()
-            click.echo(f"medzoo: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+            place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
+            _say(printable(f"medzoo: {place}: {error.strerror or error}"))
             sys.exit(2)
+        except SystemExit:
+            raise
+        except BaseException as error:  # also what Rust calls a panic
+            _report_unforeseen(error)
+            sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)  # an int is what context.exit() was given
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does: temporary files go, locks are released, 128 + number."""
+    owner = os.getpid()
+
+    def end(signum: int, frame: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)  # the second one ends it at once
+        if os.getpid() != owner:  # a forked worker has nothing to tidy, and its parent waits for this very signal
+            os.kill(os.getpid(), signum)
+            return
+        raise SystemExit(128 + signum)
+
+    watched: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        watched = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores one
+    for number in watched:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in watched:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _report_unforeseen(error: BaseException) -> None:
+    """Three lines for an error that nobody foresaw: what, where, how to report it; ``MEDZOO_TRACEBACK=1`` shows all."""
+    if os.environ.get("MEDZOO_TRACEBACK", "").strip() not in ("", "0"):
+        _say(printable("".join(traceback.format_exception(error))).rstrip())
+    home = Path(medzoo.__file__).parent
+    place = "medzoo"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(home):
+            parts = path.relative_to(home).with_suffix("").parts
+            place = f"{'.'.join(('medzoo', *parts)).removesuffix('.__init__')}:{line}"
+    error.__traceback__ = None  # its frames hold what filled the memory
+    what = "the memory is not enough" if isinstance(error, MemoryError) else one_line(str(error), most=500)
+    _say(f"medzoo: unforeseen {type(error).__name__}: {what}")
+    _say(f"  at {place} (medzoo {medzoo.__version__}, Python {sys.version.split()[0]})")
+    _say("  Please report these lines and the command as an issue of medzoo; MEDZOO_TRACEBACK=1 shows the traceback")
+
+
+def _say(line: str) -> None:
+    with suppress(OSError, ValueError):  # nobody listens
+        click.echo(line, err=True)
 
 
 def _drop_output() -> None:
@@ -95,7 +162,7 @@ def _drop_output() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"medzoo: {message}", err=True)
+    _say(f"medzoo: {printable(str(message))}")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

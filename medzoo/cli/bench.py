@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.cli.table import table
+from medzoo.files.streams import is_terminal
 
 if TYPE_CHECKING:
     from medzoo.bench import Outcome
@@ -39,6 +40,10 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--size", type=click.IntRange(8, 8192), default=256, show_default=True, help="With --real: pixels a side."
 )
+@click.option(
+    "--window", type=(float, float), metavar="LOW HIGH",
+    help="With --real: numbers that become black and white, of images of more than 8 bits.",
+)  # fmt: skip
 @click.option(
     "--only", metavar="METRIC,...", help="Some of the benchmark's metrics; with --real also of installed packages."
 )
@@ -98,7 +103,7 @@ def _progress(quiet: bool) -> Iterator[Tell]:
     if quiet:
         yield lambda contender, what, done, total: None
         return
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         said: tuple[str, str, float] = ("", "", 0.0)
 
         def log(contender: str, what: str, done: int, total: int) -> None:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 
 import click
 
+from medzoo.text import one_line, printable
+
 
 @click.group()
 def cache() -> None:
@@ -20,15 +22,26 @@ def list_(as_json: bool) -> None:
     from medzoo.files import cache as cachedir
 
     items = cachedir.stored()
+    for record in cachedir.damaged():
+        click.echo(
+            f"medzoo: {printable(str(record))}: the record is not what was written; its weights are fetched again when "
+            "they are needed",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps([asdict(item) | {"path": str(item.path)} for item in items], indent=1))
         return
     width = max((len(item.model_id) for item in items), default=0)
     for item in items:
-        click.echo(f"{item.model_id:{width}}  {_size(item.size):>9}  {item.date[:10]}  {item.source}")
+        click.echo(f"{item.model_id:{width}}  {_size(item.size):>9}  {item.date[:10]}  {one_line(item.source)}")
     for path in cachedir.unfinished():
-        size = _size(path.stat().st_size)
-        click.echo(f"{path.parent.name:{width}}  {size:>9}  unfinished download, continued by the next attempt")
+        try:
+            size = _size(path.stat().st_size)
+        except OSError:  # finished or cleared meanwhile
+            continue
+        click.echo(
+            f"{one_line(path.parent.name):{width}}  {size:>9}  unfinished download, continued by the next attempt"
+        )
     click.echo(f"{len(items)} models, {_size(sum(item.size for item in items))} in {cachedir.root()}", err=True)
 
 
@@ -40,7 +53,8 @@ def verify(context: click.Context) -> None:
 
     problems = cachedir.problems()
     for model_id, path, problem in problems:
-        click.echo(f"{path}: {problem}. Type `medzoo cache clear {model_id}`, then download it again.", err=True)
+        line = f"{path}: {problem}. Type `medzoo cache clear {model_id}`, then download it again."
+        click.echo(printable(line), err=True)
     if problems:
         context.exit(2)
     click.echo(f"{len(cachedir.stored())} models verified, all unchanged.")

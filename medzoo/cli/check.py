@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from medzoo.cli.table import table
+from medzoo.files.streams import is_terminal
+from medzoo.text import one_line, printable
 
 if TYPE_CHECKING:
     from medzoo.checking import Report, Status
@@ -39,7 +41,7 @@ def check(
     if every == bool(models):
         raise click.UsageError("name the models to check, or --all")
     chosen = checking.every_model() if every else list(models)
-    shows_progress = sys.stderr.isatty() and not (quiet or as_json)
+    shows_progress = is_terminal(sys.stderr) and not (quiet or as_json)
     reports: list[Report] = []
     for number, model in enumerate(chosen, 1):
         place = f"{number}/{len(chosen)} {Path(model).stem}"
@@ -75,13 +77,13 @@ def _print(reports: list[Report], quiet: bool, as_json: bool) -> None:
         click.echo(json.dumps(plain, indent=1))
         return
     shown = [(report, it) for report in reports for it in report.findings if not quiet or it.status == "fail"]
-    if sys.stdout.isatty():  # a reason is for reading: never cut
+    if is_terminal(sys.stdout):  # a reason is for reading: never cut
         for report in reports:
-            click.echo(f"{report.model}: {_summary(report)}")
+            click.echo(f"{one_line(report.model)}: {_summary(report)}")
             for owner, finding in shown:
                 if owner is report:
                     line = f"  {finding.status:8}{finding.name:18}{finding.reason}"
-                    click.echo(line.replace("\n", "\n" + " " * 28))
+                    click.echo(printable(line).replace("\n", "\n" + " " * 28))
         return
     rows = [(report.model, it.name, it.status, it.reason.replace("\n", "; ")) for report, it in shown]
     if rows:

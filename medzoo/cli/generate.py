@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.entry import SAMPLERS
+from medzoo.files.streams import is_terminal
 from medzoo.samples import formats
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     help="Class by name or index; a prompt; file or folder of input images; NAME=VALUE for one of several. "
     "May be repeated.",
 )
+@click.option(
+    "--window", type=(float, float), metavar="LOW HIGH",
+    help="Numbers of input image files that become black and white, such as Hounsfield units.  [default: the entry's]",
+)  # fmt: skip
+@click.option(
+    "--input-names/--no-input-names", default=True, show_default=True,
+    help="Whether outputs carry the names of input image files, which may be those of patients.",
+)  # fmt: skip
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Diffusion models.  [default: the entry's]")
@@ -113,7 +122,7 @@ def _bar(quiet: bool) -> Iterator[Progress]:
     from tqdm import tqdm
 
     # In a log file a bar line every ten seconds will do.
-    pace = 0.1 if sys.stderr.isatty() else 10.0
+    pace = 0.1 if is_terminal(sys.stderr) else 10.0
     bars: list[tqdm[Any]] = []
 
     def show(done: int, n: int, step: tuple[int, int] | None) -> None:

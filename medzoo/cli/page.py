@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from medzoo import conditions, weights
 from medzoo.errors import MedzooError
 from medzoo.families import known_families
+from medzoo.files.streams import is_terminal
 from medzoo.results.ranking import direction
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _section(name: str, paragraphs: list[str]) -> list[str]:
 
 
 def _wrapped(text: str, first: str) -> list[str]:
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return [first + text]
     width = max(shutil.get_terminal_size().columns, 40)
     return textwrap.wrap(

@@ -13,6 +13,7 @@ import click
 
 from medzoo.catalog import RawEntry, lookup
 from medzoo.cli.table import table
+from medzoo.files.streams import is_terminal
 from medzoo.results import ranking
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def info(model_id: str, as_json: bool) -> None:
     from medzoo.weights import inspection
 
     if inspection.is_file(model_id):
-        _show_file(inspection.inspect(Path(model_id).expanduser()), as_json)
+        _show_file(inspection.inspect(Path(model_id)), as_json)
         return
     from medzoo.cli.page import page
     from medzoo.zoo import find
@@ -140,7 +141,7 @@ def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
         click.echo(_json([_stated(entry) for entry in lookup.entries(raw_entries)]))
     elif raw_entries:
         click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(raw) for raw in raw_entries]))
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             click.echo(f"{len(raw_entries)} models; for more about one: medzoo info ID", err=True)
 
 

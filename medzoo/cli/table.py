@@ -6,12 +6,19 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from medzoo.files.streams import is_terminal
+from medzoo.text import LONGEST, one_line
+
 _WIDEST = 16  # of a column in the middle; ids are never cut
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text: aligned and cut to the terminal or, in a pipe, complete, separated by tabs and without a header."""
-    if not sys.stdout.isatty():
+    """Rows as text: aligned and cut to the terminal or, in a pipe, complete, separated by tabs and without a header.
+
+    A cell stays one cell on one line, whatever an entry or a file says in it.
+    """
+    rows = [[one_line(cell, most=LONGEST) for cell in row] for row in rows]
+    if not is_terminal(sys.stdout):
         return "\n".join("\t".join(row) for row in rows)
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

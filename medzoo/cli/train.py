@@ -22,7 +22,8 @@ TECHNIQUE = "Against over-fitting, as NAME or NAME:OPTION=VALUE,...; several are
 FAMILIES = ", ".join(plugins.builtin("medzoo.training.recipes"))  # without importing torch
 # Options that describe a run without CONFIG, and how they are typed.
 INSTEAD = {
-    "family": "--family", "size": "--size", "channels": "--channels", "techniques": "--technique", "start": "--from",
+    "family": "--family", "size": "--size", "channels": "--channels", "window": "--window",
+    "techniques": "--technique", "start": "--from",
     "classes": "--classes", "batch": "--batch", "seed": "--seed", "patience": "--patience",
 }  # fmt: skip
 
@@ -34,6 +35,10 @@ INSTEAD = {
 @click.option("--family", help=f"In place of CONFIG: {FAMILIES}.")
 @click.option("--size", type=click.IntRange(min=1), help="With --family: height and width in pixels.")
 @click.option("--channels", type=click.Choice(["RGB", "L"]), help="With --family: make all pictures colour, or grey.")
+@click.option(
+    "--window", type=(float, float), metavar="LOW HIGH",
+    help="With --family: numbers that become black and white, of images of more than 8 bits.",
+)  # fmt: skip
 @click.option("--technique", "techniques", multiple=True, metavar="NAME", help=f"With --family: {TECHNIQUE}")
 @click.option(
     "--from", "start", metavar="MODEL", help="With --family: fine-tune a model of the zoo, or a run's folder."

@@ -5,6 +5,7 @@ An entry is validated with its kind, for a listing too: NumPy is imported where 
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,13 @@ Read = Callable[[], "NDArray[np.float32]"]
 
 @dataclass(frozen=True)
 class Input:
-    """One input image: how to read it ([C, H, W] in the range of the network), its words, the name its output keeps."""
+    """One input image: how to read it ([C, H, W] in the range of the network), its words, the name its output keeps,
+    and how to hash what it is read from (SHA-256 in hex)."""
 
     read: Read
     words: str
     name: str
+    sha256: Callable[[], str]
 
 
 # (model id, declared, what the caller gave as images) -> one Input a sample. Reading files is not the business of a
@@ -71,6 +74,16 @@ class Conditions:
     def names(self) -> tuple[str, ...] | None:
         """Names of the input images, which the outputs keep; None where there are none."""
         return tuple(self.input(k).name for k in range(len(self.indices))) if self.inputs else None
+
+    def inputs_sha256(self) -> str | None:
+        """Hash of the words and contents of all input images in their order; None where there are none.
+
+        Raises OSError: a file cannot be read.
+        """
+        if not self.inputs:
+            return None
+        lines = [f"{item.sha256()} {item.words}" for item in self.inputs]
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
     def input(self, k: int) -> Input:
         """The input image of the sample at position ``k``."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.layout import Layout, visible_files
 from medzoo.datasets.pictures import Window, foreground, scaled, upright
-from medzoo.datasets.source import Source
+from medzoo.datasets.source import Source, filled
 from medzoo.datasets.splitting import SPLITS, check_apart
 from medzoo.errors import DatasetError
 from medzoo.imagefiles._picture import MOST_PIXELS
@@ -68,7 +68,7 @@ class ArrayLayout(Layout):
         path = source.checked(self.file)
         with ExitStack() as stack:
             archive = Archive(path, stack)
-            images = archive.rows(self.images.format(split=split))
+            images = archive.rows(filled(self.images, split=split))
             drawn = self._rows(archive, self.masks, split, images.n)
             labels = self._few(archive, self.labels, split, images.n)
             groups = self._few(archive, self.groups, split, images.n)
@@ -92,7 +92,7 @@ class ArrayLayout(Layout):
     def _rows(self, archive: Archive, name: str | None, split: str | None, n: int) -> Rows | None:
         if name is None:
             return None
-        found = archive.rows(name.format(split=split))
+        found = archive.rows(filled(name, split=split))
         if found.n != n:
             raise DatasetError(f"{archive.path}: {found.n} {found.key} for {n} images; one is needed for each")
         return found
@@ -102,8 +102,8 @@ class ArrayLayout(Layout):
         return None if rows is None else rows.flat()
 
     def _check_groups(self, archive: Archive, name: str) -> None:
-        splits = [one for one in SPLITS if name.format(split=one) in archive.keys]
-        found = ((str(group), one) for one in splits for group in archive.rows(name.format(split=one)).flat())
+        splits = [one for one in SPLITS if filled(name, split=one) in archive.keys]
+        found = ((str(group), one) for one in splits for group in archive.rows(filled(name, split=one)).flat())
         check_apart(found, str(archive.path))
 
 

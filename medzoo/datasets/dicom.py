@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.layout import Layout, first_kind
+from medzoo.datasets.measuring import Measure, Usual
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
-from medzoo.datasets.source import Source, naming
+from medzoo.datasets.source import Source, filled, naming
 from medzoo.datasets.splitting import ByGroup, filtered
 from medzoo.datasets.volumes import Slices
-from medzoo.errors import DatasetError
+from medzoo.errors import DatasetError, ImageFileError
 from medzoo.files import kind as filekind
-from medzoo.imagefiles import read_image
+from medzoo.imagefiles import Asked, ReadingWarning, leftout, read_picture, scaled, tone
+from medzoo.imagefiles._dicom import has_pixels, read_header
 
 _OPENED = 20  # files that are opened to find out what a tree of folders holds
-_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames")
+_TAGS = (
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "BitsStored",
+    "PixelRepresentation",
+    "WindowCenter",
+)
+_MEASURED = 16  # frames of a file that decide its black and white
 
 
 class DicomLayout(Layout):
@@ -63,11 +77,33 @@ class DicomLayout(Layout):
         return cls(kind="dicom", files=(path.name,) if path.is_file() else None, window=window, slices=slices)
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
-        below = source.inside(self.folder.format(split=split))
+        below = source.inside(filled(self.folder, split=split))
         return filtered(self._all(below), self.split, split, str(below))
 
+    def usual_window(self, source: Source, split: str | None) -> Window | None:
+        """Of the files that state none and hold unsigned numbers of more than 8 bits, all together (``tone``)."""
+        if self.window is not None:
+            return None
+        below = source.inside(filled(self.folder, split=split))
+        heads = [head for head in _heads(below, self.files) if head.deep]
+        measures: dict[Window, Measure] = defaultdict(Measure)  # files of other bits have a range of their own
+        for head in heads:
+            path = below.checked(head.name)
+            for frame in range(head.frames)[:: max(1, head.frames // _MEASURED)]:
+                with naming(path):
+                    picture = read_picture(path, Asked(slice=frame))
+                measures[picture.full or (0.0, 0.0)].add(picture)
+        windows = {full: window for full, one in measures.items() if one.in_part and (window := one.window())}
+        if not windows:
+            return None
+        for window in windows.values():
+            warnings.warn(f"{below}: {tone.notice(window)}", ReadingWarning, stacklevel=2)
+        usual = Usual(next(iter(windows.values())))
+        usual.of_range = windows
+        return usual
+
     def _all(self, source: Source) -> Iterator[Item]:
-        heads = sorted((_head(source, name) for name in self.files or dicom_files(source.folder)), key=_Head.order)
+        heads = _heads(source, self.files)
         series: dict[tuple[str, str], list[tuple[_Head, int]]] = {}
         for head in heads:
             series.setdefault((head.patient, head.series), []).extend((head, i) for i in range(head.frames))
@@ -77,11 +113,20 @@ class DicomLayout(Layout):
                 head, frame = pictures[at]
                 path = source.checked(head.name)
                 with naming(path):
-                    image = read_image(path, window=self.window, slice=frame)
+                    image = self._shown(path, head, frame)
                 pixels = as_uint8(image[0] if len(image) == 1 else np.moveaxis(image, 0, 2))
                 if self.slices is None or self.slices.keeps(pixels):
                     number[head.patient] = count = number.get(head.patient, -1) + 1
                     yield Item(f"{head.patient}_{count:05d}", f"{path} frame {frame}", pixels, None, None, head.patient)
+
+    def _shown(self, path: Path, head: _Head, frame: int) -> NDArray[np.float32]:
+        picture = read_picture(path, Asked(slice=frame))
+        window = self.window
+        if window is None or isinstance(window, Usual):
+            ranges = window.of_range if isinstance(window, Usual) else {}
+            # Decided for the set, so that a dark slice of it stays dark; others state black and white themselves.
+            window = ranges.get(picture.full or (0.0, 0.0), picture.full) if head.deep else None
+        return scaled(picture, window, str(path))
 
 
 @dataclass(frozen=True)
@@ -93,6 +138,7 @@ class _Head:
     series: str
     number: int
     frames: int
+    deep: bool  # unsigned, of more than 8 bits, without a window of its own
 
     def order(self) -> tuple[str, str, int, str]:
         return self.patient, self.series, self.number, self.name
@@ -107,6 +153,9 @@ def dicom_files(folder: Path) -> list[str]:
     ]
     if not found:
         raise DatasetError(f"{folder}: no DICOM file found")
+    known = set(found)
+    others = (path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in known)
+    leftout.warn_of(folder, others)
     return found
 
 
@@ -115,23 +164,34 @@ def is_dicom(path: Path) -> bool:
         return filekind.guess(path) == "dicom"
 
 
-def _head(source: Source, name: str) -> _Head:
+def _heads(source: Source, names: Sequence[str] | None) -> list[_Head]:
+    """Of the files that are pictures, in order; others are passed over, and counted."""
+    every = [(name, _head(source, name)) for name in names or dicom_files(source.folder)]
+    heads = [head for _, head in every if head is not None]
+    if len(heads) < len(every):
+        text = f"{source}: {len(every) - len(heads)} DICOM objects without pixels (reports, structures)"
+        if not heads:
+            raise DatasetError(f"{text}, and no picture; is a DICOM file without an image: {every[0][0]}")
+        warnings.warn(f"{text}: passed over", ReadingWarning, stacklevel=2)
+    return sorted(heads, key=_Head.order)
+
+
+def _head(source: Source, name: str) -> _Head | None:
+    """None for an object that is no picture."""
     path = source.path(name)
     try:
-        import pydicom
-    except ImportError:
-        raise DatasetError(f"{path}: reading it needs pydicom; type: pip install 'medzoo[dicom]'") from None
-    try:
-        if pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID.is_deflated:
-            raise DatasetError(f"{path}: is a deflated DICOM file; write it anew with dcmconv --write-xfer-little")
-        head: Any = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        head, frames = read_header(path, list(_TAGS))
+        if not has_pixels(head):
+            return None
+        deep = head.get("PixelRepresentation") == 0 and 8 < (head.get("BitsStored") or 0) <= 16
+        deep = deep and head.get("SamplesPerPixel") == 1 and head.get("WindowCenter") in (None, "")
         series = _hashed("series", head.get("SeriesInstanceUID") or name)
         return _Head(
             name, _hashed("patient", head.get("PatientID") or head.get("StudyInstanceUID") or name), series,
-            int(head.get("InstanceNumber") or 0), max(1, int(head.get("NumberOfFrames") or 1)),
+            int(head.get("InstanceNumber") or 0), frames, deep,
         )  # fmt: skip
-    except DatasetError:
-        raise
+    except ImageFileError as error:
+        raise DatasetError(str(error)) from None
     except Exception as error:  # damaged files make pydicom raise almost anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise DatasetError(f"{path}: DICOM file that cannot be read ({reason})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from medzoo.datasets.images import Images
 from medzoo.datasets.protocol import Protocol, squeeze, squeeze_mask
 from medzoo.errors import DatasetError
+from medzoo.imagefiles import ReadingWarning
 
+MOST_CLASSES = 2**31  # labels are below
+_DARK = 26  # a tenth of white
 MOST_BYTES = 2**34  # of all images of the size that was asked for
 
 
@@ -78,6 +82,18 @@ def gather(
     )
 
 
+def warn_if_dark(images: Images, where: str) -> None:
+    """Say so where a whole set is black to the eye, which is what numbers in the wrong window look like."""
+    brightest = int(images.images.max(initial=0))
+    if len(images) and brightest < _DARK:
+        warnings.warn(
+            f"{where}: nearly black: the brightest pixel of {len(images)} images is {brightest} of 255; if their "
+            "numbers use a part of their range, state which become black and white (--window LOW HIGH)",
+            ReadingWarning,
+            stacklevel=2,
+        )
+
+
 def _light(item: Item) -> Item:
     """Without its pixels."""
     return Item(item.name, item.where, np.zeros((0, 0), np.uint8), None, item.label, item.group)
@@ -113,7 +129,7 @@ def _numbered(
     if labels is not None:
         most = len(classes) - 1 if classes else None
         for one, label in zip(found, labels, strict=True):
-            if label < 0 or (most is not None and label > most):
+            if not 0 <= label < MOST_CLASSES or (most is not None and label > most):
                 raise DatasetError(f"{one.where}: label {label}; expected 0 to {'...' if most is None else most}")
         return np.array(labels, np.int64), None if classes is None else tuple(classes)
     names = tuple(classes) if classes else tuple(sorted({str(one.label) for one in found}))

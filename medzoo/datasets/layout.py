@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from medzoo.datasets.gathering import Item
+from medzoo.datasets.measuring import NeedsWindow, measured
 from medzoo.datasets.source import Source, naming
 from medzoo.entry import Record
 from medzoo.errors import DatasetError
@@ -43,6 +44,23 @@ class Layout(Record):
         Raises DatasetError, which names the file.
         """
         raise NotImplementedError
+
+    def usual_window(self, source: Source, split: str | None) -> Window | None:
+        """Black and white where the layout states no window: decided by the numbers of all pictures together.
+
+        None where each picture says its own, as those of 8 bits do. Raises DatasetError.
+        """
+        if getattr(self, "window", 0) is not None:
+            return None
+
+        def items(window: Any) -> Iterator[Item]:
+            return self.model_copy(update={"window": window}).items(source, split)
+
+        try:
+            next(items(None), None)
+        except NeedsWindow:
+            return measured(items, str(source))
+        return None
 
     @classmethod
     def recognises(cls, folder: Path, deep: bool) -> bool:

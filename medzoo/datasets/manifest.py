@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.datasets.gathering import Item
+from medzoo.datasets.gathering import MOST_CLASSES, Item
 from medzoo.datasets.layout import Layout
-from medzoo.datasets.pictures import decode, foreground, load_array, scaled, upright
+from medzoo.datasets.pictures import decode, decode_mask, foreground, load_array, scaled, upright
 from medzoo.datasets.protocol import as_uint8
-from medzoo.datasets.source import MOST_BYTES, Source, compare, naming
+from medzoo.datasets.source import MOST_BYTES, Source, compare, filled, naming
 from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import read_image
 from medzoo.samples import formats
@@ -51,7 +51,7 @@ class ManifestLayout(Layout):
         return cls(kind="manifest")
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
-        below = source.inside(self.folder.format(split=split))
+        below = source.inside(filled(self.folder, split=split))
         records = _records(below)
         names = _class_names(records)
         with ExitStack() as stack:
@@ -104,7 +104,7 @@ class _Files:
             return _only(self._decoded(content, where), where) >= 0.5
         if where.suffix == ".npy":
             return foreground(_only(load_array(content, where), where), where)
-        return foreground(decode(content, where), where)
+        return decode_mask(content, where)
 
     def _decoded(self, content: bytes, where: Path) -> NDArray[np.float32]:
         """[C, H, W] in [0, 1] of a file of a format that says how its files are read."""
@@ -136,6 +136,8 @@ class _Files:
             return self._source.bytes(name, sha256)
         if shard not in self._shards:
             path = self._source.path(str(shard))
+            if not path.is_file():  # a pipe would hold the program for ever
+                raise DatasetError(f"{path}: a shard that is no file; make the samples anew")
             try:
                 tar = self._stack.enter_context(tarfile.open(path, "r:"))  # noqa: SIM115
                 self._shards[shard] = tar, {one.name: one for one in tar.getmembers() if one.isfile()}
@@ -153,28 +155,39 @@ class _Files:
 
 def _records(source: Source) -> list[dict[str, Any]]:
     where, found = source.path(MANIFEST), []
+    seen: set[tuple[str | None, str]] = set()
     lines = source.bytes(MANIFEST).splitlines(keepends=True)
     for at, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             fit = isinstance(record, dict) and isinstance(record["file"], str)
-            fit = fit and isinstance(record["mask_file"], str | None) and isinstance(record.get("label"), int | None)
+            fit = fit and isinstance(record["mask_file"], str | None) and isinstance(record.get("shard"), str | None)
+            fit = fit and isinstance(label := record.get("label"), int | None) and abs(label or 0) < MOST_CLASSES
         except (ValueError, KeyError, RecursionError):
             if at == len(lines) and not line.endswith(b"\n"):
                 break  # the torn last line of a run that was killed
             fit = False
         if not fit:
             raise DatasetError(f"{where}:{at}: no record of a sample; make the samples anew")
+        key = record.get("shard"), record["file"]
+        if key in seen:
+            raise DatasetError(f"{where}:{at}: {record['file']} is listed twice, and would count as two samples")
+        seen.add(key)
         found.append(record)
     return found
 
 
 def _class_names(records: list[dict[str, Any]]) -> dict[int, str] | None:
     """Label -> condition, where the two say the same."""
-    pairs = {(record.get("label"), record.get("condition")) for record in records}
+    pairs = {(record.get("label"), _hashable(record.get("condition"))) for record in records}
     names = {label: name for label, name in pairs if isinstance(label, int) and isinstance(name, str)}
     one_to_one = len(names) == len(pairs) == len(set(names.values()))
     return names if one_to_one and not any(name.isdecimal() for name in names.values()) else None
+
+
+def _hashable(condition: Any) -> str | tuple[str] | None:
+    """A text as it is; whatever else somebody wrote in its place is told apart, and names no class."""
+    return condition if isinstance(condition, str | None) else (json.dumps(condition),)
 
 
 def _member(content: bytes, name: str, where: Path, optional: bool = False) -> Any:

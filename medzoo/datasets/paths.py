@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from medzoo.datasets.folder import class_folders
-from medzoo.datasets.gathering import gather
+from medzoo.datasets.gathering import Item, gather
 from medzoo.datasets.images import Images
 from medzoo.datasets.layout import Layout
 from medzoo.datasets.layouts import LAYOUTS, kind_of
 from medzoo.datasets.manifest import MANIFEST
+from medzoo.datasets.measuring import Measure, windowed
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import Protocol
 from medzoo.datasets.source import Source, naming
-from medzoo.datasets.splitting import SPLITS
+from medzoo.datasets.splitting import is_split, usual_split
 from medzoo.datasets.tables import METADATA
 from medzoo.datasets.volumes import Slices
 from medzoo.errors import DatasetError
 from medzoo.files import kind as filekind
+from medzoo.imagefiles import leftout
 
 
 def load_path(
@@ -52,6 +55,39 @@ def load_path(
     Raises:
         DatasetError: nothing that is known, or too little of it; names the file.
     """
+    layout, source = _layout(path, kind, split, window, slices)
+    if masks is not None and not layout.takes_masks:
+        raise DatasetError(
+            f"{path}: a folder of masks goes with a folder of pictures or volumes, not with {layout.kind}"
+        )
+    if window is None:
+        window = layout.usual_window(source, split)
+
+    def items(window: Window | Measure | None) -> Iterator[Item]:
+        stated = layout if window is None else layout.model_copy(update={"window": window})
+        return stated.items(source, split, None if masks is None else Source(masks))
+
+    def use(found: Iterator[Item]) -> Images:
+        return gather(found, protocol, str(path), minimum=minimum, classes=classes)
+
+    return windowed(items, use, str(path)) if window is None else use(items(window))
+
+
+def window_of(
+    path: Path | str, *, kind: str | None = None, split: str | None = None, slices: Slices | None = None
+) -> Window | None:
+    """Black and white that ``load_path`` takes for numbers of more than 8 bits where nobody states a window.
+
+    Read one part of a set this way and hand it on, and the other parts mean the same. None where each picture says its
+    own, as those of 8 bits do. Raises DatasetError.
+    """
+    layout, source = _layout(path, kind, split, None, slices)
+    return layout.usual_window(source, split)
+
+
+def _layout(
+    path: Path | str, kind: str | None, split: str | None, window: Window | None, slices: Slices | None
+) -> tuple[Layout, Source]:
     path = Path(path)
     if window is not None and not window[0] < window[1]:
         raise DatasetError(f"window needs low < high, found {list(window)}")
@@ -61,16 +97,7 @@ def load_path(
         path = path.parent
     place = path if path.is_file() else _of_split(path, split)
     layout = recognise(place, kind, split, window, slices)
-    source = Source(place if place.is_dir() else place.parent)
-    if masks is None:
-        items = layout.items(source, split)
-    elif layout.takes_masks:
-        items = layout.items(source, split, Source(masks))
-    else:
-        raise DatasetError(
-            f"{path}: a folder of masks goes with a folder of pictures or volumes, not with {layout.kind}"
-        )
-    return gather(items, protocol, str(path), minimum=minimum, classes=classes)
+    return layout, Source(place if place.is_dir() else place.parent)
 
 
 def recognise(path: Path, kind: str | None, split: str | None, window: Window | None, slices: Slices | None) -> Layout:
@@ -110,21 +137,34 @@ def _of_folder(path: Path) -> type[Layout]:
 
 def _of_split(path: Path, split: str | None) -> Path:
     """The folder of a split, where a folder holds nothing but folders of splits; else the folder itself."""
-    names = {name: one for one, usual in SPLITS.items() for name in usual}
-    below = class_folders(path)
-    known = (MANIFEST, *METADATA)
-    if not below or not set(below) <= set(names) or any((path / name).is_file() for name in known):
+    known = any((path / name).is_file() for name in (MANIFEST, *METADATA))
+    below = [] if known else [name for name in class_folders(path) if is_split(name) or _holds_files(path / name)]
+    splits = [name for name in below if is_split(name)]
+    if len(splits) > 1 and len(splits) < len(below):
+        others = ", ".join(name for name in below if name not in splits)
+        raise DatasetError(f"{path}: has the splits {', '.join(splits)} and beside them {others}; move these elsewhere")
+    if not splits or len(splits) < len(below):
         if split is not None and not any((path / name).is_file() for name in METADATA) and not list(path.glob("*.npz")):
             raise DatasetError(f"{path}: holds no splits, but '{split}' was asked for; leave it out")
         return path
     if split is None:
-        raise DatasetError(f"{path}: has the splits {', '.join(below)}; say which of them (split=)")
-    for name in below:
-        if name == split or names[name] == names.get(split):
+        raise DatasetError(
+            f"{path}: has the splits {', '.join(splits)}; say which of them (split=, or {path.name}:{splits[0]} in "
+            "medzoo bench)"
+        )
+    for name in splits:
+        if name == split or (usual_split(name) is not None and usual_split(name) == usual_split(split)):
             return path / name
-    raise DatasetError(f"{path}: no split '{split}'; it has {', '.join(below)}")
+    raise DatasetError(f"{path}: no split '{split}'; it has {', '.join(splits)}")
 
 
+def _holds_files(folder: Path) -> bool:
+    """Whether there is anything below a folder that could be a picture."""
+    some = islice((path for path in folder.rglob("*") if path.is_file()), _LOOKED_AT)
+    return any(leftout.counted([path]) for path in some)
+
+
+_LOOKED_AT = 1000  # files of a folder
 _ACCEPTED = (
     "expected a folder of pictures (optionally one folder a class, or with metadata.jsonl), of samples of medzoo, of "
     "NIfTI or DICOM files, or a .npz, .npy, NIfTI or DICOM file"

@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.datasets.measuring import Measure, NeedsWindow, Usual
 from medzoo.datasets.protocol import as_uint8
-from medzoo.errors import DatasetError
+from medzoo.datasets.source import naming
+from medzoo.errors import DatasetError, ImageFileError
+from medzoo.imagefiles import Asked, mask_values, masks, read_picture
 from medzoo.imagefiles._picture import MOST_PIXELS
+from medzoo.imagefiles.tone import Window as Window
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
-_GREY = ("1", "L", "LA", "La")
-_COLOUR = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr")
-
-Window = tuple[float, float]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".npy")
+_KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
 
 
-def decode(content: bytes, where: Path | str, window: Window | None = None) -> NDArray[np.uint8]:
-    """PNG, JPEG or TIFF of one frame, or an array file (.npy) -> uint8 [H, W] or [H, W, 3].
+def decode(content: bytes, where: Path | str, window: Window | Measure | None = None) -> NDArray[np.uint8]:
+    """A picture file of one frame, or an array file (.npy) -> uint8 [H, W] or [H, W, 3].
 
-    Orientation tags are ignored: masks have none. ``window``: values that become black and white; needed for more than
-    8 bits, because which range of them to show is the owner's choice.
+    Which way up it is, what alpha and palettes mean: as ``medzoo.imagefiles`` says. ``window``: values that become
+    black and white of numbers of more than 8 bits.
+
+    Raises:
+        NeedsWindow: whole numbers of more than 8 bits, and no window.
+        DatasetError: not a picture, damaged, too large, several frames.
     """
     if content.startswith(b"\x93NUMPY"):
-        return _decode_array(content, where, window)
-    from PIL import Image, UnidentifiedImageError
-
+        return _decode_array(content, where, None if isinstance(window, Measure) else window)
+    windowed = window is not None and not isinstance(window, Measure | Usual)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
-            picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF"))
-        check_pixels(picture.height, picture.width, where)
-        deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
-        picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{where}: not a readable image ({error}); replace or remove it") from None
-    if getattr(picture, "n_frames", 1) > 1:
-        raise DatasetError(f"{where}: {picture.n_frames} frames in one file; split it into single images")  # type: ignore[attr-defined]
-    if deep and picture.mode in _GREY + _COLOUR:  # Pillow keeps the upper 8 bits, which are next to 0 for 12 of 16
-        raise DatasetError(f"{where}: 16 bits a channel, read are 8 where there are several; convert it to 8-bit")
-    if picture.mode in _GREY:
-        return np.asarray(picture if picture.mode == "L" else picture.convert("L"))
-    if picture.mode in _COLOUR:
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    if window is not None:
-        return scaled(np.asarray(picture), where, window)
-    raise DatasetError(
-        f"{where}: pixel mode '{picture.mode}' is not 8-bit; convert the image to 8-bit grey or RGB, or say by a "
-        "window which values become black and white"
+        picture = read_picture(Path(where), Asked(single=True, windowed=windowed), content=content, only=_KINDS)
+    except ImageFileError as error:
+        raise DatasetError(str(error)) from None
+    pixels = picture.pixels
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind not in "f" and isinstance(window, Measure):
+        window.add(picture)
+        return np.zeros(pixels.shape, np.uint8)
+    if isinstance(window, tuple):
+        shown = scaled(pixels, where, window)
+        return 255 - shown if picture.inverted else shown
+    if pixels.dtype.kind == "f":
+        raise DatasetError(
+            f"{where}: holds floats from {pixels.min():g} to {pixels.max():g}; convert it to 8-bit grey or RGB, or say "
+            "by a window which values become black and white (--window LOW HIGH)"
+        )
+    raise NeedsWindow(
+        f"{where}: its numbers have more than 8 bits ({pixels.min()} to {pixels.max()}); say by a window which values "
+        "become black and white (--window LOW HIGH)"
     )
+
+
+def decode_mask(content: bytes, where: Path | str) -> NDArray[np.bool_]:
+    """A mask file -> bool [H, W], by the rules of ``medzoo.imagefiles.masks``. Raises DatasetError."""
+    if content.startswith(b"\x93NUMPY"):
+        return foreground(upright(load_array(content, where), where), where)
+    with naming(where):
+        picture = read_picture(Path(where), Asked(single=True, mask=True), content=content, only=_KINDS)
+        return masks.foreground(mask_values(picture), where)
 
 
 def scaled(values: NDArray[Any], where: Path | str, window: Window | None = None) -> NDArray[np.uint8]:
@@ -75,30 +86,18 @@ def scaled(values: NDArray[Any], where: Path | str, window: Window | None = None
     expected = "floats in [0, 1]" if values.dtype.kind == "f" else "uint8"
     raise DatasetError(
         f"{where}: holds {values.dtype} from {low:g} to {high:g}; expected {expected}, or a window (low, high) of the "
-        "values that become black and white"
+        "values that become black and white (--window LOW HIGH)"
     )
 
 
 def foreground(pixels: NDArray[Any], where: Path | str) -> NDArray[np.bool_]:
-    """A mask as bool [H, W]: 0 is background; in a picture of 0..255, 128 and more is foreground; of 0 and 1, 1 is.
-
-    Raises DatasetError for another range, such as that of numbered classes, which would pass for empty.
-    """
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DatasetError(f"{where}: holds numbers that are not finite (NaN or infinity); repair or remove it")
+    """A mask [H, W] or [H, W, 3] as bool [H, W], by the rules of ``medzoo.imagefiles.masks``. Raises DatasetError."""
     if pixels.ndim == 3:
         from PIL.Image import fromarray
 
         pixels = np.asarray(fromarray(pixels).convert("L"))
-    if pixels.dtype.kind in "bf":
-        return np.asarray(pixels >= 0.5)
-    top = int(pixels.max(initial=0))
-    if 1 < top < 128 or top > 255:
-        raise DatasetError(
-            f"{where}: a mask with values up to {top}; expected 0 and 1, or 0 and 255 (write one class, or one object, "
-            "against the rest)"
-        )
-    return np.asarray(pixels >= (1 if top == 1 else 128))
+    with naming(where):
+        return masks.foreground(pixels, where)
 
 
 def upright(array: NDArray[Any], where: Path | str) -> NDArray[Any]:

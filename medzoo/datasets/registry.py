@@ -104,7 +104,10 @@ def load_dataset(
     if protocol.channels is None:
         protocol = protocol.model_copy(update={"channels": "RGB" if dataset.channels == 3 else "L"})
     source = _source(dataset, root)
-    images = gather(dataset.layout.items(source, split), protocol, str(source), classes=dataset.classes)
+    layout = dataset.layout
+    if layout.usual_window(source, split) is not None:  # then that of the first split, for all of them
+        layout = layout.model_copy(update={"window": layout.usual_window(source, next(iter(dataset.splits)))})
+    images = gather(layout.items(source, split), protocol, str(source), classes=dataset.classes)
     if len(images) != dataset.splits[split]:
         raise DatasetError(f"{source}: split '{split}' should have {dataset.splits[split]} images, found {len(images)}")
     return images
@@ -129,7 +132,7 @@ def describe(name: str) -> Dataset:
     if name not in files:
         raise DatasetError(f"no dataset is named '{name}'; there are {', '.join(sorted(files))}")
     path = str(files[name])
-    dataset = yamlfile.parse(files[name].read_text(encoding="utf-8"), path, Dataset)
+    dataset = yamlfile.parse(catalog.text_of(files[name]), path, Dataset)
     if dataset.name != name:
         raise EntryError(f"{path}: name '{dataset.name}' differs from the file's; make them the same")
     return dataset

@@ -14,6 +14,13 @@ SUMS = "SHA256SUMS"
 MOST_BYTES = 2**30  # of a file that is read whole
 
 
+def filled(path: str, **values: str | None) -> str:
+    """``{split}`` or ``{id}`` of an entry replaced, and nothing else: it is no format of Python."""
+    for name, value in values.items():
+        path = path.replace("{" + name + "}", str(value))
+    return path
+
+
 class Source:
     """A folder of a dataset.
 
@@ -33,6 +40,10 @@ class Source:
         parts = PurePosixPath(name).parts
         if not parts or "\\" in name or "\0" in name or ".." in parts or name.startswith("/"):
             raise DatasetError(f"{self.folder}: {name!r} is no file inside this folder; write such as images/1.png")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DatasetError(f"{self.folder}: {name!r} is no name of a file; write such as images/1.png") from None
         if PureWindowsPath(name).drive:
             raise DatasetError(f"{self.folder}: {name!r} names a drive; write such as images/1.png")
         return self.folder / name

@@ -17,10 +17,20 @@ from medzoo.entry import PositiveInt, Record
 from medzoo.errors import DatasetError
 
 SPLITS: Mapping[str, tuple[str, ...]] = {  # what people call them
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "train_set", "trainset", "training_set"),
+    "val": ("val", "valid", "validation", "dev", "validate", "val_set", "valset", "validation_set"),
+    "test": ("test", "testing", "test_set", "testset"),
 }
+
+
+def usual_split(name: str) -> str | None:
+    """``train``, ``val`` or ``test`` of a name that people give them, in any case; None for another name."""
+    name = name.strip().casefold()
+    return next((split for split, usual in SPLITS.items() if name in usual), None)
+
+
+def is_split(name: str) -> bool:
+    return usual_split(name) is not None
 
 
 class Stretch(Record):

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from medzoo.datasets.gathering import Item
 from medzoo.datasets.layout import Layout
-from medzoo.datasets.pictures import Window, decode, foreground
-from medzoo.datasets.source import Source
-from medzoo.datasets.splitting import SPLITS, ByGroup, Rule, check_apart, filtered
+from medzoo.datasets.pictures import Window, decode, decode_mask
+from medzoo.datasets.source import Source, filled
+from medzoo.datasets.splitting import ByGroup, Rule, check_apart, filtered, usual_split
 from medzoo.entry import Sha256
 from medzoo.errors import DatasetError
 
@@ -54,6 +54,15 @@ class FolderLayout(Layout):
     classes: tuple[str, ...] | None = None
     group: str | None = None
 
+    @field_validator("images", "masks")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        if value is not None and (set(filled(value, id="")) & set("{}")):
+            raise ValueError(
+                f"'{value}': expected a path with {{id}} for the name of the image, such as images/{{id}}.png"
+            )
+        return value
+
     @model_validator(mode="after")
     def _grouped(self) -> FolderLayout:
         if isinstance(self.split, ByGroup) and self.group is None:
@@ -82,8 +91,8 @@ class FolderLayout(Layout):
 
     def _item(self, source: Source, row: Row) -> Item:
         name = row[self.id]
-        masks = None if self.masks is None else self.masks.format(id=name)
-        return _read(source, name, self.images.format(id=name), masks, _cell(row, self.label), _cell(row, self.group))
+        masks = None if self.masks is None else filled(self.masks, id=name)
+        return _read(source, name, filled(self.images, id=name), masks, _cell(row, self.label), _cell(row, self.group))
 
 
 class MetadataLayout(Layout):
@@ -117,7 +126,7 @@ class MetadataLayout(Layout):
         return cls(kind="metadata", window=window)
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
-        below = source.inside(self.folder.format(split=split))
+        below = source.inside(filled(self.folder, split=split))
         name = self.file or metadata_file(below)
         where, rows = str(below.path(name)), _metadata_rows(below, name)
         columns = set().union(*rows) if rows else set()
@@ -131,10 +140,14 @@ class MetadataLayout(Layout):
             rows = _of_split(rows, part, split, where)
             if group is not None:
                 check_apart(((str(row.get(group)), str(row.get(part))) for row in _metadata_rows(below, name)), where)
+        seen: set[str] = set()
         for at, row in enumerate(rows, 1):
             image = row.get(self.image)
             if not isinstance(image, str) or not image:
                 raise DatasetError(f"{where}: record {at} has no '{self.image}'; every one needs the name of its image")
+            if image in seen:
+                raise DatasetError(f"{where}: record {at}: {image} is listed twice, and would count as two; remove one")
+            seen.add(image)
             of_mask = None if mask is None else row.get(mask)
             if mask is not None and not (isinstance(of_mask, str) and of_mask):
                 raise DatasetError(f"{where}: record {at} ({image}) has no '{mask}'; every one needs a mask, or none")
@@ -157,8 +170,11 @@ def _of_split(rows: list[Row], column: str, split: str | None, where: str) -> li
     found = sorted({str(row.get(column)) for row in rows})
     if split is None:
         raise DatasetError(f"{where}: has the splits {', '.join(found)}; say which of them (split=)")
-    names = SPLITS.get(split, (split,))
-    chosen = [row for row in rows if str(row.get(column)) in names]
+    usual = usual_split(split)
+    chosen = [
+        row for row in rows
+        if (name := str(row.get(column))) == split or (usual is not None and usual_split(name) == usual)
+    ]  # fmt: skip
     if not chosen:
         raise DatasetError(f"{where}: no split '{split}'; it has {', '.join(found)}")
     return chosen
@@ -175,7 +191,7 @@ def _read(
 ) -> Item:
     where = source.path(image)
     pixels = decode(source.bytes(image), where, window)
-    drawn = None if mask is None else foreground(decode(source.bytes(mask), source.path(mask)), source.path(mask))
+    drawn = None if mask is None else decode_mask(source.bytes(mask), source.path(mask))
     return Item(name, str(where), pixels, drawn, label, None if group is None else str(group))
 
 

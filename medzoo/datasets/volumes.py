@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from medzoo.datasets import pairing
 from medzoo.datasets.gathering import Item
-from medzoo.datasets.layout import Layout, first_kind
+from medzoo.datasets.layout import Layout, first_kind, visible_files
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import Source, naming
@@ -19,7 +21,7 @@ from medzoo.datasets.splitting import Rule, filtered
 from medzoo.entry import PositiveInt, Record
 from medzoo.errors import DatasetError
 from medzoo.files import kind as filekind
-from medzoo.imagefiles import Volume, read_volume
+from medzoo.imagefiles import Volume, leftout, read_volume
 
 Axis = Literal["axial", "coronal", "sagittal"]
 
@@ -76,13 +78,17 @@ class VolumeLayout(Layout):
 
     @classmethod
     def recognises(cls, folder: Path, deep: bool) -> bool:
-        return not deep and first_kind(folder, frozenset({"nifti", "dicom"})) == "nifti"
+        kinds = frozenset({"nifti", "dicom"})
+        return not deep and (first_kind(folder, kinds) == "nifti" or _image_folder(folder) is not None)
 
     @classmethod
     def of_path(cls, path: Path, split: str | None, window: Window | None, slices: Slices | None) -> VolumeLayout:
         alone = path.is_file()
-        files = (path.name,) if alone else None
-        masks = "masks" if not alone and (path / "masks").is_dir() else None
+        files: tuple[str, ...] | None = (path.name,) if alone else None
+        masks = None if alone else _mask_folder(path)
+        inner = None if alone or first_kind(path, frozenset({"nifti"})) else _image_folder(path)
+        if inner is not None:
+            files = tuple(f"{inner}/{name}" for name in volume_files(path / inner))
         return cls(kind="volume", files=files, masks=masks, window=window, slices=slices or Slices())
 
     def items(self, source: Source, split: str | None, masks: Source | None = None) -> Iterator[Item]:
@@ -90,49 +96,108 @@ class VolumeLayout(Layout):
             masks = source.inside(self.masks)
         return filtered(self._all(source, masks), self.split, split, str(source))
 
+    def usual_window(self, source: Source, split: str | None) -> Window | None:
+        """None: each volume has black and white of its own."""
+        return None
+
     def volumes(self, source: Source) -> Iterator[tuple[str, Volume]]:
         """Each volume as a whole, with its name without suffix."""
-        for name in self.files or volume_files(source.folder):
+        for name in self.files or self._paired(source)[0]:
             path = source.checked(name)
             with naming(path):
                 yield _stem(name), read_volume(path, window=self.window)
 
     def _all(self, source: Source, masks: Source | None) -> Iterator[Item]:
-        names = self.files or volume_files(source.folder)
+        pairs: dict[str, list[str]] = {}
+        names: Sequence[str] = self.files or ()
+        if masks is not None:
+            names = names or volume_files(source.folder)
+            pairs = _in_folder(source.folder, names, masks.folder)
+        elif not names:
+            names, pairs = self._paired(source)
         if isinstance(self.masks, tuple) and len(self.masks) != len(names):
             raise DatasetError(f"{source}: {len(self.masks)} masks for {len(names)} volumes; one is needed for each")
+        shown = 0
         for i, name in enumerate(names):
-            path, mask = source.checked(name), None
-            if masks is not None:
-                mask = masks.checked(Path(name).name)
-            elif isinstance(self.masks, tuple):
-                mask = source.checked(self.masks[i])
-            yield from self._slices(path, mask, name)
+            path = source.checked(name)
+            if isinstance(self.masks, tuple):
+                drawn = [source.checked(self.masks[i])]
+            elif masks is not None:
+                drawn = [masks.checked(mask) for mask in pairs.get(name) or [Path(name).name]]
+            else:
+                drawn = [source.checked(mask) for mask in pairs.get(name, ())]
+            for item in self._slices(path, drawn, name):
+                shown += 1
+                yield item
+        if names and not shown:
+            share = f"{self.slices.foreground:.0%} of their pixels above a tenth of white"
+            raise DatasetError(
+                f"{source}: at least 2 images are needed, found 0: each slice of {len(names)} volume(s) is darker than "
+                f"the foreground limit ({share}); state which numbers become black and white (--window LOW HIGH, "
+                "window=), or keep dark slices (Slices(foreground=0))"
+            )
 
-    def _slices(self, path: Path, mask_path: Path | None, name: str) -> Iterator[Item]:
+    def _paired(self, source: Source) -> tuple[Sequence[str], dict[str, list[str]]]:
+        """The volumes of a folder, and the masks beside them (``pairing``)."""
+        files = {_stem(name): name for name in volume_files(source.folder)}
+        images, pairs = pairing.beside(source.folder, files)
+        return [files[name] for name in images], {
+            files[name]: [files[mask] for mask in sorted(masks)] for name, masks in pairs.items()
+        }
+
+    def _slices(self, path: Path, mask_paths: Sequence[Path], name: str) -> Iterator[Item]:
         with naming(path):
             volume = read_volume(path, window=self.window)
-        mask = None if mask_path is None else _mask(mask_path, path, volume)
+        masks = [_mask(mask_path, path, volume) for mask_path in mask_paths]
         stem = _stem(name)
         for at in self.slices.of(volume.stored.shape[_PLACE[self.slices.axis]]):
             index = _index(self.slices.axis, at)
             with naming(path):
                 pixels = as_uint8(volume.part(index))
             if self.slices.keeps(pixels):
-                drawn = None if mask is None else np.asarray(mask.units(index) >= self.mask_at)
+                parts = [np.asarray(mask.units(index) >= self.mask_at) for mask in masks]
+                drawn = np.logical_or.reduce(parts) if parts else None
                 yield Item(f"{stem}_{self.slices.axis}_{at:04d}", f"{path} slice {at}", pixels, drawn, None, stem)
 
 
 def volume_files(folder: Path) -> tuple[str, ...]:
     """Names of the NIfTI files right in a folder, sorted."""
-    names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and filekind.guess(path) == "nifti"
-    )
+    files = visible_files(folder)
+    names = [path.name for path in files if filekind.guess(path) == "nifti"]
     if not names:
         raise DatasetError(f"{folder}: no NIfTI volume found")
+    leftout.warn_of(folder, (path for path in files if path.name not in set(names)))
     return tuple(names)
+
+
+def _in_folder(folder: Path, names: Sequence[str], masks: Path) -> dict[str, list[str]]:
+    """The masks of each volume that has some, by their names in a folder of masks."""
+    of = {_stem(name): name for name in volume_files(masks)} if masks.is_dir() and any(masks.iterdir()) else {}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        with suppress(DatasetError):  # said where the mask is opened
+            stem = _stem(name)
+            pairs = pairing.in_folders(folder, {stem: name}, masks, of)
+            found[name] = [of[mask] for mask in sorted(pairs[stem])]
+    return found
+
+
+def _image_folder(folder: Path) -> str | None:
+    """Name of the sub-folder of volumes beside a sub-folder of their masks."""
+    names = [name for name in _nifti_folders(folder) if pairing.is_image_folder(name)]
+    return names[0] if len(names) == 1 and _mask_folder(folder) else None
+
+
+def _mask_folder(folder: Path) -> str | None:
+    named = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and pairing.is_always_masks(path.name)]
+    names = named or [name for name in _nifti_folders(folder) if pairing.is_mask_folder(name)]
+    return names[0] if len(names) == 1 else None
+
+
+def _nifti_folders(folder: Path) -> list[str]:
+    below = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    wanted = [path for path in below if pairing.is_mask_folder(path.name) or pairing.is_image_folder(path.name)]
+    return [path.name for path in wanted if first_kind(path, frozenset({"nifti"}))]
 
 
 def _stem(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo import device as devices
+from medzoo.conditions import kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
 from medzoo.families import _loading, _running
@@ -72,6 +74,8 @@ class Generator:
     draws_attributes: ClassVar[bool] = False
     # Called with (calls of the network done, calls in all) during a batch, by families that call it many times.
     on_progress: Callable[[int, int], None] | None = None
+    # Whether samples carry the names of the files that they were made from, which may be those of patients.
+    input_names: bool = True
 
     def __init__(
         self,
@@ -152,6 +156,11 @@ class Generator:
     def resolve(self, condition: Any, indices: range) -> Conditions:
         """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
         conditions = resolve_condition(self.entry, self.declared, condition, indices)
+        if not self.input_names:
+            files = enumerate(conditions.inputs)
+            conditions = replace(
+                conditions, inputs=tuple(replace(file, words=f"input {i}", name=f"input{i}") for i, file in files)
+            )
         rows = conditions.attributes
         if rows is not None and not self.draws_attributes and np.isnan(rows).any():
             missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
@@ -292,6 +301,19 @@ class Generator:
     def count_inputs(self, condition: Any) -> int | None:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
         return None if condition is None else count_inputs(self.entry, self.declared, condition)
+
+    def inputs_sha256(self, condition: Any) -> str | None:
+        """Hash of the names and contents of all input images of a condition, in their order; None without any.
+
+        Raises ConditionError: it does not fit, or a file cannot be read.
+        """
+        declared = self.entry.condition
+        if condition is None or declared is None or kind_of(declared).needs != "inputs":
+            return None
+        try:
+            return self.resolve(condition, range(0)).inputs_sha256()
+        except OSError as error:
+            raise ConditionError(f"{self.entry.model_id}: {error}") from None
 
     def _declared(self) -> Condition | None:
         """What the entry declares, with the channels of its images, which the network knows best."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,22 @@ from medzoo.families._diffusers_config import json_words, short, words
 END = "<|endoftext|>"
 # Prompts whose encoding is kept, and prompts that are encoded at once.
 KEPT, AT_ONCE = 256, 16
+
+
+class _Lock:
+    """A lock that a copy of its owner, in this process or another, has one of its own of."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[_Lock], tuple[()]]:
+        return _Lock, ()
 
 
 class Prompts:
@@ -33,11 +50,12 @@ class Prompts:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.length: int = encoder.config.max_position_embeddings
         self._known: OrderedDict[str, Tensor] = OrderedDict()
+        self._lock = _Lock()  # the encoder goes to the device and back
 
     def encode(self, texts: Sequence[str], device: torch.device) -> Tensor:
-        """The last hidden state after its norm, [B, length, width], in the type of the encoder."""
+        """The last hidden state after its norm, [B, length, width], in the type of the encoder; from any thread."""
         # Kept for later calls, which may want gradients of something else: that refuses tensors of inference mode.
-        with torch.inference_mode(False), torch.no_grad():
+        with self._lock, torch.inference_mode(False), torch.no_grad():
             found = {text: self._known[text] for text in dict.fromkeys(texts) if text in self._known}
             new = [text for text in dict.fromkeys(texts) if text not in found]
             if new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from medzoo import imagefiles
 from medzoo.conditions import Input, kind_of
 from medzoo.entry import Condition
 from medzoo.errors import ConditionError
+from medzoo.files.reading import expanded, sha256_of
 from medzoo.samples import Samples
 
 # Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
-_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|webp|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
 
 
 def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
@@ -84,7 +86,10 @@ def _joined(group: tuple[Input, ...]) -> Input:
             raise ConditionError(f"the images of one sample differ in size: {sizes}")
         return np.concatenate(arrays)
 
-    return Input(read, " + ".join(part.words for part in group), group[0].name)
+    def sha256() -> str:
+        return hashlib.sha256(" ".join(part.sha256() for part in group).encode()).hexdigest()
+
+    return Input(read, " + ".join(part.words for part in group), group[0].name, sha256)
 
 
 def _list(
@@ -98,7 +103,7 @@ def _list(
             images = stated.masks * np.uint8(255)
         return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
-        path = Path(stated).expanduser()
+        path = _expanded(model_id, stated)
         files = imagefiles.list_images(path) if path.is_dir() else (path,)
         if not files:
             raise ConditionError(f"{model_id}: the folder {path} holds no images")
@@ -113,7 +118,7 @@ def _list(
         if not inputs:
             raise ConditionError(f"{model_id}: the list of images is empty")
         return inputs
-    array = _numbers(stated)
+    array = _numbers(stated, kind_of(declared).binary)
     if array is None or array.ndim not in (2, 3, 4):
         found_shape = "" if array is None else f" of shape {list(array.shape)}"
         raise ConditionError(
@@ -127,12 +132,19 @@ def _list(
     return [_array(model_id, declared, array[i], channels, i, None, joined) for i in range(len(array))]
 
 
-def _numbers(stated: Any) -> NDArray[Any] | None:
+def _expanded(model_id: str, stated: str | Path) -> Path:
+    try:
+        return expanded(stated)
+    except OSError as error:
+        raise ConditionError(f"{model_id}: '{stated}': {error.strerror}") from None
+
+
+def _numbers(stated: Any, mask: bool) -> NDArray[Any] | None:
     if hasattr(stated, "detach"):
         stated = stated.detach().cpu()
         stated = stated.float() if stated.is_floating_point() else stated  # NumPy has no bfloat16
-    elif hasattr(stated, "getbands"):  # a Pillow image, whose alpha no network takes
-        stated = imagefiles.grey_or_rgb(stated)
+    elif hasattr(stated, "getbands"):  # a Pillow image
+        stated = imagefiles.picture_of(stated, mask=mask)
     if not hasattr(stated, "__array__") and not hasattr(stated, "__array_interface__"):
         return None
     array = np.asarray(stated)
@@ -141,10 +153,12 @@ def _numbers(stated: Any) -> NDArray[Any] | None:
 
 def _file(declared: Condition, path: Path, channels: int | None) -> Input:
     def read() -> NDArray[np.float32]:
+        if kind_of(declared).binary and channels in (None, 1):
+            return _in_range(declared, imagefiles.read_mask(path, size=declared.size))
         image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
         return _in_range(declared, image)
 
-    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name)
+    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name, lambda: sha256_of(path))
 
 
 def _array(
@@ -170,6 +184,9 @@ def _array(
         raise ConditionError(f"{model_id}: {words} is {image.dtype}; give uint8, or floats in [0, 1]")
 
     def read() -> NDArray[np.float32]:
+        if kind_of(declared).binary and image.dtype.kind in "ui":
+            for plane in image:  # labels would lose all but the upper half of their numbers
+                imagefiles.foreground(plane, f"{model_id}: {words}")
         scaled = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
         if not (scaled.min() >= 0 and scaled.max() <= 1):
             raise ConditionError(f"{model_id}: {words} must lie in [0, 1], found [{scaled.min()}, {scaled.max()}]")
@@ -181,7 +198,11 @@ def _array(
             scaled = imagefiles.resize(scaled, declared.size)
         return _in_range(declared, scaled)
 
-    return Input(read, words, name)
+    def sha256() -> str:
+        stored = np.ascontiguousarray(image)
+        return hashlib.sha256(f"{stored.dtype.str} {list(stored.shape)}\n".encode() + stored.tobytes()).hexdigest()
+
+    return Input(read, words, name, sha256)
 
 
 def _in_range(declared: Condition, image: NDArray[np.float32]) -> NDArray[np.float32]:

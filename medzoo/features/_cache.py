@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.files import cache, whole
+from medzoo.files.reading import read_json
 
 if TYPE_CHECKING:
     from medzoo.features._base import Extractor
@@ -122,7 +123,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
         return None
     try:
         data = path.read_bytes()
-        stated = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+        stated = read_json(record)["sha256"]
         if hashlib.sha256(data).hexdigest() == stated and (features := _array(data, shape)) is not None:
             return features
     except (OSError, ValueError, KeyError, TypeError):

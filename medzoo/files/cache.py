@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ from pathlib import Path
 from medzoo.errors import DownloadError, WeightsError
 from medzoo.files import whole
 from medzoo.files.lock import held
+from medzoo.files.reading import expanded, read_sealed, sealed, sha256_of
 
 _log = logging.getLogger("medzoo")
 
@@ -60,10 +60,17 @@ class Stored:
 
 
 def root() -> Path:
-    """The cache folder; it may not exist yet."""
+    """The cache folder; it may not exist yet.
+
+    Raises:
+        DiskError: ``MEDZOO_CACHE`` names a user who is not known.
+    """
     stated = os.environ.get("MEDZOO_CACHE")
     if stated:
-        return Path(stated).expanduser().absolute()
+        try:
+            return expanded(stated).absolute()
+        except OSError as error:
+            raise DiskError(f"MEDZOO_CACHE={stated}: {error.strerror}") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("medzoo", appauthor=False))
@@ -156,14 +163,18 @@ def store(written: Path, *, model_id: str, layout: str, source: str, source_sha2
     )
     # The record goes last: without it the weights do not count, so a kill in between costs one conversion.
     whole.put(written, stored.path)
-    whole.write_json(record, {key: value for key, value in asdict(stored).items() if key != "path"})
+    whole.write_json(record, sealed({key: value for key, value in asdict(stored).items() if key != "path"}))
     return stored
 
 
 def stored() -> list[Stored]:
-    """Everything in the cache, sorted by model id."""
-    records = sorted(root().glob("weights/*/*.json"))
-    return [item for record in records if (item := _read_record(record)) is not None]
+    """Everything in the cache that has a whole record, sorted by model id."""
+    return [item for record in _records() if (item := _read_record(record)) is not None]
+
+
+def damaged() -> list[Path]:
+    """Records that are not as they were written; what they stood for is made again when it is needed."""
+    return [record for record in _records() if _read_record(record) is None]
 
 
 def models() -> list[str]:
@@ -179,18 +190,26 @@ def unfinished() -> list[Path]:
 def problems() -> list[tuple[str, Path, str]]:
     """Hash everything again: (model id, file, what is wrong) of each file that changed since it was stored."""
     found = []
-    for record in sorted(root().glob("weights/*/*.json")):
+    for record in _records():
         item = _read_record(record)
         if item is None:
-            found.append((record.parent.name, record, "the record cannot be read"))
+            found.append((record.parent.name, record, "the record is not what was written"))
         elif not item.path.is_file():
             found.append((item.model_id, item.path, "the file is missing"))
-        elif (actual := sha256_of(item.path)) != item.sha256:
-            found.append((item.model_id, item.path, f"sha256 is {actual}, recorded was {item.sha256}"))
+        elif (problem := _difference(item)) is not None:
+            found.append((item.model_id, item.path, problem))
     for path in sorted(root().glob("weights/*/*.safetensors")):
         if not path.with_suffix(".json").exists():
             found.append((path.parent.name, path, "there is no record of it"))
     return found
+
+
+def _difference(item: Stored) -> str | None:
+    try:
+        actual = sha256_of(item.path)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    return None if actual == item.sha256 else f"sha256 is {actual}, recorded was {item.sha256}"
 
 
 def clear(model_id: str | None = None) -> int:
@@ -211,12 +230,14 @@ def clear(model_id: str | None = None) -> int:
 
 
 def _remove(folder: Path) -> int:
-    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     try:
-        if folder.exists():
+        freed = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+        if folder.is_symlink() or folder.is_file():  # somebody put it there; what it leads to is theirs
+            folder.unlink()
+        elif folder.exists():
             shutil.rmtree(folder)
     except OSError as error:
-        raise WeightsError(f"{folder}: cannot be deleted ({error.strerror}); delete it by hand") from error
+        raise WeightsError(f"{folder}: cannot be deleted ({error.strerror or error}); delete it by hand") from error
     return freed
 
 
@@ -228,12 +249,6 @@ def disk_errors(folder: Path) -> AbstractContextManager[None]:
         full="make room with `medzoo cache clear --all`, or set MEDZOO_CACHE to a folder on another disk",
         denied="set MEDZOO_CACHE to a folder that can be written",
     )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -253,9 +268,16 @@ def _record_path(model_id: str, source_sha256: str, layout: str) -> Path:
     return _weights_folder(model_id) / f"{source_sha256[:16]}-{layout}.json"
 
 
+def _records() -> list[Path]:
+    return sorted(root().glob("weights/*/*.json"))
+
+
 def _read_record(record: Path) -> Stored | None:
+    """What a record says; None where it is not, byte for byte in its meaning, what ``store`` wrote there."""
     try:
-        fields = json.loads(record.read_text(encoding="utf-8"))
-        return Stored(path=record.with_suffix(".safetensors"), **fields)
+        stored = Stored(path=record.with_suffix(".safetensors"), **read_sealed(record))
     except (OSError, ValueError, TypeError):
         return None
+    words = (stored.model_id, stored.sha256, stored.source, stored.source_sha256, stored.date)
+    fits = all(isinstance(word, str) for word in words) and type(stored.size) is int
+    return stored if fits and stored.model_id == record.parent.name else None

@@ -1,6 +1,7 @@
 """Atomic writes (temporary file, fsync, rename), and disk errors in words.
 
-A file gets its name when all of it is on the disk. A killed process leaves ``.<name>.<random>.part`` behind.
+A file gets its name when all of it is on the disk. A killed process leaves ``.<name>.<random>.part`` behind, which the
+next one that writes into the folder removes: the system has dropped its lock.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ import json
 import os
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from medzoo.errors import MedzooError
 
 PARTS = ".*.part"  # glob of temporary files, to sweep where no other process can be writing
+OLD = 86_400.0  # seconds since its last change after which a temporary file is nobody's, whatever wrote it
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, even while other processes write it. Raises OSError."""
-    with writing(path) as file:
+def write_bytes(path: Path, content: bytes, *, sweep: bool = True) -> None:
+    """Write a file whole or not at all, even while other processes write it.
+
+    Args:
+        sweep: remove what killed processes left in the folder; False where so many files lie in it that a look at their
+            names for each would take long.
+
+    Raises OSError.
+    """
+    with writing(path, sweep=sweep) as file:
         file.write(content)
 
 
@@ -32,13 +43,20 @@ def write_json(path: Path, content: object) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write; it gets the name ``path`` at the end of the block, and is removed after an error."""
-    part = part_of(path)
+def writing(path: Path, *, sweep: bool = True) -> Iterator[BinaryIO]:
+    """A binary file to write and read; it gets the name ``path`` at the end of the block, an error removes it."""
+    if sweep:
+        sweep_parts(path.parent, path.name)
+    part, file = _locked_part(path)
     try:
-        with part.open("wb") as file:
+        with file:
             yield file
-        put(part, path)
+            file.flush()
+            os.fsync(file.fileno())
+            if os.name == "posix":
+                os.replace(part, path)  # still locked: nobody takes it for that of a killed process
+        if os.name != "posix":
+            os.replace(part, path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
@@ -47,7 +65,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def part_of(path: Path) -> Path:
     """A new empty temporary file beside ``path``, with the user's usual permissions (``tempfile`` hides its own)."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = _part_name(path)
     part.touch(exist_ok=False)
     return part
 
@@ -57,6 +75,68 @@ def put(part: Path, path: Path) -> None:
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(part, path)
+
+
+def appending(path: Path) -> BinaryIO:
+    """An unbuffered file to append to; it is created if it does not exist.
+
+    Raises OSError: it is a symbolic link, which may lead to any file, or a pipe or device.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link; remove it", str(path))
+    handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.stat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is a pipe or a device; remove it", str(path))
+    return open(handle, "ab", buffering=0)
+
+
+def sweep_parts(folder: Path, name: str) -> None:
+    """Remove the temporary files of ``name`` that killed processes left in a folder, and any others a day old."""
+    start = f".{name}."
+    with suppress(OSError):
+        for part in folder.glob(PARTS):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > OLD:
+                    part.unlink()
+                elif part.name.startswith(start):
+                    _remove_abandoned(part)
+
+
+def _part_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _locked_part(path: Path) -> tuple[Path, BinaryIO]:
+    """A new temporary file, open and locked as long as it is open."""
+    while True:
+        part = _part_name(path)
+        file = part.open("xb+")  # made by this very call, so that a name is never used twice
+        _lock(file)
+        with suppress(OSError):
+            if os.path.samestat(os.stat(file.fileno()), part.stat()):
+                return part, file
+        file.close()  # swept between its making and its lock
+
+
+def _lock(file: IO[bytes]) -> None:
+    with suppress(ImportError, OSError):  # Windows; a file system without locks
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _remove_abandoned(part: Path) -> None:
+    """Remove a temporary file of ``writing`` unless a process holds it. Raises OSError: one does."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which does not remove what is open
+        part.unlink()
+        return
+    with part.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        part.unlink()  # while locked: who has just made it waits for the lock, and sees that it is gone
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,10 +8,12 @@ what is missing. Needs neither torch nor NumPy.
 
 from __future__ import annotations
 
+import datetime
+import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from medzoo.entry import Record
 from medzoo.errors import ResultError
+from medzoo.files.reading import read_text
 from medzoo.files.whole import write_json
 
 _log = logging.getLogger("medzoo")
@@ -132,7 +135,7 @@ def read(path: Path) -> Result | None:
     Raises ResultError: it is no result, or cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -165,29 +168,52 @@ def as_json(result: Result) -> dict[str, Any]:
 def read_all(folders: Iterable[Path], benchmark: str) -> list[Result]:
     """The results of one benchmark that can be compared, by id: of each contender the newest.
 
-    What was measured under other settings, or against other real images, than the newest of all is left out, with a
-    warning. Of equally old results that of the last folder counts.
+    Those that can be compared were measured under the same settings against the same real images. Where there are
+    several such groups, the largest counts, of equally large ones that with the newest result; the others are left out,
+    and so is a file that cannot be read, each with a warning. A date that lies in the future is a wrong clock's, and
+    counts as the oldest. Of equally old results that of the last folder counts.
     """
-    newest: dict[str, Result] = {}
-    paths = [path for folder in folders for path in sorted(folder.glob(f"*/*/{_literal(benchmark)}.json"))]
-    for result in filter(None, map(read, paths)):
-        before = newest.get(result.contender.id)
-        if before is None or _started(before) <= _started(result):
-            newest[result.contender.id] = result
-    if not newest:
+    groups: dict[str, dict[str, Result]] = {}
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)  # clocks without a time zone
+    for result in _readable(folders, benchmark):
+        group = groups.setdefault(json.dumps(_compared_with(result), sort_keys=True, default=str), {})
+        before = group.get(result.contender.id)
+        if before is None or _started(before, now) <= _started(result, now):
+            group[result.contender.id] = result
+    if not groups:
         return []
-    last = max(newest.values(), key=_started)
-    other = sorted(name for name, result in newest.items() if _compared_with(result) != _compared_with(last))
-    if other:
+    best = max(groups.values(), key=lambda group: (len(group), max(_started(result, now) for result in group.values())))
+    others = sorted({name for group in groups.values() if group is not best for name in group})
+    if others:
         _log.warning(
-            "%s: measured under other settings or against other real images than the newest, left out: %s",
-            benchmark, ", ".join(other),
+            "%s: measured under other settings or against other real images than most, left out: %s",
+            benchmark, ", ".join(others),
         )  # fmt: skip
-    return [result for name, result in sorted(newest.items()) if name not in other]
+    return [result for _, result in sorted(best.items())]
 
 
-def _started(result: Result) -> str:
-    return str(result.made.get("started", ""))
+def _readable(folders: Iterable[Path], benchmark: str) -> Iterator[Result]:
+    """Every result that can be read; a warning for each that cannot, so that one file does not hide the others."""
+    for folder in folders:
+        for path in sorted(folder.glob(f"*/*/{_literal(benchmark)}.json")):
+            try:
+                result = read(path)
+            except ResultError as error:
+                _log.warning("%s", error)
+                continue
+            if result is not None:
+                yield result
+
+
+def _started(result: Result, now: datetime.datetime) -> datetime.datetime:
+    """When it was begun; the beginning of time where that is not known."""
+    never = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    try:
+        started = datetime.datetime.fromisoformat(str(result.made.get("started")))
+        started = started if started.tzinfo is not None else started.replace(tzinfo=datetime.UTC)
+        return started if started <= now else never
+    except (ValueError, OverflowError):
+        return never
 
 
 def _compared_with(result: Result) -> tuple[Any, ...]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from medzoo.errors import SavingError
-from medzoo.files.whole import disk_errors
+from medzoo.files.reading import open_regular, read_sealed
+from medzoo.files.whole import appending, disk_errors
 from medzoo.samples import formats
+from medzoo.samples.earlier import parsed
 
 MANIFEST, RUN = "manifest.jsonl", "run.json"
 BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
@@ -55,17 +56,14 @@ def recorded(folder: str | Path) -> dict[str, Any] | None:
     """The content of run.json, None where there is none. Raises SavingError when it cannot be read."""
     path = Path(folder) / RUN
     try:
-        run = json.loads(path.read_bytes())
+        return read_sealed(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise SavingError(f"{path} cannot be read ({error}); begin anew with --overwrite") from None
-    if not isinstance(run, dict):
-        raise SavingError(f"{path} holds no run; begin anew with --overwrite")
-    return run
 
 
-def lock(manifest: FileIO, folder: Path) -> None:
+def lock(manifest: BinaryIO, folder: Path) -> None:
     """Two processes must not write one run. The system drops the lock of a killed one.
 
     Raises SavingError when another process holds it.
@@ -82,7 +80,7 @@ def lock(manifest: FileIO, folder: Path) -> None:
         pass  # a file system without locks
 
 
-def clear(folder: Path, manifest: FileIO) -> None:
+def clear(folder: Path, manifest: BinaryIO) -> None:
     """Remove the files of an earlier run; the manifest stays and is emptied first."""
     endings = _endings(folder)
     named = _named(folder, endings)
@@ -90,16 +88,31 @@ def clear(folder: Path, manifest: FileIO) -> None:
     manifest.truncate(0)
     for path in sorted(folder.iterdir(), key=lambda path: path.name != RUN):
         if path.name in {RUN, GRID, *named} or numbered.fullmatch(path.name):
-            path.unlink()
+            remove(path)
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """A manifest line, None for a torn one."""
+def remove(path: Path) -> None:
+    """Remove a file, or an empty folder in its place. Raises SavingError for a folder that holds something."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
     try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and {"file", "mask_file"} <= record.keys() else None
+        path.rmdir()
+    except OSError:
+        raise SavingError(f"{path}: expected a file of the run, found a folder that is not empty; move it away") from None
+
+
+def open_manifest(folder: Path) -> BinaryIO:
+    """The manifest of a folder, to append to. Raises OSError, or SavingError: it leads elsewhere."""
+    path = folder / MANIFEST
+    try:
+        return appending(path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO):
+            raise SavingError(
+                f"{path}: expected a regular file, found a link, a pipe or a folder; remove it, or take another folder"
+            ) from None
+        raise
 
 
 def _endings(folder: Path) -> str:
@@ -118,7 +131,7 @@ def _named(folder: Path, endings: str) -> set[str]:
 
     A person may have such names too (``20240101_left.png``), so an index must be one that the run had come to.
     """
-    with (folder / MANIFEST).open("rb") as file:
+    with open_regular(folder / MANIFEST) as file:
         lines = [record for record in map(parsed, file) if record is not None]
     listed = {name for record in lines for name in (record["file"], record["mask_file"])}
     reached = range(0)

@@ -3,18 +3,19 @@
     <index>.png, <index>_mask.png    the files of a sample, see ``medzoo.samples.formats``; <index>_<input> where it has one
     <first index>.tar                or shards, of at least 256 samples and whole batches
     manifest.jsonl                   one line a sample, in the order of the run
-    run.json                         what decides the bytes of the run; a run is only resumed as the same
+    run.json                         what decides the bytes of the run, with a checksum; only the same run is resumed
 
 A file gets its name when it is whole (write, fsync, rename), and a sample its line when its files are. A killed run
 therefore leaves a manifest that is true up to a torn last line. Batches and shards lie on a fixed grid from
 ``start``, so that a resumed run computes the very batches of an undisturbed one, and begins the last shard anew: its
-files come out byte for byte the same.
+files come out byte for byte the same. Every line and file that is there is checked first (``medzoo.samples.earlier``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,8 +29,10 @@ import numpy as np
 from medzoo import __version__
 from medzoo.errors import SavingError
 from medzoo.files.png import encode_png
+from medzoo.files.reading import sealed
 from medzoo.files.whole import PARTS, sync_folder, write_bytes
 from medzoo.samples import Samples, formats
+from medzoo.samples.earlier import read_earlier
 from medzoo.samples.folder import (
     BATCHES_AHEAD,
     MANIFEST,
@@ -37,8 +40,9 @@ from medzoo.samples.folder import (
     check_folder,
     clear,
     lock,
-    parsed,
+    open_manifest,
     recorded,
+    remove,
     saving_errors,
 )
 from medzoo.samples.formats import Bits, Run, check_format, encode, origin, png_words, stem
@@ -46,6 +50,7 @@ from medzoo.samples.shard import Shard
 
 __all__ = ["Run", "Writer", "check_folder", "check_format", "recorded", "save", "write_picture"]
 
+_log = logging.getLogger("medzoo")
 SHARD = 256  # samples in a shard, at least
 _THREADS = 4  # most of their time goes into waiting for the disk
 
@@ -70,7 +75,7 @@ class Writer:
     ) -> None:
         self.folder, self.run = Path(folder), run
         check_folder(self.folder, resume=resume, overwrite=overwrite)
-        self._missing: set[int] = set()  # in the manifest, but somebody deleted the file
+        self._missing: set[int] = set()  # in the manifest, but a file is gone or damaged
         self._lines = 0  # samples in the manifest
         self._pending: deque[list[Future[tuple[dict[str, Any], list[Member]]]]] = deque()
         self._sharded = formats.load(run.format).sharded
@@ -80,7 +85,7 @@ class Writer:
         self._waiting: list[dict[str, Any]] = []  # lines of samples in the open shard
         with saving_errors(self.folder, self._whole):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._manifest = (self.folder / MANIFEST).open("ab", buffering=0)
+            self._manifest = open_manifest(self.folder)
             try:
                 lock(self._manifest, self.folder)
                 if overwrite:
@@ -137,7 +142,7 @@ class Writer:
         wanted = json.loads(json.dumps({"medzoo": __version__, **asdict(self.run)}))  # lists for tuples
         before = recorded(self.folder) if resume else None
         if before is None:
-            write_bytes(self.folder / RUN, json.dumps(wanted, indent=1).encode() + b"\n")
+            write_bytes(self.folder / RUN, json.dumps(sealed(wanted), indent=1).encode() + b"\n", sweep=False)
         elif before != wanted:
             differences = "; ".join(
                 f"{key} was {before.get(key)!r}, now {value!r}"
@@ -148,19 +153,20 @@ class Writer:
                 f"{self.folder} holds another run: {differences}. Take another folder, or type --overwrite"
             )
         for path in self.folder.glob(PARTS):
-            path.unlink()
-        end = 0
-        with (self.folder / MANIFEST).open("rb") as lines:
-            for line in lines:
-                record = parsed(line)
-                if record is None or record.get("index") != self.run.start + self._lines:
-                    break
-                files = (record.get("shard"),) if self._sharded else (record["file"], record["mask_file"])
-                if not all((self.folder / name).exists() for name in files if name):
-                    self._missing.add(record["index"])
-                end += len(line)
-                self._lines += 1
-        self._manifest.truncate(end)
+            remove(path)
+        earlier = read_earlier(self.folder / MANIFEST, self.run)
+        self._missing, self._lines = earlier.broken, earlier.lines
+        if earlier.broken:
+            _log.warning(
+                "%s: files of %d samples, %d the first, are missing or damaged; these samples are made anew",
+                self.folder, len(earlier.broken), min(earlier.broken),
+            )  # fmt: skip
+        if earlier.refused:
+            _log.warning(
+                "%s: line %d is not what this run writes; samples are made anew from there",
+                self.folder / MANIFEST, earlier.lines + 1,
+            )  # fmt: skip
+        self._manifest.truncate(earlier.size)
 
     def _settle(self) -> None:
         """Wait for the oldest batch and enter it in the manifest, or in its shard."""
@@ -193,6 +199,8 @@ class Writer:
         first, last = self._waiting[0]["index"], self._waiting[-1]["index"]
         if last + 1 < min(first + self._unit, self._done.stop):
             return self._abandon_shard()
+        if self._shard.path.is_dir():
+            remove(self._shard.path)
         self._shard.finish()
         self._shard = None
         self._enter(self._waiting)
@@ -229,7 +237,9 @@ class Writer:
         files = [(name + suffix, data) for suffix, data in encoded.files]
         if not self._sharded:
             for file, data in files:
-                write_bytes(self.folder / file, data)
+                if record["index"] in self._missing:
+                    remove(self.folder / file)  # it may be a folder
+                write_bytes(self.folder / file, data, sweep=False)
         masked = encoded.mask is not None
         line = {
             "file": files[0][0],

@@ -63,6 +63,8 @@ class TrainConfig(Record):
         folder: in its place, a path of images; a tenth of them is held out (see ``docs/training.md``).
         size: height and width in pixels, one that the family supports; of volumes see :class:`VolumeConfig`.
         channels: ``RGB`` or ``L`` (grey) makes all pictures so; null takes what they are, which must be the same.
+        window: with ``folder``: the numbers that become black and white, in the units of the files, where they have
+            more than 8 bits; null as ``medzoo.imagefiles.tone`` says.
         masks: learn the mask as one more channel.
         classes: learn the classes of the images, each as often as the others, where the family can.
         start: fine-tune: the id of a model of the zoo, or the folder of a run, whose weights this one begins with (a
@@ -85,6 +87,7 @@ class TrainConfig(Record):
     folder: str | None = None
     size: int | tuple[int, int, int]
     channels: Literal["RGB", "L"] | None = None
+    window: tuple[float, float] | None = None
     masks: bool
     classes: bool = False
     start: str | None = None
@@ -106,6 +109,10 @@ class TrainConfig(Record):
     def _one_source(self) -> TrainConfig:
         if (self.dataset is None) == (self.folder is None):
             raise ValueError("state either dataset (of the registry) or folder (a path of images)")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(f"window needs low < high, found {list(self.window)}")
+        if self.window is not None and self.folder is None:
+            raise ValueError("window goes with folder; a dataset of the registry states its own")
         return self
 
     @property
@@ -210,8 +217,11 @@ def fitting_batch(batch: int, images: int, processes: int) -> int:
 
 
 def dump_config(config: TrainConfig) -> str:
-    """The YAML of a configuration, every field stated."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
+    """The YAML of a configuration, every field stated (a window only where there is one)."""
+    fields = config.model_dump(mode="json")
+    if fields["window"] is None:
+        del fields["window"]
+    return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120)
 
 
 def differences(stored: TrainConfig, wanted: TrainConfig) -> list[str]:

@@ -10,6 +10,7 @@ MedMNIST file.
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzoo.datasets import Images, Protocol, describe, load_dataset, load_path, relabel
-from medzoo.datasets.folder import class_folders, picture_files
-from medzoo.datasets.splitting import SPLITS
+from medzoo.datasets import (
+    Images,
+    Protocol,
+    describe,
+    load_dataset,
+    load_path,
+    relabel,
+    warn_if_dark,
+    window_of,
+)
+from medzoo.datasets.folder import class_folders
+from medzoo.datasets.manifest import MANIFEST
+from medzoo.datasets.splitting import usual_split
+from medzoo.datasets.tables import METADATA
 from medzoo.errors import TrainingError
+from medzoo.imagefiles import ReadingWarning
+from medzoo.imagefiles.tone import Window
 from medzoo.training import volumes
 from medzoo.training.config import TrainConfig, VolumeConfig
 from medzoo.training.recipes import Facts
@@ -77,7 +91,7 @@ def load(config: TrainConfig, root: Path | None = None) -> tuple[Images, Images]
             train, held = split(train)
     else:
         assert config.folder is not None
-        train, held = load_folder(Path(config.folder), form)
+        train, held = load_folder(Path(config.folder), form, window=config.window)
     if config.classes:
         _check_classes(train, config.source)
     return train, held
@@ -98,32 +112,50 @@ def load_volumes(config: VolumeConfig, root: Path | None) -> tuple[Images, Image
     return train, volumes.held_out_slices(held, config)
 
 
-def load_folder(path: Path, form: Protocol) -> tuple[Images, Images]:
-    """The images at a path to learn, and those held out."""
-    if path.is_dir() and (path / "images").is_dir() and (path / "masks").is_dir():
-        _check_masks(path)
-    if has_splits(path):
-        train, held = (load_path(path, form, split=name) for name in ("train", "val"))
+def load_folder(path: Path, form: Protocol, *, window: Window | None = None) -> tuple[Images, Images]:
+    """The images at a path to learn, and those held out.
+
+    Args:
+        window: values that become black and white of numbers of more than 8 bits; None as ``medzoo.imagefiles.tone``
+            says, decided by the images to learn.
+    """
+    splits = _splits(path)
+    train_alone = "train" in splits and "val" not in splits
+    window = window or (window_of(path, split="train" if "train" in splits else None) if path.exists() else None)
+    if {"train", "val"} <= splits:
+        train, held = (load_path(path, form, split=name, window=window) for name in ("train", "val"))
+        warn_if_dark(train, str(path))
         if train.images.shape[1] != held.images.shape[1]:
             raise TrainingError(
                 f"{path}: the images to learn have {train.images.shape[1]} channel(s), those held out "
                 f"{held.images.shape[1]}; choose one with --channels RGB or --channels L (channels: in a configuration)"
             )
         return train, held if held.classes == train.classes else relabel(held, train.classes or ())
-    images = load_path(path, form, minimum=FEWEST)
+    images = load_path(path, form, minimum=FEWEST, split="train" if train_alone else None, window=window)
+    if train_alone:
+        others = ", ".join(sorted(splits - {"train"}))
+        text = f"{path}: has no images for validation (val): a tenth of train is held out" + (
+            f", and {others} is left alone" if others else ""
+        )
+        warnings.warn(text, ReadingWarning, stacklevel=2)
+    warn_if_dark(images, str(path))
     return split(images)
 
 
-def has_splits(path: Path) -> bool:
-    """Whether a path holds images to learn and others to hold out."""
-    below = {name: split for split, usual in SPLITS.items() for name in usual}
+def _splits(path: Path) -> set[str]:
+    """Which of train, val and test a path holds, where it holds splits at all."""
     if path.is_dir():
-        names = class_folders(path)
-        return set(names) <= below.keys() and {"train", "val"} <= {below[name] for name in names}
+        if any((path / name).is_file() for name in (MANIFEST, *METADATA)):
+            return set()
+        names = [usual_split(name) for name in class_folders(path)]
+        found = {name for name in names if name is not None}
+        return found if "train" in found and (len(found) > 1 or None not in names) else set()
     if not zipfile.is_zipfile(path):
-        return False
+        return set()
     with zipfile.ZipFile(path) as archive:
-        return {"train_images.npy", "val_images.npy"} <= set(archive.namelist())
+        names = [name.removesuffix("_images.npy") for name in archive.namelist() if name.endswith("_images.npy")]
+    found = {name for one in names if (name := usual_split(one or "")) is not None}
+    return found if "train" in found else set()
 
 
 def split(images: Images) -> tuple[Images, Images]:
@@ -193,15 +225,6 @@ def stack(images: Pixels, masks: Pixels | None) -> Tensor:
     """Images uint8 [n, c, h, w] and masks of 0 and 1 -> uint8 [n, c (+1), h, w], masks as 0 and 255."""
     both = images if masks is None else np.concatenate([images, masks * np.uint8(255)], axis=1)
     return torch.from_numpy(both)
-
-
-def _check_masks(path: Path) -> None:
-    images, masks = (picture_files(path / name) for name in ("images", "masks"))
-    if alone := sorted(set(masks) - set(images)):
-        raise TrainingError(
-            f"{path / 'masks' / masks[alone[0]]}: no image of this name in {path / 'images'} "
-            f"({len(alone)} such masks); add the image, or remove the mask"
-        )
 
 
 def _check_classes(train: Images, source: str) -> None:

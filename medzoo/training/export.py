@@ -33,6 +33,7 @@ from medzoo.training.heldout import HeldOut, sample
 from medzoo.training.learner import layout
 from medzoo.training.recipes import Recipe, recipe
 from medzoo.training.runfolder import RunFolder, read_best
+from medzoo.training.statefile import read_state
 
 LARGEST = 12_000_000  # bytes of a file of weights that comes along with the registry
 SEED = 1  # of the recalibration
@@ -171,11 +172,10 @@ def read_checkpoint(run: Path, which: Checkpoint) -> tuple[int, Mapping[str, Ten
     if which == "best":
         best = read_best(path)
         return best.step, best.generator
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return int(state["step"]), state["average"]
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None
+    state = read_state(path)
+    if not isinstance(state.get("average"), Mapping):
+        raise TrainingError(f"{path}: not a state that this program wrote (it has no averaged generator)")
+    return state["step"], state["average"]
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], run: Path) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from medzoo.files.streams import is_terminal
+
 Report = Callable[[int, dict[str, float]], None]  # called after every step with its number and losses
 
 
@@ -15,7 +17,8 @@ def bar(total: int, *, quiet: bool) -> Iterator[Report]:
     from tqdm import tqdm
 
     # In a log file a bar line every half minute will do.
-    pace = 0.5 if sys.stderr.isatty() else 30.0
+    pace = 0.5 if is_terminal(sys.stderr) else 30.0
+    quiet = quiet or sys.stderr is None
     with tqdm(total=total, unit="step", disable=quiet, mininterval=pace, smoothing=0.05, dynamic_ncols=True) as shown:
         begun = False
 

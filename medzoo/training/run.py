@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from medzoo.training.config import TrainConfig, load_config
 from medzoo.training.export import Checkpoint, Exported, checkpoint_path, export_run, read_checkpoint
-from medzoo.training.runfolder import Measured, RunFolder, read_best_scores, read_step, read_table
+from medzoo.training.runfolder import Measured, RunFolder, read_best_scores
 from medzoo.training.selection import reason_to_stop
+from medzoo.training.statefile import read_step
+from medzoo.training.tables import read_table
 
 if TYPE_CHECKING:
     from torch import Tensor

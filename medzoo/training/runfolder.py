@@ -1,8 +1,8 @@
 """The files of one training run, and how they stay whole and in step through a kill, a full disk or a second process.
 
     config.yaml        what is trained; a run never goes on with another configuration
-    latest.pt          everything needed to go on: the one file that decides
-    best.safetensors   the averaged generator of the best measurement, copied out of latest.pt
+    latest.pt          everything needed to go on: the one file that decides; its checksum is in it
+    best.safetensors   the averaged generator of the best measurement, copied out of latest.pt; with a checksum too
     log.csv            losses and numbers of techniques, a line every ten steps
     heldout.csv        held-out distances and signs of over-fitting, a line a measurement
     samples/<step>.png the same 32 samples each time
@@ -13,8 +13,7 @@ A resumed run takes its step from ``latest.pt`` and brings the other files back 
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -28,8 +27,11 @@ from torch import Tensor
 
 from medzoo.errors import TrainingError
 from medzoo.files.lock import held
-from medzoo.files.whole import PARTS, disk_errors, sync_folder, write_bytes, writing
+from medzoo.files.reading import parse_json, read_bytes
+from medzoo.files.whole import PARTS, disk_errors, write_bytes
 from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.statefile import read_state, write_state
+from medzoo.training.tables import add_row, forget_after
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class RunFolder:
         with self.disk_errors():
             for table in (self.log, self.held):
                 _sync(table)
-            _write_torch(self.latest, {**state, "best": None if best is None else vars(best)})
+            write_state(self.latest, {**state, "best": None if best is None else vars(best)})
             self._write_best(best)
 
     def load(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
@@ -108,32 +110,25 @@ class RunFolder:
         state, best = saved
         with self.disk_errors():
             for table in (self.log, self.held):
-                _forget_after(table, int(state["step"]))
-            self._write_best(best)
+                forget_after(table, int(state["step"]))
+            self._write_best(best, verify=True)
         return saved
 
     def read(self, device: torch.device) -> tuple[dict[str, Any], Best | None] | None:
         """The saved state and the best snapshot, None where nothing was saved yet."""
         if not self.latest.exists():
             return None
+        state = read_state(self.latest, device)
         try:
-            state = torch.load(self.latest, map_location=device, weights_only=True)
             best = None if state["best"] is None else Best(**state["best"])
-            int(state["step"])
-        except Exception as error:  # whatever a damaged file makes of the reader
-            raise TrainingError(
-                f"{self.latest}: not a state that this program wrote ({type(error).__name__}); "
-                "move it away to begin anew"
-            ) from None
+        except (KeyError, TypeError) as error:
+            raise TrainingError(f"{self.latest}: not a state that this program wrote ({error})") from None
         return state, best
 
     def add(self, table: Path, row: Mapping[str, float | int]) -> None:
         """One line of a CSV file, with a header if it is the first."""
-        with self.disk_errors(), table.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow({key: value if isinstance(value, int) else f"{value:.6g}" for key, value in row.items()})
+        with self.disk_errors():
+            add_row(table, row)
 
     def picture(self, name: str, content: bytes) -> None:
         with self.disk_errors():
@@ -153,94 +148,80 @@ class RunFolder:
             denied="fix that and type the same command again",
         )
 
-    def _write_best(self, best: Best | None) -> None:
+    def _write_best(self, best: Best | None, *, verify: bool = False) -> None:
+        """Write the best snapshot, unless it is there: by its step, or with ``verify`` byte for byte."""
         if best is None:
             self.best.unlink(missing_ok=True)
-        elif not self.best.exists() or _step_of(self.best) != best.step:
-            from safetensors.torch import save
+            return
+        content = _best_file(best) if verify or _step_of(self.best) != best.step else None
+        if content is not None and _content(self.best) != content:
+            if self.best.is_dir():
+                raise TrainingError(f"{self.best}: expected a file, found a folder; move it away")
+            write_bytes(self.best, content)
 
-            tensors = {name: value.contiguous() for name, value in best.generator.items()}
-            # One key, because safetensors writes several in any order, and the same run shall give the same file.
-            stated = {"medzoo": json.dumps({"step": best.step, **best.scores})}
-            write_bytes(self.best, save(tensors, stated))
+
+def _content(path: Path) -> bytes | None:
+    """What a file holds; None where none can be read."""
+    with suppress(OSError):
+        return read_bytes(path, "download_bytes")
+    return None
+
+
+def _best_file(best: Best) -> bytes:
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in best.generator.items()}
+    # One key, because safetensors writes several in any order, and the same run shall give the same file.
+    stated = {"step": best.step, **best.scores, "sha256": _checksum(best)}
+    return save(tensors, {"medzoo": json.dumps(stated)})
+
+
+def _checksum(best: Best) -> str:
+    """SHA-256 of all that a snapshot holds."""
+    digest = hashlib.sha256(json.dumps([best.step, sorted(best.scores.items())]).encode())
+    for name, value in sorted(best.generator.items()):
+        digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_best(path: Path) -> Best:
-    """The snapshot in a ``best.safetensors``. Raises TrainingError."""
-    with _opened(path) as file:
-        measured = _measured(file)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Best(measured.step, measured.scores, tensors)
+    """The snapshot in a ``best.safetensors``.
+
+    Raises TrainingError: it is not there, or not what was written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = read_bytes(path, "download_bytes")
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        stated = parse_json(header["__metadata__"]["medzoo"])
+        sha256, step = stated.pop("sha256"), int(stated.pop("step"))
+        best = Best(step, {name: float(value) for name, value in stated.items()}, load(content))
+        if _checksum(best) != sha256:
+            raise ValueError("its checksum differs: it is damaged")
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise TrainingError(
+            f"{path}: not a snapshot that this program wrote ({error}); type the command that trained it again, "
+            "which restores it from latest.pt"
+        ) from None
+    return best
 
 
 def read_best_scores(path: Path) -> Measured:
-    """Step and scores of a ``best.safetensors``, without its tensors. Raises TrainingError."""
-    with _opened(path) as file:
-        return _measured(file)
-
-
-def read_step(path: Path) -> int:
-    """The step of a ``latest.pt``, without its tensors. Raises TrainingError."""
-    try:
-        return int(torch.load(path, map_location="cpu", mmap=True, weights_only=True)["step"])
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise TrainingError(f"{path}: not a state that this program wrote ({type(error).__name__})") from None
-
-
-def read_table(path: Path) -> list[dict[str, float]]:
-    """The rows of a ``log.csv`` or ``heldout.csv``; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A ``best.safetensors`` to read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path}: not a snapshot that this program wrote ({error})") from None
-
-
-def _measured(file: Any) -> Measured:
-    scores = {name: float(value) for name, value in json.loads((file.metadata() or {})["medzoo"]).items()}
-    return Measured(int(scores.pop("step")), scores)
+    """Step and scores of a ``best.safetensors``. Raises TrainingError."""
+    best = read_best(path)
+    return Measured(best.step, best.scores)
 
 
 def _step_of(path: Path) -> int | None:
     with suppress(TrainingError):
-        return read_best_scores(path).step
+        return read_best(path).step
     return None
-
-
-def _write_torch(path: Path, state: Mapping[str, Any]) -> None:
-    """``torch.save`` that appears whole or not at all. Raises OSError."""
-    with writing(path) as file:
-        try:
-            torch.save(dict(state), file)
-        except RuntimeError as error:  # torch's own word for a write that failed
-            raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
-    sync_folder(path.parent)
 
 
 def _sync(path: Path) -> None:
     if path.exists():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-
-
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the lines that a resumed run will write again, and one that was cut off."""
-    if not path.exists():
-        return
-    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    kept = io.StringIO()
-    if header.endswith("\n"):
-        kept.write(header)
-        kept.writelines(line for line in lines if line.endswith("\n") and float(line.split(",")[0]) <= step)
-    write_bytes(path, kept.getvalue().encode())

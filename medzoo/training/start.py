@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from medzoo import zoo
@@ -14,6 +13,7 @@ from medzoo.errors import TrainingError
 from medzoo.training.config import load_config
 from medzoo.training.recipes import Recipe
 from medzoo.training.runfolder import RunFolder
+from medzoo.training.statefile import read_state
 
 
 def begin(recipe: Recipe[Any], start: str, networks: Mapping[str, nn.Module]) -> None:
@@ -56,12 +56,10 @@ def _of_run(run: Path, names: list[str]) -> Mapping[str, Any]:
     if not latest.exists():
         raise TrainingError(f"start: {run} has no {latest.name}: nothing was saved there yet; train it first")
     try:
-        state: Mapping[str, Any] = torch.load(latest, map_location="cpu", weights_only=True)
+        state = read_state(latest)
         return {name: dict(state[name]) for name in names}
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise TrainingError(
-            f"start: {latest} is not a state that this program wrote ({type(error).__name__})"
-        ) from None
+    except (TrainingError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"start: {latest} is not a state that this program wrote ({error})") from None
 
 
 def _load(start: str, which: str, network: nn.Module, state: Mapping[str, Tensor]) -> None:

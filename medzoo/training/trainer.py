@@ -38,8 +38,9 @@ from medzoo.training.direct import DirectLearner
 from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
 from medzoo.training.progress import Report
 from medzoo.training.recipes import Adversarial, kind
-from medzoo.training.runfolder import Best, RunFolder, read_table
+from medzoo.training.runfolder import Best, RunFolder
 from medzoo.training.selection import best, reason_to_stop
+from medzoo.training.tables import read_table
 
 
 class Trainer:

@@ -39,7 +39,7 @@ def of_folder(config: VolumeConfig) -> Images:
     folder = Path(config.folder)
     if not folder.is_dir():
         raise TrainingError(f"{folder}: not a folder; {config.family} learns the NIfTI files of one")
-    return _together(VolumeLayout(kind="volume").volumes(Source(folder)), config)
+    return _together(VolumeLayout(kind="volume", window=config.window).volumes(Source(folder)), config)
 
 
 def place(volume: Volume, size: tuple[int, ...], spacing: float) -> Tensor:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError
-from medzoo.files import cache
 from medzoo.files import kind as filekind
+from medzoo.files import reading
 from medzoo.weights import layout, pickles, shards, tensorfile
 from medzoo.weights.pickles import Mode
 from medzoo.weights.tensors import as_tensors, check_finite, separate
@@ -78,7 +78,7 @@ def convert(original: Path, entry: Entry, target: Path) -> None:
     tensors = read(original, entry.checkpoint)
     facts = {
         "model_id": entry.model_id,
-        "source_sha256": cache.sha256_of(original),
+        "source_sha256": reading.sha256_of(original),
         "source_container": filekind.guess(original),
     }
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
 from medzoo.errors import CheckpointError, DownloadError, IntegrityError, WeightsError
 from medzoo.files import cache, whole
+from medzoo.files.reading import expanded
 from medzoo.weights import lockfile
 from medzoo.weights.parts import save_text
 from medzoo.weights.sources import PATIENCE, Patience, Progress
@@ -360,9 +361,9 @@ def _resolve(source: PackageSource | LocalSource, base: Path | None, yaml_path: 
         if folder is None:
             raise WeightsError(f"'{source.path}' is a file of this machine, which an entry of the Hub may not name")
         try:
-            return folder / Path(source.path).expanduser()
-        except RuntimeError:  # ~somebody
-            raise WeightsError(f"'{source.path}' names a user whose home is not known; state a full path") from None
+            return folder / expanded(source.path)
+        except OSError as error:  # ~somebody
+            raise WeightsError(f"'{source.path}': {error.strerror}") from None
     if base is None:
         raise WeightsError(f"'{source.file}' should lie in a registry folder, but an entry of the Hub has none")
     path = (base / source.file).resolve()

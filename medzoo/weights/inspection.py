@@ -15,6 +15,7 @@ from typing import Any
 from medzoo import limits
 from medzoo.errors import CheckpointError, WeightsError
 from medzoo.files import kind as filekind
+from medzoo.files.reading import expanded
 from medzoo.weights import pickles, places, shards, tensorfile
 from medzoo.weights.pickles import Array, Inert, Mode, Refused
 from medzoo.weights.places import Place
@@ -102,6 +103,10 @@ def inspect(path: Path) -> Contents:
         WeightsError: there is no such file.
         CheckpointError: it is damaged, or none of these.
     """
+    try:
+        path = expanded(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from None
     if not path.is_file():
         raise WeightsError(f"there is no file {path}")
     if shards.is_index(path):

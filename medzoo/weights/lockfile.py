@@ -7,7 +7,6 @@ is then written to ``<cache>/lock.json``, and every later download must match it
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from medzoo.errors import WeightsError
 from medzoo.files import cache, whole
+from medzoo.files.reading import read_sealed, sealed
 
 
 def path() -> Path:
@@ -64,18 +64,29 @@ def _writing() -> Iterator[dict[str, Any]]:
         with filelock.FileLock(path().with_suffix(".json.lock")):
             content = _read()
             yield content
-            whole.write_json(path(), {"version": 1, "models": content})
+            whole.write_json(path(), sealed({"version": 1, "models": content}))
 
 
 def _read() -> dict[str, Any]:
     try:
-        models: Any = json.loads(path().read_text(encoding="utf-8"))["models"]
-        if any(len(seen["sha256"]) != 64 for sources in models.values() for seen in sources.values()):
-            raise ValueError("a sha256 has not 64 digits")
+        models = read_sealed(path())["models"]
+        if not all(_is_seen(seen) for sources in models.values() for seen in sources.values()):
+            raise ValueError("expected a sha256, a size and a date for each source")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path()}: the lock file cannot be read ({error}); fix it, or delete it to accept the next downloads"
+            f"{path()}: the lock file cannot be read ({error}); restore it, or delete it to accept the next downloads"
         ) from error
     return dict(models)
+
+
+def _is_seen(seen: Any) -> bool:
+    return (
+        isinstance(seen, dict)
+        and seen.keys() == {"sha256", "size", "date"}
+        and isinstance(seen["sha256"], str)
+        and len(seen["sha256"]) == 64
+        and type(seen["size"]) is int
+        and isinstance(seen["date"], str)
+    )

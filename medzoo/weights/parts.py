@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from medzoo.errors import CheckpointError
-from medzoo.files import cache
+from medzoo.files import reading
 from medzoo.weights import shards
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def joint_sha256(hashes: Mapping[str | None, str]) -> str:
 def sha256_of(path: Path) -> str:
     """The hash of a file; of an index, that of it and of all files that it lists. Raises CheckpointError."""
     if not shards.is_index(path):
-        return cache.sha256_of(path)
-    return joint_sha256({file.name: cache.sha256_of(file) for file in (path, *shards.read(path))})
+        return reading.sha256_of(path)
+    return joint_sha256({file.name: reading.sha256_of(file) for file in (path, *shards.read(path))})
 
 
 def as_text(path: Path) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ Id -> entry (catalog, or a Hub repository) -> weights on this disk -> family -> 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,18 +140,23 @@ class _Resolved:
     family: type[Generator]
 
 
-# The last model that ``generate`` or ``stream`` used, so that calls in a loop do not load it again.
+# The last model that ``generate`` or ``stream`` used, so that calls in a loop do not load it again. Threads that ask
+# for other models replace it at any moment, so it is looked at, built and returned under the lock.
 _last: tuple[tuple[object, ...], Generator] | None = None
+_last_lock = threading.Lock()
 
 
 def _cached_generator(model_id: str | int, device: str | None, precision: str) -> Generator:
     global _last
     resolved = _resolve(model_id, device, precision)
     key = (resolved, device, precision)
-    if _last is None or _last[0] != key:
+    with _last_lock:
+        if _last is not None and _last[0] == key:
+            return _last[1]
         _last = None  # free the old one before the new one takes memory
-        _last = (key, _build(resolved, True, device, precision))
-    return _last[1]
+        generator = _build(resolved, True, device, precision)
+        _last = (key, generator)
+        return generator
 
 
 def _hub_entry(address: str) -> tuple[Entry, str]:

@@ -18,6 +18,7 @@ from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, WeightsError, problems
 from medzoo.families import get_family
 from medzoo.families._base import Generator
+from medzoo.files import reading
 from medzoo.weights import as_text, checkpoints, diffusers_folder, inspection, joined, joint_sha256, parts, shards
 from medzoo.zoo.choosing import Maker, OverrideError, Search
 
@@ -45,7 +46,10 @@ def load(
     _check(weights, override)
     cls = get_family(family)
     given = weights if isinstance(weights, Mapping) else {None: weights}
-    files = {part: Path(path).expanduser() for part, path in given.items()}
+    try:
+        files = {part: reading.expanded(path) for part, path in given.items()}
+    except OSError as error:
+        raise WeightsError(f"weights={weights}: {error.strerror}") from None
     if None in files and (files[None] / diffusers_folder.INDEX).is_file():
         files, inferred = diffusers_folder.read(files[None])
         override = _merged(inferred, override)

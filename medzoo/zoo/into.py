@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo import conditions, zoo
+from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.samples import Samples, saving
 from medzoo.samples.folder import GRID
@@ -72,6 +74,8 @@ def generate_into(
     grid: bool = False,
     device: str | None = None,
     precision: str = "float32",
+    window: tuple[float, float] | None = None,
+    input_names: bool = True,
     truncation: float | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -99,6 +103,9 @@ def generate_into(
         overwrite: replace the run in the folder.
         grid: also write a contact sheet of the first samples, ``grid.png``.
         device, precision: as ``medzoo.generate`` takes them.
+        window: numbers of input image files that become black and white, in their units; None as the entry says.
+        input_names: write the names of input image files into names of outputs, the manifest and the files; False
+            writes ``input0``, ``input1``, ..., for files whose names may tell a patient's.
         truncation, steps, sampler, guidance, strength: fields of the entry's ``sampling``; None as the entry says.
         progress: called after each batch, and by slow models within a batch.
         stop: asked after each batch whether to stop there.
@@ -111,24 +118,33 @@ def generate_into(
         "truncation": truncation, "steps": steps, "sampler": sampler, "guidance": guidance, "strength": strength
     }  # fmt: skip
     stated = {name: value for name, value in sampling.items() if value is not None}
-    override = {"sampling": stated} if stated else {}
+    override: dict[str, Any] = {"sampling": stated} if stated else {}
+    if window is not None:
+        if zoo.info(model_id).condition is None or not zoo.info(model_id).condition.inputs:  # type: ignore[union-attr]
+            raise ConditionError(f"{model_id} takes no images, which a window would be of; leave it out")
+        override["condition"] = {"window": window}
     generator = zoo.load(model_id, override=override, device=device, precision=precision)
+    generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     if words:
         condition = conditions.from_words(generator.declared, words)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
+    inputs = generator.inputs_sha256(condition)
+    stated_words = [_last_name(word) for word in words] if inputs is not None else words
+    described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
     run = saving.Run(
         model_id=generator.name,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=seed,
         start=start,
-        condition="; ".join(words) if words else _described(condition),
+        condition=_nameless(described) if not input_names and described else described,
         precision=generator.precision,
         batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
         format=format,
         bits=bits,
         spacing=generator.entry.output.spacing,
+        inputs_sha256=inputs,
     )
     _check(generator, n, run, condition)
     began = time.perf_counter()
@@ -194,16 +210,26 @@ def _recorded_batch_size(out: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _described(condition: Any) -> str | None:
-    """A condition in words, different for different ones: a run is only resumed with the same."""
+def _nameless(described: str) -> str:
+    """A condition told apart from others by a hash, which shows no names."""
+    return f"sha256:{hashlib.sha256(described.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _described(condition: Any, *, files: bool = False) -> str | None:
+    """A condition in words, different for different ones: a run is only resumed with the same.
+
+    Args:
+        files: it names files or folders, of which the last name is enough: their contents are hashed, and the folders
+            above may tell whose they are.
+    """
     if condition is None:
         return None
     if isinstance(condition, str | Path | int | float):
-        text = str(condition)
+        text = _last_name(str(condition)) if files and isinstance(condition, str | Path) else str(condition)
     elif isinstance(condition, Mapping):
-        text = "; ".join(f"{name}={_described(value)}" for name, value in condition.items())
+        text = "; ".join(f"{name}={_described(value, files=files)}" for name, value in condition.items())
     elif isinstance(condition, list | tuple):
-        text = "; ".join(str(_described(value)) for value in condition)
+        text = "; ".join(str(_described(value, files=files)) for value in condition)
     else:  # an array, a tensor, a picture, Samples
         held = condition.images if isinstance(condition, Samples) else condition
         array = np.ascontiguousarray(held.detach().cpu() if hasattr(held, "detach") else held)
@@ -211,3 +237,11 @@ def _described(condition: Any) -> str | None:
     if len(text) <= 1000:
         return text
     return f"{text[:100]}... sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _last_name(stated: str) -> str:
+    """``left=/home/a/b.png`` -> ``left=b.png``."""
+    start, is_named, path = stated.partition("=")
+    if not is_named or set(start) & {"/", os.sep}:
+        start, path = "", stated
+    return (f"{start}=" if start else "") + os.path.basename(os.path.abspath(os.path.expanduser(path)))

@@ -19,7 +19,7 @@ import pytest
 import medzoo
 from medzoo import catalog
 from medzoo.files.png import encode_png
-from medzoo.training import heldout, runfolder, selection
+from medzoo.training import heldout, selection, tables
 from medzoo.training.config import STEPS, load_config
 from tests.tools.paths import ROOT
 from tests.tools.training import FASTGAN, assert_same, load, mean_features, medzoo_
@@ -100,7 +100,7 @@ def test_from_images_to_a_model_of_the_registry(
     columns = "step,fd,kid,spectrum_gap,near_copies,mask_gap,mask_border,mask_empty,r_t,r_v,d_gap,seconds"
     assert rows[0] == columns
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "3", "4", "5"]  # every second, and each last one
-    table = runfolder.read_table(run / "heldout.csv")
+    table = tables.read_table(run / "heldout.csv")
     chosen = table[selection.best(table)]
     assert summary["best"]["step"] == chosen["step"] and summary["stopped"] is None
     assert summary["best"]["kid"] == pytest.approx(chosen["kid"], rel=1e-4)

@@ -48,7 +48,7 @@ def test_every_kind_says_what_it_is_and_parses_what_it_shows(kind: str) -> None:
     assert example and trial
 
     def gather(model_id: str, wanted: Condition, stated: Any) -> list[conditions.Input]:
-        return [conditions.Input(lambda: np.zeros((1, 8, 8), np.float32), "scan.png", "scan")]
+        return [conditions.Input(lambda: np.zeros((1, 8, 8), np.float32), "scan.png", "scan", lambda: "0" * 64)]
 
     for stated in (example, trial):
         parsed = rules.parse("99001_TINY", condition, stated, range(2, 5), gather)

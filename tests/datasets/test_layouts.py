@@ -20,6 +20,7 @@ from medzoo import datasets
 from medzoo.catalog import folders
 from medzoo.datasets import Images, load_dataset, load_folder
 from medzoo.errors import DatasetError, EntryError
+from medzoo.imagefiles import ReadingWarning
 from tests.tools.paths import SHARED
 
 DATA = SHARED / "data"
@@ -114,10 +115,11 @@ def test_tiff_is_read_but_not_a_stack_of_frames(tmp_path: Path) -> None:
         load_folder(tmp_path, size=4)
 
 
-def test_sixteen_bit_images_are_refused_rather_than_clipped(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "ct.png")
-    with pytest.raises(DatasetError, match=r"ct\.png: pixel mode 'I;16' is not 8-bit"):
-        load_folder(tmp_path, size=4)
+def test_sixteen_bit_images_are_scaled_by_their_own_numbers_rather_than_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.repeat([0, 1500, 3000, 3000], 4).reshape(4, 4).astype(np.uint16)).save(tmp_path / "ct.png")
+    with pytest.warns(ReadingWarning, match=r"0 became black and 3000 white .*--window 0 3000"):
+        found = load_folder(tmp_path, size=4)
+    assert found.images[0, 0, :, 0].tolist() == [0, 128, 255, 255]
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medzoo.datasets import Images, Item, Layout, Protocol, Slices, Source, load_path, paths
 from medzoo.datasets.arrays import Rows
 from medzoo.errors import DatasetError, MedzooError
-from medzoo.imagefiles import read_image, read_volume
+from medzoo.imagefiles import ReadingWarning, read_image, read_volume
 from medzoo.samples import Samples, formats
 from medzoo.samples.saving import save
 
@@ -88,11 +88,11 @@ def test_too_few_mixed_and_missing_pictures(tmp_path: Path) -> None:
     assert load_path(tmp_path / "one", Protocol(size=4, channels="RGB")).images.shape == (2, 3, 4, 4)
 
 
-def test_sixteen_bits_need_a_window(tmp_path: Path) -> None:
+def test_sixteen_bits_take_a_window_or_the_percentiles_of_the_set(tmp_path: Path) -> None:
     for i in range(2):
         Image.fromarray(np.full((4, 4), 1000 * i, np.uint16)).save(tmp_path / f"{i}.png")
-    with pytest.raises(DatasetError, match=r"0\.png: pixel mode 'I;16' is not 8-bit; .*window"):
-        load_path(tmp_path, FOUR)
+    with pytest.warns(ReadingWarning, match=r"0 became black and 1000 white .*--window 0 1000"):
+        assert values(load_path(tmp_path, FOUR)) == [0, 255]
     assert values(load_path(tmp_path, FOUR, window=(0, 2000))) == [0, 128]
     with pytest.raises(DatasetError, match=r"window needs low < high, found \[5, 5\]"):
         load_path(tmp_path, FOUR, window=(5, 5))
@@ -601,7 +601,10 @@ def test_frames_and_files_that_are_no_pictures(tmp_path: Path) -> None:
     report = pydicom.dcmread(tmp_path / "a.dcm")
     del report.PixelData, report.Rows
     report.save_as(tmp_path / "b.dcm")
-    with pytest.raises(DatasetError, match=r"b\.dcm: is a DICOM file without an image"):
+    with pytest.warns(ReadingWarning, match=r"1 DICOM objects without pixels \(reports, structures\): passed over"):
+        assert len(load_path(tmp_path, FOUR, window=(-1000, 1000))) == 3
+    (tmp_path / "a.dcm").unlink()
+    with pytest.raises(DatasetError, match=r"is a DICOM file without an image: b\.dcm"):
         load_path(tmp_path, FOUR)
     with pytest.raises(DatasetError, match="no DICOM file found"):
         load_path(flat(tmp_path / "x"), FOUR, kind="dicom")

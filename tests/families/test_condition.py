@@ -314,3 +314,31 @@ def test_channels_that_the_entry_does_not_know_are_those_of_the_network(tiny_ent
     generator = Rgb(entry, {}, device="cpu")
     generator.generate(1, np.zeros((4, 4), np.uint8))
     assert generator.asked.images is not None and generator.asked.images.shape == (1, 3, 4, 4)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 8), (0, 127, 255), (0, 3)])
+@pytest.mark.parametrize("form", ["file", "array", "picture"])
+def test_numbered_classes_are_no_mask(mirror: Make, tmp_path: Path, values: tuple[int, ...], form: str) -> None:
+    labels = np.repeat(np.array(values, np.uint8), 8)[None].repeat(16, 0)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    given = {"file": tmp_path / "labels.png", "array": labels, "picture": Image.fromarray(labels)}[form]
+    with pytest.raises(MedzooError, match=r"a mask with .*expected 0 and 1, or 0 and 255 .*labels == 2"):
+        mirror(**IMAGE | {"kind": "mask"}).generate(1, given)
+
+
+def test_a_turned_picture_is_upright_as_file_and_as_object(mirror: Make, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6)).save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as picture:
+        images = [mirror(**IMAGE).generate(1, given).images for given in (tmp_path / "x.png", picture)]
+    assert images[0].shape == (1, 1, 6, 4)
+    np.testing.assert_array_equal(*images)
+
+
+def test_names_of_inputs_may_stay_away(mirror: Make, folder: Path) -> None:
+    generator = mirror(**IMAGE)
+    generator.input_names = False
+    samples = generator.generate(4, folder)
+    assert samples.names == ("input0", "input1", "input2", "input0")
+    assert samples.condition is not None and samples.condition[1] == "input 1"

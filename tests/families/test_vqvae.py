@@ -21,7 +21,7 @@ from medzoo.training.config import parse
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._reconstruction import of_picture
 from medzoo.training.recipes.vqvae import follow
-from medzoo.training.runfolder import read_table
+from medzoo.training.tables import read_table
 from tests.tools.family_cases import MASS, VQVAE
 from tests.tools.training import Killed, assert_same, export_slopes, kill_at, load, quiet, slopes, small_trainer
 

@@ -39,6 +39,9 @@ CASES = {
     "png": b"\x89PNG\r\n\x1a\n\0",
     "jpeg": b"\xff\xd8\xff\xe0",
     "tiff": b"II*\0\x08\0\0\0",
+    "bmp": b"BM\x46\x04\0\0\0\0\0\0\x36\x04\0\0\x28\0\0\0",
+    "gif": b"GIF89a\x01\0",
+    "webp": b"RIFF\x1a\0\0\0WEBPVP8L",
     "dicom": bytes(128) + b"DICM",
     "nifti": NIFTI,
     "npy": b"\x93NUMPY\x01\0",
@@ -55,6 +58,15 @@ def test_kinds(expected: str, tmp_path: Path) -> None:
 def test_nifti_is_recognised_inside_gzip(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(gzip.compress(NIFTI))
     assert kind.guess(tmp_path / "x.bin") == "nifti"
+
+
+def test_dicom_without_its_preamble_and_what_looks_like_it(tmp_path: Path) -> None:
+    implicit = b"\x08\0\x05\0\x0a\0\0\0ISO_IR 100\x08\0\x08\0\x04\0\0\0"
+    explicit = b"\x02\0\0\0UL\x04\0\xb8\0\0\0\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01"
+    safetensors = (8 + (5 << 16)).to_bytes(8, "little") + b'{"a": {}}'
+    for content, expected in ((implicit, "dicom"), (explicit, "dicom"), (safetensors, "safetensors")):
+        (tmp_path / "x").write_bytes(content)
+        assert kind.guess(tmp_path / "x") == kind.guess_content(content) == expected
 
 
 def test_every_kind_is_tried_and_has_words() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medzoo.files.reading import parse_json, read_bytes, read_json, read_text
+from medzoo.files import whole
+from medzoo.files.reading import parse_json, read_bytes, read_json, read_sealed, read_text, sealed
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -39,3 +40,14 @@ def test_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_json_too_deep_is_no_crash() -> None:
     with pytest.raises(ValueError, match="too deep"):
         parse_json("[" * 200_000)
+
+
+def test_a_sealed_record_notices_any_change(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    whole.write_json(path, sealed({"sha256": "f", "n": [1, None]}))
+    assert read_sealed(path) == {"sha256": "f", "n": [1, None]}
+    text = path.read_text()
+    for changed in (text.replace("1,", "2,"), text.replace("null", "0"), '{"n": 1}', "[]", "null", '{"a":' * 200_000):
+        path.write_text(changed)
+        with pytest.raises(ValueError):
+            read_sealed(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_results_that_cannot_be_compared_are_left_out(tmp_path: Path, caplog: py
     newer = result("b", score("kid", 2.0), started="2026-01-02").model_copy(update={"data": {"real": {"sha256": "x"}}})
     results.write(tmp_path, newer)
     assert [one.contender.id for one in results.read_all([tmp_path], "toy")] == ["b"]
-    assert "other real images than the newest, left out: a" in caplog.text
+    assert "other real images than most, left out: a" in caplog.text
     results.write(tmp_path, newer.model_copy(update={"contender": result("a").contender}))
     assert [one.contender.id for one in results.read_all([tmp_path], "toy")] == ["a", "b"]
 
@@ -144,3 +145,22 @@ def test_several_features_have_to_be_told_apart() -> None:
         rank_results(both, "kid", "dino")
     with pytest.raises(MedzooError, match="no result has a score named 'fid'; there are: kid"):
         rank_results(both, "fid")
+
+
+def test_a_wrong_clock_hides_no_true_result(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        results.write(tmp_path, result(name, score("kid", 1.0)))
+    other = {"data": {"real": {"sha256": "x"}}}
+    results.write(tmp_path, result("c", score("kid", 9.0), started="2999-01-01").model_copy(update=other))
+    results.write(tmp_path, result("a", score("kid", 9.0), revision="zzz", started="2999-01-01T00:00:00+00:00"))
+    results.write(tmp_path, result("b", score("kid", 9.0), revision="zzz", started="no date"))
+    found = results.read_all([tmp_path], "toy")
+    assert [(one.contender.id, one.scores[0].value) for one in found] == [("a", 1.0), ("b", 1.0)]
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    results.write(tmp_path, result("a", score("kid", 1.0)))
+    (tmp_path / "b" / "r").mkdir(parents=True)
+    os.mkfifo(tmp_path / "b" / "r" / "toy.json")
+    assert [one.contender.id for one in results.read_all([tmp_path], "toy")] == ["a"]
+    assert "toy.json" in caplog.text

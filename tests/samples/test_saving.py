@@ -21,6 +21,7 @@ from medzoo import __version__
 from medzoo.errors import SavingError
 from medzoo.files import whole
 from medzoo.files.png import encode_png
+from medzoo.files.reading import sealed
 from medzoo.samples import Samples
 from medzoo.samples.saving import Writer, recorded
 from tests.conftest import read_png
@@ -154,7 +155,7 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, change: dict[str, Any], to
 
 def test_a_run_of_another_version_is_not_resumed(tmp_path: Path) -> None:
     write(tmp_path, 4)
-    (tmp_path / "run.json").write_text(json.dumps((recorded(tmp_path) or {}) | {"medzoo": "0.0.1"}))
+    (tmp_path / "run.json").write_text(json.dumps(sealed((recorded(tmp_path) or {}) | {"medzoo": "0.0.1"})))
     with pytest.raises(SavingError, match=f"medzoo was '0.0.1', now '{__version__}'"):
         write(tmp_path, resume=True)
     for damaged in ("{", "[]"):
@@ -322,13 +323,13 @@ def test_writing_waits_when_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest
     made = 0
     real = whole.write_bytes
 
-    def slow(path: Path, data: bytes) -> None:
+    def slow(path: Path, data: bytes, **options: Any) -> None:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, made - writer.written)
         time.sleep(0.01)
-        real(path, data)
+        real(path, data, **options)
 
     with Writer(tmp_path / "out", RUN) as writer:
         monkeypatch.setattr("medzoo.samples.saving.write_bytes", slow)

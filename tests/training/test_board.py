@@ -13,7 +13,7 @@ import pytest
 
 from medzoo.errors import TrainingError
 from medzoo.training.board import Board
-from medzoo.training.runfolder import read_table
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.training import (
     Killed,

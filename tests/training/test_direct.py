@@ -19,7 +19,8 @@ from medzoo.training import export, techniques
 from medzoo.training.config import TrainConfig, dump_config, parse, settings_of
 from medzoo.training.learner import Learner
 from medzoo.training.recipes import Copies, Direct, Inputs, Loss
-from medzoo.training.runfolder import read_best, read_table
+from medzoo.training.runfolder import read_best
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.training import Killed, assert_same, install_plugin, kill_at, load, quiet, small_trainer
 

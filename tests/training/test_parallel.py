@@ -23,7 +23,7 @@ from medzoo.errors import TrainingError
 from medzoo.files.png import encode_png
 from medzoo.training import parallel, recipes
 from medzoo.training.config import parse
-from medzoo.training.runfolder import read_table
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.training import assert_same, load, quiet, small_trainer
 

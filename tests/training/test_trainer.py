@@ -28,7 +28,8 @@ from medzoo.training.learner import update_average
 from medzoo.training.losses import hinge_fake, hinge_real
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
-from medzoo.training.runfolder import read_best, read_table
+from medzoo.training.runfolder import read_best
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer
 from tests.tools.paths import ROOT
 from tests.tools.training import FASTGAN, Killed, assert_same, kill_at, load, quiet, small_trainer

@@ -14,8 +14,9 @@ from medzoo.datasets import Images
 from medzoo.errors import TrainingError
 from medzoo.training import heldout
 from medzoo.training.heldout import HeldOut, of_discriminator, of_masks
-from medzoo.training.runfolder import read_best, read_table
+from medzoo.training.runfolder import read_best
 from medzoo.training.selection import best, exploded, reason_to_stop
+from medzoo.training.tables import read_table
 from medzoo.training.trainer import Trainer, spread
 from tests.tools.training import Killed, kill_at, mean_features, quiet, small_config, small_trainer
 

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 
 import medzoo
 from medzoo.cli import main
-from medzoo.errors import SavingError
-from medzoo.zoo.into import _described
+from medzoo.errors import ConditionError, SavingError
+from medzoo.imagefiles import read_image
+from medzoo.zoo.into import _described, _last_name
 from tests.conftest import masked
+from tests.tools.image_case import dicom, picture
 from tests.tools.saving_case import content
 
 AddModel = Callable[..., str]
@@ -70,3 +72,77 @@ def test_a_condition_in_words_is_another_for_another_condition() -> None:
     assert "[1, 2, 2]" in str(_described(second))
     many = ["a"] * 2000
     assert len(str(_described(many))) < 200 and _described(many) != _described([*many, "b"])
+
+
+TRANSLATES = {
+    "family": "cyclegan",
+    "config": {"input_nc": 1, "output_nc": 1, "ngf": 4, "n_blocks": 1, "norm": "instance"},
+    "output": {"type": "image", "size": None, "channels": 1, "masks": 0, "range": [-1.0, 1.0], "spacing": None},
+    "sampling": {"latent": None},
+    "condition": {"kind": "image", "inputs": ["scan"], "channels": 1, "required": True},
+}
+
+
+@pytest.mark.parametrize("format", ["png", "npz", "dicom", "nifti", "webdataset"])
+def test_a_name_that_may_be_a_patients_stays_away(add_model: AddModel, tmp_path: Path, format: str) -> None:
+    scan = dicom(tmp_path / "DOE_JANE_1970.dcm", np.arange(256, dtype=np.uint8).reshape(16, 16))
+    arguments = ["generate", add_model(**TRANSLATES), "--condition", str(scan), "--format", format, "--quiet"]
+    found = {}
+    for option in ("--input-names", "--no-input-names"):
+        out = tmp_path / option
+        result = CliRunner().invoke(main, [*arguments, "--out", str(out), option])
+        assert result.exit_code == 0, result.output
+        found[option] = any(
+            b"DOE" in path.read_bytes() or "DOE" in path.name for path in out.rglob("*") if path.is_file()
+        )
+    assert found == {"--input-names": True, "--no-input-names": False}
+
+
+def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:
+    pixels = np.linspace(0, 4000, 256).astype(np.uint16).reshape(16, 16)
+    scan, model_id = picture(tmp_path / "x.png", pixels), add_model(**TRANSLATES)
+    arguments = ["generate", model_id, "--condition", str(scan), "--quiet", "--window"]
+    shown = picture(tmp_path / "y.png", (np.float32(pixels).clip(1000, 2000) - 1000).astype(np.uint16) * 65)
+    for name, given, window in (("x", scan, ("1000", "2000")), ("y", shown, ("0", "65000"))):
+        arguments = ["generate", model_id, "--condition", str(given), "--out", str(tmp_path / name), "--quiet"]
+        result = CliRunner().invoke(main, [*arguments, "--window", *window])
+        assert result.exit_code == 0, result.output
+    images = [read_image(tmp_path / name / f"00000000_{name}.png") for name in "xy"]
+    np.testing.assert_allclose(*images, atol=2 / 255)
+    plain = add_model()
+    with pytest.raises(ConditionError, match="takes no images, which a window would be of"):
+        medzoo.generate_into(tmp_path / "z", plain, 1, window=(0, 1))
+
+
+def test_a_run_is_not_resumed_with_other_inputs(add_model: AddModel, tmp_path: Path) -> None:
+    from PIL import Image
+
+    condition = {"kind": "image", "inputs": ["scan"], "channels": 1, "size": [8, 8], "required": True}
+    model_id, folder, out = add_model(condition=condition), tmp_path / "Patients of Dr Smith", tmp_path / "out"
+    folder.mkdir()
+    for k, name in enumerate("bc"):
+        Image.new("L", (8, 8), 40 * k).save(folder / f"{name}.png")
+    options: dict[str, Any] = {"condition": folder, "batch_size": 2}
+    medzoo.generate_into(out, model_id, 4, **options)
+    text = (out / "run.json").read_text()
+    assert str(tmp_path) not in text and '"condition": "Patients of Dr Smith"' in text
+    moved = folder.rename(tmp_path / "elsewhere").rename(tmp_path / "x")
+    (tmp_path / "y").mkdir()
+    folder = moved.rename(tmp_path / "y" / "Patients of Dr Smith")
+    options["condition"] = folder
+    assert medzoo.generate_into(out, model_id, 6, resume=True, **options).made == 2
+    before = content(out)
+    Image.new("L", (8, 8), 9).save(folder / "a.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was .*--overwrite"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    (folder / "a.png").unlink()
+    Image.new("L", (8, 8), 200).save(folder / "b.png")
+    with pytest.raises(SavingError, match="inputs_sha256 was"):
+        medzoo.generate_into(out, model_id, 8, resume=True, **options)
+    assert content(out) == before
+
+
+def test_words_of_files_lose_their_folders() -> None:
+    assert _described({"left": "/home/a/b.png", "age": 5}, files=True) == "left=b.png; age=5"
+    assert _last_name("left=/home/a/b.png") == "left=b.png" and _last_name("/home/x=y/b.png") == "b.png"
+    assert _last_name("age=5") == "age=5" and _last_name(".") == Path.cwd().name

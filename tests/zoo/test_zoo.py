@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -313,3 +314,15 @@ def test_a_bare_file_is_a_model(tmp_path: Path, layout: str) -> None:
         zoo.load(str(path))
     with pytest.raises(WeightsError, match="there is no file .*gone.pt"):
         zoo.load(family="fastgan", weights=tmp_path / "gone.pt")
+
+
+def test_two_models_from_many_threads(add_model: AddModel) -> None:
+    ids = [add_model(), add_model(model_id="99002_OTHER")]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda k: medzoo.generate(ids[k % 2], 1).model_id, range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert made == [ids[k % 2] for k in range(200)]

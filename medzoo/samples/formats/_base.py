@@ -23,7 +23,8 @@ class Run:
     """What decides the bytes of a run, beside the version of medzoo. ``n`` does not: a run may be made longer.
 
     ``bits`` are those of pixels stored as whole numbers. ``spacing`` is the size of a pixel (height, width) or voxel
-    (depth, height, width) in millimetres, None where unknown.
+    (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
+    all input images, in their order; None where there are none. ``condition`` names them without their folders.
     """
 
     model_id: str | None
@@ -37,6 +38,7 @@ class Run:
     format: str
     bits: Bits = 8
     spacing: tuple[float, ...] | None = None
+    inputs_sha256: str | None = None
 
 
 @dataclass(frozen=True)

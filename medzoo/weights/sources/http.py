@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medzoo import limits
 from medzoo.errors import DownloadError, IntegrityError
 from medzoo.files import cache, whole
+from medzoo.files.reading import read_json
 from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
 
@@ -45,7 +46,7 @@ class _Partial:
     def resume(self) -> None:
         """Continue what an earlier run left, if the server sent a validator with it."""
         try:
-            seen = json.loads(self.record.read_text(encoding="utf-8"))
+            seen = read_json(self.record)
             self.validator, self.total = seen["validator"], seen["total"]
             if seen["url"] != self.url or not self.validator:
                 self.restart()
@@ -234,8 +235,8 @@ def _shown(progress: Progress | None, name: str) -> Iterator[Progress]:
         return
     import tqdm
 
-    # disable=None: no bar where standard error is not a terminal.
-    bar: Any = tqdm.tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=None, leave=False)
+    disable = True if sys.stderr is None else None  # None: no bar where standard error is not a terminal
+    bar: Any = tqdm.tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=disable, leave=False)
 
     def show(done: int, total: int | None) -> None:
         bar.total = total

@@ -7,8 +7,8 @@ import hashlib
 from pathlib import Path
 
 from medzoo.errors import IntegrityError
-from medzoo.files import cache
 from medzoo.files import kind as filekind
+from medzoo.files import reading
 
 
 def verify(
@@ -43,7 +43,7 @@ def verify(
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     # Size and time are part of the cache's key: an unchanged file is hashed once per process.
-    return cache.sha256_of(path)
+    return reading.sha256_of(path)
 
 
 def _md5(path: Path) -> str:

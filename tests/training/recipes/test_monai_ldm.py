@@ -23,7 +23,7 @@ from medzoo.training.export import export
 from medzoo.training.heldout import sample
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.monai_ldm import SCHEDULE, standardise
-from medzoo.training.runfolder import read_table
+from medzoo.training.tables import read_table
 from tests.tools.training import Killed, assert_same, kill_at, load, quiet, small_trainer
 
 pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")

@@ -20,7 +20,7 @@ from medzoo.training import heldout, recipes, techniques
 from medzoo.training.losses import non_saturating
 from medzoo.training.recipes import Facts
 from medzoo.training.recipes.dcgan import Discriminator
-from medzoo.training.runfolder import read_table
+from medzoo.training.tables import read_table
 from medzoo.training.techniques import Options, StepView, Technique
 from medzoo.training.techniques._slope import steepness
 from tests.tools.training import (
