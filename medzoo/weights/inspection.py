@@ -248,6 +248,8 @@ def _state_dicts(found: list[Place], container: str) -> list[StateDict]:
         if average.has_names:
             continue
         below = places.fitting(average, raw)
+        if len(average.tensors) == 1 and not below:  # an average of something else, such as StyleGAN's of latents
+            continue
         base = {"key": below[0].key, "strip_prefix": below[0].strip_prefix} if below else {"key": None}
         stated = {"container": container, **base, "ema": average.name}
         listed.append(_state_dict({k: v for k, v in stated.items() if v is not None or k == "key"}, average.tensors))

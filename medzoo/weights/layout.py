@@ -113,7 +113,11 @@ def flat(value: Any) -> Any:
     """
     if isinstance(value, dict) and pickles.networks_among(value):
         return value
-    return value if pickles.children(value) is None else dict(pickles.leaves(value))
+    inner = pickles.children(value)
+    if inner is None:
+        return value
+    nested = any(isinstance(item, dict | list | tuple | pickles.Inert) for item in inner.values())
+    return dict(pickles.leaves(value)) if nested or not isinstance(value, dict) else inner
 
 
 def stripped(names: Iterable[str], prefix: str | None) -> dict[str, str]:

@@ -159,7 +159,8 @@ def averaged(found: Sequence[Place]) -> list[Average]:
         if place.is_list:
             continue
         for name, value in place.names.items():  # one tensor of all parameters
-            if isinstance(value, Array) and len(value.shape) == 1 and averages.is_averaged([name.rpartition(".")[2]]):
+            vector = isinstance(value, Array) and len(value.shape) == 1 and not averages.BUFFER.search(name)
+            if vector and averages.is_averaged([name.rpartition(".")[2]]):
                 parts = (*place.path, name)
                 every.append(Average(".".join(parts), place.key, None, parts, {"0": value}))
         for prefix, names in _nodes(place.names):
