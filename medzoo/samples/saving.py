@@ -213,7 +213,8 @@ class Writer:
 
     def _enter(self, records: list[dict[str, Any]]) -> None:
         """Write the lines of samples whose files are whole."""
-        new = [record for record in records if record["index"] not in self._done]
+        # A batch that a signal interrupted is settled once more: what the manifest has is not entered again.
+        new = [record for record in records if record["index"] >= self.run.start + self._lines]
         sync_folder(self.folder)
         self._append(b"".join(json.dumps(record).encode() + b"\n" for record in new))
         self._lines += len(new)
@@ -225,7 +226,7 @@ class Writer:
             while rest:
                 rest = rest[self._manifest.write(rest) :]
             os.fsync(self._manifest.fileno())
-        except OSError:
+        except BaseException:  # also a signal: the batch is entered whole, or not at all
             self._manifest.truncate(end)
             raise
 
