@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from medzoo import catalog
+from medzoo import catalog, zoo
 from medzoo import weights as weights_module
 from medzoo.catalog import Located
 from medzoo.checking.finding import Finding, broken, failed, one_line, passed, skipped
@@ -103,16 +104,12 @@ def sources(located: Located) -> list[Finding]:
 
 
 def _source(source: Source, located: Located) -> Finding:
-    from medzoo.weights import checkpoints
-
     where = _place(source)
     if source.part is not None:
         where = f"{source.part}: {where}"
     alone = located.entry.model_copy(update={"weights": (source,)})
     try:
-        got = weights_module.fetch(
-            alone, base=located.registry, yaml_path=located.path, convert=checkpoints.convert, part=source.part
-        )
+        got = zoo.fetch_part(replace(located, entry=alone), source.part)
     except (IntegrityError, CheckpointError) as error:
         return failed("weights", f"{where}: {_why(error)}")
     except WeightsError as error:

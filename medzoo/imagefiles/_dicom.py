@@ -14,8 +14,6 @@ from medzoo.errors import ImageFileError
 from medzoo.imagefiles import _jpeg
 from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, missing_package, used
 
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
 
 def read_dicom(source: File, asked: Asked) -> Picture:
     path = source.path

@@ -114,6 +114,20 @@ def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
     return _fetch(find(model_id))
 
 
+def fetch_part(located: Located, part: str | None) -> Weights:
+    """One file of the weights of an entry; where the entry comes from decides which files and hosts it may name."""
+    from medzoo.weights import checkpoints
+
+    return weights_module.fetch(
+        located.entry,
+        base=located.registry,
+        yaml_path=located.path,
+        convert=checkpoints.convert,
+        part=part,
+        public_only=located.address is not None,  # a stranger's
+    )
+
+
 def find(model_id: str | int) -> Located:
     """An entry and the folders that its weights may be relative to: both None where it comes from the Hub.
 
@@ -178,19 +192,7 @@ def _hub_entry(address: str) -> tuple[Entry, str]:
 
 
 def _fetch(located: Located) -> tuple[Weights, ...]:
-    from medzoo.weights import checkpoints
-
-    def obtain(part: str | None) -> Weights:
-        return weights_module.fetch(
-            located.entry,
-            base=located.registry,
-            yaml_path=located.path,
-            convert=checkpoints.convert,
-            part=part,
-            public_only=located.address is not None,  # a stranger's entry
-        )
-
-    return tuple(obtain(part) for part in located.entry.parts)
+    return tuple(fetch_part(located, part) for part in located.entry.parts)
 
 
 def _resolve(

@@ -120,7 +120,8 @@ def generate_into(
     stated = {name: value for name, value in sampling.items() if value is not None}
     override: dict[str, Any] = {"sampling": stated} if stated else {}
     if window is not None:
-        if zoo.info(model_id).condition is None or not zoo.info(model_id).condition.inputs:  # type: ignore[union-attr]
+        declared = zoo.info(model_id).condition
+        if declared is None or not declared.inputs:
             raise ConditionError(f"{model_id} takes no images, which a window would be of; leave it out")
         override["condition"] = {"window": window}
     generator = zoo.load(model_id, override=override, device=device, precision=precision)

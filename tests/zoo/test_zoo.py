@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from medzoo.errors import (
     WeightsError,
 )
 from tests.conftest import entry_fields, masked, random_state
+from tests.tools.servers import ZenodoServer
 
 AddModel = Callable[..., str]
 HAND = "99101_MONAI_GAN_MEDNIST_HAND"
@@ -186,6 +188,22 @@ class TestHub:
         with pytest.raises(DownloadError):
             zoo.fetch_weights("hf://org/model")
         assert hub == [("org/model", None, "medzoo.yaml")]
+
+    def test_no_command_asks_this_machine_for_it(
+        self, hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever looks at the weights of a stranger's entry, its URLs may not lead here."""
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        with ZenodoServer() as server:
+            source = {"kind": "http", "url": server.add("model.pt", b"x" * 1000), "sha256": None}
+            text = json.dumps(entry_fields(weights=[source]))
+            monkeypatch.setattr(weights, "fetch_text", lambda *_: weights.HubText(text, self.COMMIT))
+            for ask in (zoo.load, zoo.fetch_weights, partial(zoo.generate, n=1)):
+                with pytest.raises(DownloadError, match="is this machine or its own network"):
+                    ask("hf://org/model")
+            report = medzoo.check("hf://org/model")
+            assert any("is this machine or its own network" in finding.reason for finding in report.findings)
+            assert server.log == []
 
     def test_samples_say_where_they_come_from(
         self, hub: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

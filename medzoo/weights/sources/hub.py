@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from medzoo.errors import DownloadError, IntegrityError, MissingFile
 from medzoo.files import whole
 from medzoo.files.cache import DiskError
+from medzoo.files.reading import expanded
 from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, Transient, reason_of, retry_after, with_retries
 
@@ -156,7 +157,11 @@ def _folder() -> Path:
     """The cache folder of the Hub client; it may not exist yet."""
     from huggingface_hub import constants
 
-    return Path(_cache_dir() or constants.HF_HUB_CACHE).expanduser().absolute()
+    stated = _cache_dir() or constants.HF_HUB_CACHE
+    try:
+        return expanded(stated).absolute()
+    except OSError as error:
+        raise DiskError(f"HF_HUB_CACHE names {stated}: {error.strerror}") from None
 
 
 def _disk_errors() -> AbstractContextManager[None]:
