@@ -134,5 +134,6 @@ def _origin(generator: Generator, seed: int) -> dict[str, Any]:
     entry = generator.entry
     return {
         "seed": seed, "model_id": generator.name, "revision": entry.revision,
-        "weights_sha256": generator.weights_sha256,
+        "weights_sha256": generator.weights_sha256, "precision": generator.precision,
+        "classes": entry.condition.classes if entry.condition else None, "spacing": entry.output.spacing,
     }  # fmt: skip
