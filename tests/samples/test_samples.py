@@ -91,7 +91,7 @@ def test_slices_and_sums_keep_geometry_classes_and_precision() -> None:
     for part in (make(**known)[1:3], make(**known)[2], make(**known)[:1] + make(**known)[1:]):
         assert {name: getattr(part, name) for name in known} == known
     with pytest.raises(ValueError, match="different spacing"):
-        Samples.concatenate([make(**known), make()])
+        Samples.concatenate([make(**known), make(**known | {"spacing": (0.5, 0.5)})])
 
 
 def test_what_does_not_go_together_is_not_joined() -> None:
