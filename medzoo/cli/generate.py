@@ -14,7 +14,7 @@ import click
 
 from medzoo.entry import SAMPLERS
 from medzoo.files.streams import is_terminal
-from medzoo.samples import formats
+from medzoo.samples import formats, layouts
 
 if TYPE_CHECKING:
     from medzoo.zoo.into import Generated, Progress
@@ -39,8 +39,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="WHAT",
     help="Class by name or index; a prompt; file or folder of input images; NAME=VALUE for one of several. "
-    "May be repeated.",
+    "Several classes are taken in turn.",
 )
+@click.option(
+    "--per-class", type=click.IntRange(min=1), metavar="N",
+    help="N samples of each class that --condition lists, or of all, instead of -n.",
+)  # fmt: skip
 @click.option(
     "--window", type=(float, float), metavar="LOW HIGH",
     help="Numbers of input image files that become black and white, such as Hounsfield units.  [default: the entry's]",
@@ -65,6 +69,15 @@ if TYPE_CHECKING:
 )
 @click.option("--format", type=click.Choice(formats.names()), default="png", show_default=True)
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits of a stored pixel.")
+@click.option(
+    "--layout", type=click.Choice(layouts.names()), default="flat", show_default=True,
+    help="Folders and names of the files: all in one; images/ and masks/; a folder a class; as nnU-Net v2 or the "
+    "library datasets of Hugging Face read them.",
+)  # fmt: skip
+@click.option(
+    "--shard", type=click.IntRange(min=1), metavar="N",
+    help="N samples a sub-folder, or a tar file of webdataset (at least).  [default: all in one; 256]",
+)  # fmt: skip
 @click.option("--grid", is_flag=True, help="Also write grid.png, a contact sheet of the first 100.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")

@@ -180,6 +180,8 @@ class Samples:
         format: str = "png",
         bits: Bits = 8,
         spacing: tuple[float, ...] | None = None,
+        layout: str = "flat",
+        shard: int | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
@@ -189,13 +191,17 @@ class Samples:
             bits: 8 or 16 a stored pixel.
             spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, in place of that of
                 the samples.
+            layout: a file of ``medzoo.samples.layouts``: flat, pairs, classes, nnunet, huggingface, or one of a plug-in.
+            shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
         not fit in the format.
         """
         from medzoo.samples import saving  # the one import that goes up: a method is where people look for it
 
-        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, overwrite=overwrite)
+        return saving.save(
+            self, folder, format=format, bits=bits, spacing=spacing, layout=layout, shard=shard, overwrite=overwrite
+        )
 
     def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
         """All samples on one sheet, row by row.

@@ -69,6 +69,9 @@ def generate_into(
     batch_size: int | None = None,
     format: str = "png",
     bits: Bits = 8,
+    layout: str = "flat",
+    shard: int | None = None,
+    per_class: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     grid: bool = False,
@@ -99,6 +102,9 @@ def generate_into(
         batch_size: samples at a time; None for that of the resumed run, or what memory allows.
         format: a name of ``medzoo.samples.formats``.
         bits: 8 or 16 a stored pixel.
+        layout: a name of ``medzoo.samples.layouts``, which says in what folders the files lie.
+        shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
+        per_class: so many of each class that ``condition`` lists, or of all, instead of ``n``.
         resume: go on with the run in the folder, or begin it.
         overwrite: replace the run in the folder.
         grid: also write a contact sheet of the first samples, ``grid.png``.
@@ -129,6 +135,8 @@ def generate_into(
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     if words:
         condition = conditions.from_words(generator.declared, words)
+    if per_class is not None:
+        condition, n = _of_each_class(generator, condition, n, per_class)
     n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
     inputs = generator.inputs_sha256(condition)
     stated_words = [_last_name(word) for word in words] if inputs is not None else words
@@ -146,6 +154,11 @@ def generate_into(
         bits=bits,
         spacing=generator.entry.output.spacing,
         inputs_sha256=inputs,
+        layout=layout,
+        shard=shard,
+        channels=generator.entry.output.channels,
+        masks=generator.entry.output.masks,
+        classes=generator.declared.classes if generator.declared else None,
     )
     _check(generator, n, run, condition)
     began = time.perf_counter()
@@ -161,7 +174,7 @@ def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> Non
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
     output = generator.entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-    saving.check_format(run, (output.channels, *size), output.masks)
+    saving.check_layout(run, (output.channels, *size), output.masks)
 
 
 def _write(
@@ -203,6 +216,20 @@ def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list
         wanted = range(run.start, run.start + shown)
         first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
     return saving.write_picture(out / GRID, Samples.concatenate(first)[:shown], size=GRID_SIDE)
+
+
+def _of_each_class(generator: Generator, stated: Any, n: int | None, per_class: int) -> tuple[Any, int]:
+    """The classes that samples take in turn, and how many samples that makes."""
+    declared, name = generator.declared, generator.entry.model_id
+    if declared is None or not declared.classes or not conditions.kind_of(declared).labelled:
+        raise ConditionError(
+            f"{name} takes no class, of which there could be {per_class} each; state the number with -n"
+        )
+    if n is not None:
+        raise ConditionError(f"{per_class} of each class and {n} samples in all were asked for; state one of them")
+    listed = declared.classes if stated is None else stated
+    classes = [listed] if isinstance(listed, str | int) else list(listed)
+    return classes, per_class * len(classes)
 
 
 def _recorded_batch_size(out: Path) -> int | None:

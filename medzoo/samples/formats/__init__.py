@@ -17,7 +17,7 @@ from typing import Any
 from medzoo.errors import SavingError
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
-from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
+from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, plain, png_words, stem
 
 __all__ = [
     "Bits",
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "names",
     "origin",
+    "plain",
     "png_words",
     "stem",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,10 @@ class Run:
     ``bits`` are those of pixels stored as whole numbers. ``spacing`` is the size of a pixel (height, width) or voxel
     (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
     all input images, in their order; None where there are none. ``condition`` names them without their folders.
+
+    ``layout`` is a name of ``medzoo.samples.layouts``, and ``shard`` how many samples lie in one sub-folder (None: all
+    in one), or at least in one tar file. ``channels``, ``masks`` (of a sample) and ``classes`` (names of the labels 0,
+    1, ...) are what layouts but the flat one say in names and tables.
     """
 
     model_id: str | None
@@ -39,11 +43,23 @@ class Run:
     bits: Bits = 8
     spacing: tuple[float, ...] | None = None
     inputs_sha256: str | None = None
+    layout: str = "flat"
+    shard: int | None = None
+    channels: int | None = None
+    masks: int | None = None
+    classes: tuple[str, ...] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        flat = ("layout", "channels", "masks", "classes") if self.layout == "flat" else ()
+        silent = {*flat, *(("shard",) if self.shard is None else ())}
+        return {name: value for name, value in asdict(self).items() if name not in silent}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The files of one sample, each (what follows the name of the sample, content)."""
+    """The files of one sample, each (what follows the name of the sample, content); once a layout has placed them,
+    (path in the folder, content)."""
 
     image: tuple[str, bytes]
     mask: tuple[str, bytes] | None = None
@@ -67,6 +83,8 @@ class Format:
         encode: the files of the sample at a position; the last argument is its ``origin``.
         sharded: many samples lie in one tar file.
         needs: (package to import, what to hand to ``pip install``); None if there is none.
+        labels: the content of a file of numbers uint8 [(D,) H, W], background 0, in place of masks, beside the sample at
+            a position; None where it holds no such thing.
         decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
             ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
     """
@@ -77,6 +95,7 @@ class Format:
     encode: Callable[[Samples, int, Run, dict[str, Any]], Encoded]
     sharded: bool = False
     needs: tuple[str, str] | None = None
+    labels: Callable[[NDArray[np.uint8], Samples, int, Run, dict[str, Any]], tuple[str, bytes]] | None = None
     decode: Callable[[bytes], NDArray[np.float32]] | None = None
 
 
@@ -101,8 +120,13 @@ def stem(record: dict[str, Any]) -> str:
     index = f"{record['index']:08d}"
     if record["input"] is None:
         return index
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", record["input"])[:64].strip("-")
+    name = plain(record["input"])
     return f"{index}_{name}" if name else index
+
+
+def plain(name: str) -> str:
+    """A name in letters that every system takes; empty where none of its letters is one."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64].strip("-")
 
 
 def made_by(record: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
 from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
@@ -27,4 +28,12 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
     return Encoded(image, ("_mask.png", encode_png(samples.masks[i, 0, :, :, None] * np.uint8(255), words)))
 
 
-FORMAT = Format(suffixes=(".png",), about="pictures, grey or RGB, one mask", check=check, encode=encode)
+def labels(
+    numbers: NDArray[np.uint8], samples: Samples, i: int, run: Run, record: dict[str, Any]
+) -> tuple[str, bytes]:
+    return ".png", encode_png(numbers[:, :, None], png_words(record))
+
+
+FORMAT = Format(
+    suffixes=(".png",), about="pictures, grey or RGB, one mask", check=check, encode=encode, labels=labels
+)
