@@ -1,6 +1,7 @@
 """Every error that medzoo raises on purpose.
 
     MedzooError
+    |-- ArgumentError          a function was called with an argument that it does not take (a TypeError, too)
     |-- RegistryError          a registry file or folder is wrong
     |   |-- EntryError         one YAML entry is broken (file, line, every problem)
     |   `-- UnknownModelError  no entry has that id (carries the closest matches)
@@ -41,6 +42,10 @@ class MedzooError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class ArgumentError(MedzooError, TypeError):
+    """A function was called with an argument that it does not take; the message says which one is meant."""
 
 
 class RegistryError(MedzooError):
