@@ -14,7 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from medzoo.errors import SavingError
+from medzoo.errors import SavingError, pip_install
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
 from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
@@ -69,7 +69,7 @@ def check_format(run: Run, shape: tuple[int, ...], masks: int) -> None:
         try:
             import_module(package)
         except ImportError:
-            raise SavingError(f"--format {run.format} needs {package}; type: pip install '{install}'") from None
+            raise SavingError(f"--format {run.format} needs {package}; type: {pip_install(install)}") from None
     format.check(run, shape, masks)
 
 
