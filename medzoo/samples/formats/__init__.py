@@ -1,8 +1,8 @@
 """File formats of samples: one file a format, which ends with ``FORMAT = Format(...)``; its name is the file's.
 
 A format says how its files end, what it holds, which package it needs, ``check(run, shape, masks)``, which raises
-SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks do not fit, and ``encode(samples, i, run, record)``,
-which gives the files of one sample. The same sample gives the same bytes: no dates, no random identifiers.
+SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks do not fit, and ``encode(samples, i, run,
+record)``, which gives the files of one sample. The same sample gives the same bytes: no dates, no random identifiers.
 
 An installed package adds a format through the entry-point group ``medzoo.samples.formats``.
 """
