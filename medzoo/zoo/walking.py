@@ -85,7 +85,7 @@ def _between(one: Tensor, other: Tensor, share: float, straight: bool) -> Tensor
         return one.lerp(other, share)
     cosine = (one * other).sum() / (one.norm() * other.norm())
     angle = cosine.clamp(-1, 1).acos()
-    if angle.sin() < 1e-4:  # the same, or opposite, direction
+    if angle.sin() < 1e-3:  # the same, or opposite, direction
         return one.lerp(other, share)
     bent: Tensor = (((1 - share) * angle).sin() * one + (share * angle).sin() * other) / angle.sin()
     return bent
