@@ -22,7 +22,26 @@ BATCHES_AHEAD = 2  # how many written batches may wait while the next is compute
 GRID = "grid.png"
 # How names of files end that people may mean where a folder is needed.
 _FILES = frozenset(
-    ".png .jpg .jpeg .gif .tif .tiff .bmp .webp .npy .npz .dcm .nii .gz .zip .tar .json .pt .safetensors".split()
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".npy",
+        ".npz",
+        ".dcm",
+        ".nii",
+        ".gz",
+        ".zip",
+        ".tar",
+        ".json",
+        ".pt",
+        ".safetensors",
+    ]
 )
 
 
