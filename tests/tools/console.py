@@ -106,21 +106,22 @@ def lay(folder: Path, given: str) -> None:
     """Make what a reader has: ``NAME/ N pictures [with masks]``, or a picture with the name of a file."""
     many = re.fullmatch(r"(\S+)/ (\d+) pictures( with masks)?", given)
     if many is None:
-        _picture(folder / given, 0, mask=False)
+        _picture(folder / given, [0], mask=False)
         return
     home = folder / many[1]
     for index in range(int(many[2])):
-        _picture((home / "images" if many[3] else home) / f"{index:03}.png", index, mask=False)
+        seed = [index, *many[1].encode()]  # no folder holds a picture of another
+        _picture((home / "images" if many[3] else home) / f"{index:03}.png", seed, mask=False)
         if many[3]:
-            _picture(home / "masks" / f"{index:03}.png", index, mask=True)
+            _picture(home / "masks" / f"{index:03}.png", seed, mask=True)
 
 
-def _picture(path: Path, seed: int, *, mask: bool) -> None:
+def _picture(path: Path, seed: list[int], *, mask: bool) -> None:
     """A bright disc on a ground of its own, 64 x 64 pixels; or the mask of the disc."""
     import numpy as np
     from PIL import Image
 
-    random = np.random.default_rng([seed, 64])
+    random = np.random.default_rng(seed)
     ground, disc, (y, x) = random.uniform(40, 120, 3), random.uniform(150, 230, 3), random.uniform(20, 44, 2)
     rows, columns = np.mgrid[:64, :64]
     inside = (rows - y) ** 2 + (columns - x) ** 2 < random.uniform(8, 16) ** 2
