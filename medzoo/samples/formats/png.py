@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
