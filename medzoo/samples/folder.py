@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from medzoo.errors import SavingError
 from medzoo.files.reading import open_regular, read_sealed
-from medzoo.files.whole import appending, disk_errors
+from medzoo.files.whole import appending, check_local, disk_errors
 from medzoo.samples import formats
 from medzoo.samples.earlier import parsed
 
@@ -22,12 +22,32 @@ BATCHES_AHEAD = 2  # how many written batches may wait while the next is compute
 GRID = "grid.png"
 # How names of files end that people may mean where a folder is needed.
 _FILES = frozenset(
-    ".png .jpg .jpeg .gif .tif .tiff .bmp .webp .npy .npz .dcm .nii .gz .zip .tar .json .pt .safetensors".split()
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".npy",
+        ".npz",
+        ".dcm",
+        ".nii",
+        ".gz",
+        ".zip",
+        ".tar",
+        ".json",
+        ".pt",
+        ".safetensors",
+    ]
 )
 
 
 def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
     """Raises SavingError when ``folder`` is no folder, or holds something and neither was asked for."""
+    check_local(folder, SavingError)
     folder = Path(folder)
     if resume and overwrite:
         raise SavingError("--resume and --overwrite contradict each other; type one of them")
@@ -108,7 +128,9 @@ def remove(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        raise SavingError(f"{path}: expected a file of the run, found a folder that is not empty; move it away") from None
+        raise SavingError(
+            f"{path}: expected a file of the run, found a folder that is not empty; move it away"
+        ) from None
 
 
 def open_manifest(folder: Path) -> BinaryIO:
