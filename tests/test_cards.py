@@ -72,7 +72,7 @@ def test_nothing_found_says_what_there_is() -> None:
     for filters, words in (
         (
             {"modality": "endoscpy"},
-            "no model fits modality 'endoscpy'; did you mean 'endoscopy'? There are: .*mammography",
+            r"no model fits modality 'endoscpy'; did you mean 'endoscopy'\? There are: .*mammography",
         ),
         ({"family": "fastgn"}, "did you mean 'fastgan'"),
         ({"organ": "unicorn"}, "no model fits organ 'unicorn'; there are: .*breast"),
@@ -106,9 +106,8 @@ def test_a_loaded_model_says_what_it_is(add_model: AddModel) -> None:
 def test_real_images_are_counted_not_printed() -> None:
     pixels = np.zeros((3, 3, 8, 6), np.uint8)
     assert repr(Images(pixels, None, ("a", "b", "c"))) == "Images(3 real, 3x8x6)"
-    full = Images(
-        pixels, pixels[:, :1], ("a", "b", "c"), labels=np.array([0, 0, 1]), classes=("ill", "well"), groups=("p", "p", "q")
-    )  # fmt: skip
+    labels = np.array([0, 0, 1])
+    full = Images(pixels, pixels[:, :1], tuple("abc"), labels=labels, classes=("ill", "well"), groups=tuple("ppq"))
     assert repr(full) == "Images(3 real, 3x8x6 with masks; 2 classes: ill 2, well 1; 2 groups)"
 
 
