@@ -34,6 +34,7 @@ from medzoo.errors import (
     IntegrityError,
     MedzooError,
     RegistryError,
+    SavingError,
     UnknownModelError,
     WeightsError,
 )
@@ -142,6 +143,9 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ImageFileError, match=r"broken\.png"):
         medzoo.generate_into(tmp_path / "out", "00021", condition=tmp_path / "broken.png")
+    for format, words in (("gif", "no format is named 'gif'"), ("npy", "32-bit floats")):
+        with pytest.raises(SavingError, match=words):
+            medzoo.generate_into(tmp_path / "out", model_id, 1, format=format, bits=16)
     with pytest.raises(EntryError, match=r"sampling\.step: unknown field; did you mean 'steps'\?"):
         zoo.load("10003", override={"sampling": {"step": 5}})
     with pytest.raises(EntryError, match=r"sampling\.sampler: expected 'ddpm', .*found 'dpm'"):
