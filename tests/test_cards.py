@@ -15,6 +15,7 @@ from medzoo.catalog.models import Models
 from medzoo.catalog.thumbnails import thumbnail
 from medzoo.datasets import Images
 from medzoo.entry import Entry
+from medzoo.errors import ArgumentError
 
 AddModel = Callable[..., str]
 HOSTILE = "</td><script>alert(1)</script>"
@@ -66,6 +67,11 @@ def test_models_that_come_along_have_a_picture() -> None:
         assert (thumbnail(model_id) or b"").startswith(b"\x89PNG")
         assert "data:image/png" in medzoo.info(model_id)._repr_html_()
     assert thumbnail("00001_DCGAN_MMG_CALC_ROI") is None
+
+
+def test_a_filter_that_there_is_not_gets_a_hint() -> None:
+    with pytest.raises(ArgumentError, match=r"list_models\(\) takes no 'modalty'; did you mean 'modality'\?"):
+        medzoo.list_models(modalty="mri")  # type: ignore[call-arg]
 
 
 def test_nothing_found_says_what_there_is() -> None:

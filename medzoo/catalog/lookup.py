@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medzoo import catalog, conditions
+from medzoo.arguments import hinted
 from medzoo.catalog import Located, RawEntry, RegistryWarning
 from medzoo.errors import EntryError, MedzooError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CONDITIONS = ("none", *conditions.KINDS.builtin())
 
 
+@hinted({"n": "a slice of the list has so many"})
 def list_models(
     *,
     modality: str | None = None,
