@@ -127,6 +127,9 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
         zoo.generate("99001_TINNY", 1)
     with pytest.raises(RegistryError, match=r"99002_LATER: its family 'time_machine' is not built yet\. Models that"):
         zoo.generate("99002", 1)
+    add_model({}, **entry_fields(model_id="99003_TYPO", family="fastgn"))
+    with pytest.raises(RegistryError, match=r"'fastgn' is not built yet; did you mean 'fastgan'\? Models that run"):
+        zoo.generate("99003", 1)
     for precision, meant in (("fp16", "float16"), ("BF16", "bfloat16"), (torch.float64, "float32")):
         with pytest.raises(GenerationError, match=f"did you mean '{meant}'\\? Choose from"):
             zoo.generate(model_id, 1, precision=precision)
