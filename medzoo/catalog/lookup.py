@@ -60,7 +60,7 @@ def list_models(
     raw_entries = read()
     found = select(raw_entries, **filters)
     if not found:
-        warnings.warn(absent.of_filters(raw_entries, filters), RegistryWarning, stacklevel=2)
+        warnings.warn(absent.of_filters(raw_entries, filters), RegistryWarning, stacklevel=3)  # past ``hinted``
     return entries(found)
 
 
