@@ -131,9 +131,18 @@ def generate_into(
         stated = conditions.from_words(entry.condition, words) if words else condition
         return (stated, n) if per_class is None else _of_each_class(entry, stated, n, per_class)
 
+    def arranged(entry: Entry) -> dict[str, Any]:
+        output, declared = entry.output, entry.condition
+        held = {"channels": output.channels, "masks": output.masks, "classes": declared.classes if declared else None}
+        return {"format": format, "bits": bits, "layout": layout, "shard": shard, **held}
+
     def check(family: type[Generator], entry: Entry) -> None:
         stated, number = asked(entry)
         family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        wanted = saving.Run(
+            entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, **arranged(entry)
+        )
+        _check_output(wanted, entry)
 
     generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
     generator.input_names = input_names
@@ -152,15 +161,9 @@ def generate_into(
         condition=_nameless(described) if not input_names and described else described,
         precision=generator.precision,
         batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
-        format=format,
-        bits=bits,
         spacing=generator.entry.output.spacing,
         inputs_sha256=inputs,
-        layout=layout,
-        shard=shard,
-        channels=generator.entry.output.channels,
-        masks=generator.entry.output.masks,
-        classes=generator.declared.classes if generator.declared else None,
+        **arranged(generator.entry),
     )
     _check(generator, n, run, condition)
     began = time.perf_counter()
@@ -174,7 +177,12 @@ def generate_into(
 def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
-    output = generator.entry.output
+    _check_output(run, generator.entry)
+
+
+def _check_output(run: saving.Run, entry: Entry) -> None:
+    """Raises SavingError: what a model makes does not fit the files."""
+    output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
     saving.check_layout(run, (output.channels, *size), output.masks)
 
