@@ -22,6 +22,7 @@ from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
 from medzoo.families import _loading, _running
 from medzoo.families._condition import Conditions, Given, accepted, count_inputs, resolve_condition
+from medzoo.families._finishing import draw_classes
 from medzoo.families._running import whole_number
 from medzoo.nets import use_statistics
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
@@ -74,8 +75,11 @@ class Generator:
     draws_attributes: ClassVar[bool] = False
     # Called with (calls of the network done, calls in all) during a batch, by families that call it many times.
     on_progress: Callable[[int, int], None] | None = None
-    # Whether samples carry the names of the files that they were made from, which may be those of patients.
-    input_names: bool = True
+    # Whether samples carry the names of the files that they were made from, which may be those of patients; None for
+    # all but those of DICOM and NIfTI files.
+    input_names: bool | None = None
+    # Of input volumes the one slice to take, counted from 0; None for all, which make a volume.
+    slice: int | None = None
 
     def __init__(
         self,
@@ -155,11 +159,16 @@ class Generator:
 
     def resolve(self, condition: Any, indices: range) -> Conditions:
         """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
-        conditions = resolve_condition(self.entry, self.declared, condition, indices)
+        conditions = resolve_condition(self.entry, self.declared, condition, indices, self.slice)
         if not self.input_names:
-            files = enumerate(conditions.inputs)
             conditions = replace(
-                conditions, inputs=tuple(replace(file, words=f"input {i}", name=f"input{i}") for i, file in files)
+                conditions,
+                inputs=tuple(
+                    replace(file, words=f"input {i}", name=f"input{i}")
+                    if file.private or self.input_names is not None
+                    else file
+                    for i, file in enumerate(conditions.inputs)
+                ),
             )
         rows = conditions.attributes
         if rows is not None and not self.draws_attributes and np.isnan(rows).any():
@@ -237,7 +246,7 @@ class Generator:
             noise = noise.given(latents)
         if given is None:
             conditions = self.resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = Given.of(_running.draw_classes(self, conditions, noise), self.device, self.dtype)
+            given = Given.of(draw_classes(self, conditions, noise), self.device, self.dtype)
         self.check_given(given)
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
@@ -284,7 +293,7 @@ class Generator:
             whole_number("batch_size", batch_size, INDICES, least=1)
         if conditions.inputs and n:
             conditions.inputs[start % len(conditions.inputs)].read()  # before anything is written
-        size = batch_size or self.suggest_batch_size()
+        size = batch_size or (1 if conditions.has_volumes else self.suggest_batch_size())
         parts = [range(start, start + n)] if among is None else among
         return chain.from_iterable(
             _running.batches(self, part, conditions[part.start - start : part.stop - start], seed, size)
@@ -300,7 +309,7 @@ class Generator:
 
     def count_inputs(self, condition: Any) -> int | None:
         """How many samples a condition lists: images, numbers or classes; None where it is one for all."""
-        return None if condition is None else count_inputs(self.entry, self.declared, condition)
+        return None if condition is None else count_inputs(self.entry, self.declared, condition, self.slice)
 
     def inputs_sha256(self, condition: Any) -> str | None:
         """Hash of the names and contents of all input images of a condition, in their order; None without any.

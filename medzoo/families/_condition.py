@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,19 @@ class Given:
             conditions.prompts(),
         )
 
+    @classmethod
+    def of_slices(cls, conditions: Conditions, at: range, device: torch.device, dtype: torch.dtype) -> Given:
+        """Of one sample, whose input is a volume: some of its slices, the rest as often. Raises as ``of``."""
+        source = conditions.input(0)
+        assert len(conditions.indices) == 1 and source.slices is not None
+        often, labels, rows, texts = len(at), conditions.labels, conditions.rows(), conditions.prompts()
+        return cls(
+            None if labels is None else torch.from_numpy(labels.copy()).to(device).expand(often),
+            torch.from_numpy(source.slices(at)).to(device, dtype),
+            None if rows is None else torch.from_numpy(rows).to(device).expand(often, -1),
+            None if texts is None else texts * often,
+        )
+
     def on(self, device: torch.device, dtype: torch.dtype) -> Given:
         """The same for another device; images in another type."""
         return Given(
@@ -63,13 +77,16 @@ class Given:
         )
 
 
-def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, indices: range) -> Conditions:
+def resolve_condition(
+    entry: Entry, declared: Condition | None, condition: Any, indices: range, slice: int | None = None
+) -> Conditions:
     """Check a condition against what a model declares and spread it over samples.
 
     Args:
         declared: the entry's condition, with the channels of its images filled in.
         condition: None; a class by name or index, or one for each sample; a prompt, or one for each sample; images
             (see ``docs/conditions.md``); numbers; or a mapping of images and numbers, or of a prompt and an image.
+        slice: of volumes, the one to take; None for all.
 
     Raises ConditionError, which says what the model accepts, or ImageFileError.
     """
@@ -79,20 +96,25 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
         return Conditions(indices)
     if condition is None and declared.required:
         raise ConditionError(f"{entry.model_id} needs {accepted(declared)}")
-    return kind_of(declared).parse(entry.model_id, declared, condition, indices, gather)
+    return kind_of(declared).parse(entry.model_id, declared, condition, indices, partial(gather, slice=slice))
 
 
-def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> int | None:
+def count_inputs(entry: Entry, declared: Condition | None, condition: Any, slice: int | None = None) -> int | None:
     """How many samples a condition lists: input images, numbers or classes; None where it is one for all."""
     if declared is None or condition is None:
         resolve_condition(entry, declared, condition, range(0))
         return None
-    return kind_of(declared).count(entry.model_id, declared, condition, gather)
+    return kind_of(declared).count(entry.model_id, declared, condition, partial(gather, slice=slice))
 
 
 def _images(conditions: Conditions) -> NDArray[np.float32]:
     """The input images [B, C, H, W] of a batch."""
-    images = [conditions.input(k).read() for k in range(len(conditions.indices))]
+    inputs = [conditions.input(k) for k in range(len(conditions.indices))]
+    if any(one.depth is not None for one in inputs):
+        raise ConditionError(
+            "volumes are translated by generate and stream; for their slices one by one state which (slice=)"
+        )
+    images = [one.read() for one in inputs]
     for k, image in enumerate(images):
         if image.shape != images[0].shape:
             raise ConditionError(

@@ -99,7 +99,9 @@ def remove(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        raise SavingError(f"{path}: expected a file of the run, found a folder that is not empty; move it away") from None
+        raise SavingError(
+            f"{path}: expected a file of the run, found a folder that is not empty; move it away"
+        ) from None
 
 
 def open_manifest(folder: Path) -> BinaryIO:
