@@ -29,6 +29,8 @@ ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
 # Samplers of diffusion models. To add one, name it here and write it in ``medzoo/diffusion/samplers.py``.
 SamplerName = Literal["ddpm", "ddim", "dpm++", "heun"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+NoiseName = Literal["const", "random", "none"]
+NOISES: tuple[NoiseName, ...] = get_args(NoiseName)
 
 
 def _inside(path: str) -> str:
@@ -146,6 +148,7 @@ class Condition(Record):
         size: (height, width) that input images are brought to; null for as they are.
         window: (low, high) in the units of the input files that become black and white; null for the full range.
         axis: plane of the slices that volumes are cut into, ``axial``, ``coronal`` or ``sagittal``; null for axial.
+        slice: of volumes, the one slice to take, counted from 0; null for all.
         range: (low, high) that black and white become for the network.
         attributes: numbers that go in, alone (kind ``attributes``) or beside images.
         required: false when the model also runs without it.
@@ -159,6 +162,7 @@ class Condition(Record):
     size: tuple[PositiveInt, PositiveInt] | None = None
     window: tuple[float, float] | None = None
     axis: Literal["axial", "coronal", "sagittal"] | None = None
+    slice: Annotated[int, Field(ge=0)] | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     attributes: tuple[Attribute, ...] | None = None
     required: bool = True
@@ -198,7 +202,7 @@ class Sampling(Record):
     sampler: SamplerName | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
-    noise: Literal["const", "random", "none"] | None = None
+    noise: NoiseName | None = None
 
 
 TEXT = (".json", ".txt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,16 +76,13 @@ class Given:
         )
 
 
-def resolve_condition(
-    entry: Entry, declared: Condition | None, condition: Any, indices: range, slice: int | None = None
-) -> Conditions:
+def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, indices: range) -> Conditions:
     """Check a condition against what a model declares and spread it over samples.
 
     Args:
         declared: the entry's condition, with the channels of its images filled in.
         condition: None; a class by name or index, or one for each sample; a prompt, or one for each sample; images
             (see ``docs/conditions.md``); numbers; or a mapping of images and numbers, or of a prompt and an image.
-        slice: of volumes, the one to take; None for all.
 
     Raises ConditionError, which says what the model accepts, or ImageFileError.
     """
@@ -96,7 +92,7 @@ def resolve_condition(
         return Conditions(indices)
     if condition is None and declared.required:
         raise ConditionError(f"{entry.model_id} needs {accepted(declared)}")
-    return kind_of(declared).parse(entry.model_id, declared, condition, indices, partial(gather, slice=slice))
+    return kind_of(declared).parse(entry.model_id, declared, condition, indices, gather)
 
 
 def count_inputs(entry: Entry, declared: Condition | None, condition: Any, slice: int | None = None) -> int | None:
@@ -104,7 +100,7 @@ def count_inputs(entry: Entry, declared: Condition | None, condition: Any, slice
     if declared is None or condition is None:
         resolve_condition(entry, declared, condition, range(0))
         return None
-    return kind_of(declared).count(entry.model_id, declared, condition, partial(gather, slice=slice))
+    return kind_of(declared).count(entry.model_id, declared, condition, gather)
 
 
 def _images(conditions: Conditions) -> NDArray[np.float32]:

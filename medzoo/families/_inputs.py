@@ -25,14 +25,13 @@ from medzoo.imagefiles.volume import Stack
 from medzoo.samples import Samples
 
 
-def gather(model_id: str, declared: Condition, stated: Any, *, slice: int | None = None) -> list[Input]:
+def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
     """What a caller stated for all declared inputs -> one Input a sample, the inputs joined along the channels.
 
     Args:
         stated: for one declared input a file, a folder, an array, Samples, or a sequence of them; for several a
             mapping of these by name, a folder with a folder for each, a sequence with one of each (one sample), or
             arrays with the channels of all.
-        slice: of volumes in files, the one to take, counted from 0; None for all.
 
     Raises ConditionError, ImageFileError.
     """
@@ -40,7 +39,7 @@ def gather(model_id: str, declared: Condition, stated: Any, *, slice: int | None
     if len(names) == 1:
         if isinstance(stated, Mapping):
             stated = _only(model_id, declared, stated, names[0])
-        return _list(model_id, declared, stated, declared.channels, slice=slice)
+        return _list(model_id, declared, stated, declared.channels)
     if isinstance(stated, Mapping) and set(stated) == {"images"} and "images" not in names:
         stated = stated["images"]  # all of them, beside numbers
     if isinstance(stated, str | Path):
@@ -49,7 +48,7 @@ def gather(model_id: str, declared: Condition, stated: Any, *, slice: int | None
         stated = dict(zip(names, stated, strict=True))
     if not isinstance(stated, Mapping):
         channels = None if declared.channels is None else declared.channels * len(names)
-        return _list(model_id, declared, stated, channels, joined=True, slice=slice)
+        return _list(model_id, declared, stated, channels, joined=True)
     missing, unknown = [n for n in names if n not in stated], [n for n in stated if n not in names]
     if missing or unknown:
         raise ConditionError(
@@ -57,7 +56,7 @@ def gather(model_id: str, declared: Condition, stated: Any, *, slice: int | None
             + (f"; missing: {', '.join(missing)}" if missing else "")
             + (f"; not known: {', '.join(map(str, unknown))}" if unknown else "")
         )
-    lists = [_list(model_id, declared, stated[name], declared.channels, slice=slice) for name in names]
+    lists = [_list(model_id, declared, stated[name], declared.channels) for name in names]
     if len(set(map(len, lists))) > 1:
         counts = ", ".join(f"{name} {len(inputs)}" for name, inputs in zip(names, lists, strict=True))
         raise ConditionError(f"{model_id} needs as many images of each input, found {counts}")
@@ -118,7 +117,6 @@ def _list(
     channels: int | None,
     *,
     joined: bool = False,
-    slice: int | None = None,
 ) -> list[Input]:
     """One Input for each image; ``joined``: an array holds all inputs, so that grey does not become colour."""
     if isinstance(stated, Samples):
@@ -128,14 +126,12 @@ def _list(
             images = stated.masks * np.uint8(255)
         return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
-        return _of_files(model_id, declared, _files(model_id, declared, stated), channels, slice)
+        return _of_files(model_id, declared, _files(model_id, declared, stated), channels)
     if isinstance(stated, list | tuple):
         if stated and all(isinstance(item, str | Path) for item in stated):  # the files of one series, maybe
             files = [file for item in stated for file in _files(model_id, declared, item)]
-            return _of_files(model_id, declared, files, channels, slice)
-        inputs = [
-            image for item in stated for image in _list(model_id, declared, item, channels, joined=joined, slice=slice)
-        ]
+            return _of_files(model_id, declared, files, channels)
+        inputs = [image for item in stated for image in _list(model_id, declared, item, channels, joined=joined)]
         if not inputs:
             raise ConditionError(f"{model_id}: the list of images is empty")
         return inputs
@@ -169,16 +165,14 @@ def _files(model_id: str, declared: Condition, stated: str | Path) -> Sequence[P
     if not path.is_file():
         known = [*(declared.inputs or ()), *(number.name for number in declared.attributes or ())]
         hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
-        raise ConditionError(f"{model_id}: there is no file {path}{hint}")
+        raise ConditionError(f"{model_id}: there is no file or folder '{path}'{hint}")
     return (path,)
 
 
-def _of_files(
-    model_id: str, declared: Condition, files: Sequence[Path], channels: int | None, slice: int | None
-) -> list[Input]:
+def _of_files(model_id: str, declared: Condition, files: Sequence[Path], channels: int | None) -> list[Input]:
     found = stacks.find(files, declared.axis)
     volumes = [item for item in found if not isinstance(item, Path) and item.depth is not None]
-    if volumes and slice is None and len(volumes) < len(found):
+    if volumes and declared.slice is None and len(volumes) < len(found):
         text = f"{len(volumes)} volumes are taken; {len(found) - len(volumes)} single pictures beside them are left out"
         warnings.warn(f"{model_id}: {text}", ReadingWarning, stacklevel=2)
         found = list(volumes)
@@ -186,7 +180,7 @@ def _of_files(
     def one(item: Stack | Path) -> Input:
         if isinstance(item, Path):
             return _file(declared, item, channels)
-        return of_stack(model_id, declared, item, channels, slice)
+        return of_stack(model_id, declared, item, channels)
 
     return [one(item) for item in found]
 

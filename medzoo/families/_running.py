@@ -15,6 +15,7 @@ from medzoo.errors import DeviceError, GenerationError
 from medzoo.families._condition import Conditions, Given
 from medzoo.families._finishing import draw_classes, finish, origin
 from medzoo.families._slices import check_alike, of_volume
+from medzoo.progress import Progress, shown
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
 
@@ -38,6 +39,23 @@ def batches(generator: Generator, indices: range, conditions: Conditions, seed: 
             f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
             "free some, or choose another with device= (--device)"
         ) from None
+
+
+def watched(
+    generator: Generator, batches: Iterator[Samples], n: int, progress: bool | Progress | None
+) -> Iterator[Samples]:
+    """The same batches, with ``progress`` (see ``medzoo.progress``) after each and within it."""
+    done = 0
+    with shown(progress) as show:
+        before, generator.on_progress = generator.on_progress, lambda step, steps: show(done, n, (step, steps))
+        try:
+            show(0, n, None)
+            for samples in batches:
+                done += len(samples)
+                show(done, n, None)
+                yield samples
+        finally:
+            generator.on_progress = before
 
 
 def no_samples(generator: Generator, seed: int) -> Samples:

@@ -22,16 +22,14 @@ from medzoo.imagefiles.volume import Stack
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|webp|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
 
 
-def of_stack(model_id: str, declared: Condition, stack: Stack, channels: int | None, slice: int | None) -> Input:
+def of_stack(model_id: str, declared: Condition, stack: Stack, channels: int | None) -> Input:
     """A volume, one slice of it, or a picture of a scanner.
-
-    Args:
-        slice: which slice alone; None for all.
 
     Raises ConditionError: it has no such slice, or the model takes other channels.
     """
     if channels not in (None, 1, 3):
         raise ConditionError(f"{model_id} takes images of {channels} channels, {stack.path.name} has 1")
+    slice = declared.slice
     words, depth, provenance = stack.path.name, stack.depth, stack.provenance
     if len(stack.files) > 1:
         words += f" and {len(stack.files) - 1} more"
