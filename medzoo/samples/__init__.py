@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.utils.data import StackDataset
 
     from medzoo.imagefiles.provenance import Provenance
-    from medzoo.samples.formats import Bits
+    from medzoo.samples.formats import Bits, Masks
 
 OUTLINE = (0, 255, 0)  # of masks drawn on images
 # What samples that are joined have in common.
@@ -187,6 +187,8 @@ class Samples:
         format: str = "png",
         bits: Bits = 8,
         spacing: tuple[float, ...] | None = None,
+        masks: Masks = "capture",
+        keep_patient: bool = False,
         overwrite: bool = False,
     ) -> Path:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
@@ -196,13 +198,17 @@ class Samples:
             bits: 8 or 16 a stored pixel.
             spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, in place of that of
                 the samples.
+            masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
+            keep_patient: of DICOM files made from others: they stay in the study of the same patient.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
         not fit in the format.
         """
         from medzoo.samples import saving  # the one import that goes up: a method is where people look for it
 
-        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, overwrite=overwrite)
+        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, masks=masks, keep_patient=keep_patient,
+            overwrite=overwrite,
+        )  # fmt: skip
 
     def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
         """All samples on one sheet, row by row.

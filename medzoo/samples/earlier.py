@@ -59,6 +59,7 @@ def read_earlier(manifest: Path, run: Run) -> Earlier:
         stated = {record["file"]: record["sha256"]}
         if record["mask_file"] is not None:
             stated[record["mask_file"]] = record["mask_sha256"]
+        stated |= record.get("others", {})
         if sharded:
             shards[record["shard"]][record["index"]] = stated
         elif not all(_has(manifest.parent / name, sha256) for name, sha256 in stated.items()):
@@ -82,6 +83,8 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     named = all(_is_name(record.get(key)) for key in ("file", *(["shard"] if "shard" in record else [])))
+    others = record.get("others", {})
+    named = named and isinstance(others, dict) and all(map(_is_name, others))
     masked = "mask_file" in record and (record["mask_file"] is None or _is_name(record["mask_file"]))
     return record if named and masked and type(record.get("index")) is int else None
 
@@ -99,7 +102,8 @@ def _is_name(value: Any) -> bool:
 
 def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> bool:
     """Whether this is what the run writes about the sample with that index, as far as it can say without making it."""
-    if record.keys() != _KEYS | ({"shard"} if sharded else set()):
+    others = record.get("others", {})
+    if record.keys() != _KEYS | ({"shard"} if sharded else set()) | ({"others"} if others else set()):
         return False
     decided = {
         "index": index, "seed": run.seed, "model_id": run.model_id, "revision": run.revision,
@@ -114,6 +118,7 @@ def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> b
     files = [(record["file"], record["sha256"])]
     if record["mask_file"] is not None or record["mask_sha256"] is not None:
         files.append((record["mask_file"], record["mask_sha256"]))
+    files += others.items()
     # What follows the stem is the format's; the stem says index and input.
     return all(
         isinstance(name, str) and re.match(rf"{re.escape(stem(record))}[._]", name) and _is_sha256(sha256)

@@ -135,7 +135,7 @@ def _named(folder: Path, endings: str) -> set[str]:
     """
     with open_regular(folder / MANIFEST) as file:
         lines = [record for record in map(parsed, file) if record is not None]
-    listed = {name for record in lines for name in (record["file"], record["mask_file"])}
+    listed = {name for record in lines for name in (record["file"], record["mask_file"], *record.get("others", ()))}
     reached = range(0)
     try:
         run = recorded(folder) or {}

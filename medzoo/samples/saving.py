@@ -19,7 +19,6 @@ import logging
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,7 +44,7 @@ from medzoo.samples.folder import (
     remove,
     saving_errors,
 )
-from medzoo.samples.formats import Bits, Run, check_format, encode, origin, png_words, stem
+from medzoo.samples.formats import Bits, Masks, Run, check_format, encode, origin, png_words, stem
 from medzoo.samples.shard import Shard
 
 __all__ = ["Run", "Writer", "check_folder", "check_format", "recorded", "save", "write_picture"]
@@ -139,7 +138,7 @@ class Writer:
 
     def _begin(self, resume: bool) -> None:
         """Read or begin run.json and manifest.jsonl."""
-        wanted = json.loads(json.dumps({"medzoo": __version__, **asdict(self.run)}))  # lists for tuples
+        wanted = json.loads(json.dumps({"medzoo": __version__, **self.run.stated()}))  # lists for tuples
         before = recorded(self.folder) if resume else None
         if before is None:
             write_bytes(self.folder / RUN, json.dumps(sealed(wanted), indent=1).encode() + b"\n", sweep=False)
@@ -242,12 +241,14 @@ class Writer:
                     remove(self.folder / file)  # it may be a folder
                 write_bytes(self.folder / file, data, sweep=False)
         masked = encoded.mask is not None
+        others = {} if self._sharded else dict(files[1 + masked :])
         line = {
             "file": files[0][0],
             "mask_file": files[1][0] if masked else None,
             **record,
             "sha256": hashlib.sha256(files[0][1]).hexdigest(),
             "mask_sha256": hashlib.sha256(files[1][1]).hexdigest() if masked else None,
+            **({"others": {name: hashlib.sha256(data).hexdigest() for name, data in others.items()}} if others else {}),
         }
         return line, files if self._sharded else []
 
@@ -262,9 +263,11 @@ def save(
     format: str = "png",
     bits: Bits = 8,
     spacing: tuple[float, ...] | None = None,
+    masks: Masks = "capture",
+    keep_patient: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Write samples into a folder of their own; gives the folder. ``bits`` and ``spacing`` as in ``Run``.
+    """Write samples into a folder of their own; gives the folder. ``bits`` to ``keep_patient`` as in ``Run``.
 
     Args:
         spacing: None for that of the samples.
@@ -285,6 +288,9 @@ def save(
         format=format,
         bits=bits,
         spacing=samples.spacing if spacing is None else spacing,
+        mask_names=samples.mask_names,
+        masks=masks,
+        keep_patient=keep_patient,
     )
     check_format(run, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
     with Writer(folder, run, overwrite=overwrite) as writer:

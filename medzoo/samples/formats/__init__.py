@@ -17,12 +17,13 @@ from typing import Any
 from medzoo.errors import SavingError
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
-from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
+from medzoo.samples.formats._base import Bits, Encoded, Format, Masks, Run, origin, png_words, stem
 
 __all__ = [
     "Bits",
     "Encoded",
     "Format",
+    "Masks",
     "Run",
     "builtin",
     "check_format",
@@ -70,6 +71,8 @@ def check_format(run: Run, shape: tuple[int, ...], masks: int) -> None:
             import_module(package)
         except ImportError:
             raise SavingError(f"--format {run.format} needs {package}; type: pip install '{install}'") from None
+    if (run.masks, run.keep_patient) != ("capture", False) and run.format != "dicom":
+        raise SavingError("segmentation objects (--masks seg) and --keep-patient are DICOM's; add --format dicom")
     format.check(run, shape, masks)
 
 

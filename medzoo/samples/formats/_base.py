@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from medzoo.errors import SavingError
 from medzoo.samples import Samples
 
 Bits = Literal[8, 16]
+Masks = Literal["capture", "seg"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Run:
     ``bits`` are those of pixels stored as whole numbers. ``spacing`` is the size of a pixel (height, width) or voxel
     (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
     all input images, in their order; None where there are none. ``condition`` names them without their folders.
+    ``mask_names`` say what each mask shows; where they are stated, several masks are written as one map of labels.
+    ``masks`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``: DICOM
+    files made from others stay in the study of the same patient.
     """
 
     model_id: str | None
@@ -39,11 +43,22 @@ class Run:
     bits: Bits = 8
     spacing: tuple[float, ...] | None = None
     inputs_sha256: str | None = None
+    mask_names: tuple[str, ...] | None = None
+    masks: Masks = "capture"
+    keep_patient: bool = False
+
+    def stated(self) -> dict[str, Any]:
+        """What ``run.json`` states; of names and choices those that differ from the usual."""
+        usual = {"mask_names": None, "masks": "capture", "keep_patient": False}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The files of one sample, each (what follows the name of the sample, content)."""
+    """The files of one sample, each (what follows the name of the sample, content).
+
+    ``others`` are further slices of a volume, or what a shard holds beside the image.
+    """
 
     image: tuple[str, bytes]
     mask: tuple[str, bytes] | None = None
@@ -131,9 +146,24 @@ def whole_numbers(image: NDArray[np.float32], bits: Bits) -> NDArray[Any]:
     return scaled.astype(f"uint{bits}")  # truncates
 
 
+def is_label_map(run: Run, masks: NDArray[np.uint8]) -> bool:
+    """Whether the masks [K, ...] of a sample are written as one picture of their numbers."""
+    return run.mask_names is not None and 1 < len(masks) < 256
+
+
+def label_map(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Masks [K, (D,) H, W] as one [1, (D,) H, W]: 0 outside, k inside the k-th; of overlapping ones the last."""
+    labels = np.zeros((1, *masks.shape[1:]), np.uint8)
+    for k, mask in enumerate(masks, 1):
+        labels[0][mask > 0] = k
+    return labels
+
+
 def check_picture(run: Run, name: str, shape: tuple[int, ...], masks: int) -> None:
-    """Raises SavingError unless it is grey or RGB with at most one mask, and grey where 16 bits are asked for."""
-    if shape[0] not in (1, 3) or masks > 1:
+    """Raises SavingError unless it is grey or RGB with one mask, or several that have names, and grey where 16 bits are
+    asked for.
+    """
+    if shape[0] not in (1, 3) or masks > (1 if run.mask_names is None else 255):
         raise SavingError(
             f"{name} holds images of 1 or 3 channels and one mask, the samples are {list(shape)} with {masks} masks; "
             "take --format npz or nifti"
