@@ -29,7 +29,7 @@ def draw_classes(generator: Generator, conditions: Conditions, noise: Noise) -> 
     return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
 
 
-def finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:
+def finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int | None) -> Samples:
     """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""
     check_output(generator, raw, indices)
     images, masks = parted(generator, raw)
@@ -51,7 +51,7 @@ def samples_of(
     masks: NDArray[np.uint8] | None,
     indices: range,
     conditions: Conditions,
-    seed: int,
+    seed: int | None,
 ) -> Samples:
     """With where they come from."""
     lie = conditions.provenance
@@ -88,7 +88,7 @@ def check_output(generator: Generator, raw: Tensor, indices: range) -> None:
         )
 
 
-def origin(generator: Generator, seed: int) -> dict[str, Any]:
+def origin(generator: Generator, seed: int | None) -> dict[str, Any]:
     entry = generator.entry
     return {
         "seed": seed, "model_id": generator.name, "revision": entry.revision,

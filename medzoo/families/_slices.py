@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE = 8  # slices; the same number always, so that a resumed run gives the same bytes
 
 
-def of_volume(generator: Generator, index: int, conditions: Conditions, seed: int) -> Samples:
+def of_volume(generator: Generator, index: int, conditions: Conditions, seed: int | None) -> Samples:
     """The sample of an input volume, [1, C, D, H, W]. Its slices share the noise of its index.
 
     Raises what torch raises where not one slice fits in memory, ConditionError, GenerationError.
@@ -41,7 +41,7 @@ def of_volume(generator: Generator, index: int, conditions: Conditions, seed: in
     def some(part: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
         nonlocal done
         at = range(depth)[part]
-        made = _some(generator, index, conditions, at, seed)
+        made = _some(generator, index, conditions, at, seed or 0)
         done += len(at)
         if generator.on_progress is not None:
             generator.on_progress(done, depth)

@@ -1,4 +1,4 @@
-"""What all formats share: the contract, the run, where a sample comes from, its name, and its pixels as whole numbers."""
+"""What all formats share: the contract, the run, where a sample comes from, its name, its pixels as whole numbers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Run:
     (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
     all input images, in their order; None where there are none. ``condition`` names them without their folders.
     ``mask_names`` say what each mask shows; where they are stated, several masks are written as one map of labels.
-    ``masks`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``: DICOM
-    files made from others stay in the study of the same patient.
+    ``masks`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``:
+    DICOM files made from others stay in the study of the same patient.
     """
 
     model_id: str | None

@@ -1,4 +1,4 @@
-"""Masks as a DICOM segmentation object (``--masks seg``), by highdicom: a segment a mask, on the images of the sample."""
+"""Masks as a DICOM segmentation object (``--masks seg``), by highdicom: a segment for each mask of a sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.errors import SavingError
+from medzoo.errors import SavingError, pip_install
 from medzoo.samples.formats._base import Run, made_by
 from medzoo.samples.formats._capture import Capture, uid
 
@@ -36,7 +36,7 @@ def check(masks: int) -> None:
     try:
         import_module("highdicom")
     except ImportError:
-        raise SavingError("--masks seg needs highdicom; type: pip install 'medzoo[seg]'") from None
+        raise SavingError(f"--masks seg needs highdicom; type: {pip_install('medzoo[seg]')}") from None
 
 
 def segmentation(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo.errors import SavingError
+from medzoo.samples import Samples
 from medzoo.samples.formats import _seg
 from medzoo.samples.formats._base import (
     Encoded,
@@ -32,7 +33,6 @@ from medzoo.samples.formats._base import (
     whole_numbers,
 )
 from medzoo.samples.formats._capture import Capture, as_bytes, pointer
-from medzoo.samples import Samples
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -2,9 +2,10 @@
 
 Axes of the array: columns (to the left), rows (to the back), slices (upwards), and channels where there are several. A
 picture is a volume of one slice, and shows upright in a viewer that has the patient's left at the right. That is a
-convention, no claim about anatomy: both form codes are 2 (aligned), not 1 (scanner). What was made from a file that says
-where its pixels lie, lies there too, with axes in the directions of that file. Whole numbers with a slope that gives
-[0, 1]; masks 0 and 1, those that have names 0 and their numbers. Spacing in millimetres where it is known; else 1, of unknown unit.
+convention, no claim about anatomy: both form codes are 2 (aligned), not 1 (scanner). What was made from a file that
+says where its pixels lie, lies there too, with axes in the directions of that file. Whole numbers with a slope that
+gives [0, 1]; masks 0 and 1, those that have names 0 and their numbers. Spacing in millimetres where it is known; else
+1, of unknown unit.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Format, Run, is_label_map, label_map, made_by, whole_numbers
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Encoded, Format, Run, is_label_map, label_map, made_by, whole_numbers
 
 _ALIGNED = 2
 

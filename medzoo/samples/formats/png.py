@@ -1,4 +1,7 @@
-"""``--format png``: an image of 8 or (grey only) 16 bits, and its mask: 0 and 255, of several that have names 0 and their numbers."""
+"""``--format png``: an image of 8 or (grey only) 16 bits, and its mask.
+
+A mask is 0 and 255. Of several that have names, it is a palette picture of their numbers, 0 outside.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from medzoo.errors import SavingError
+from medzoo.files.png import encode_png
+from medzoo.samples import Samples
 from medzoo.samples.formats._base import (
     Encoded,
     Format,
@@ -17,8 +22,6 @@ from medzoo.samples.formats._base import (
     png_words,
     whole_numbers,
 )
-from medzoo.files.png import encode_png
-from medzoo.samples import Samples
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
