@@ -191,6 +191,8 @@ class Samples:
         spacing: tuple[float, ...] | None = None,
         masks: Masks = "capture",
         keep_patient: bool = False,
+        layout: str = "flat",
+        shard: int | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
@@ -202,6 +204,8 @@ class Samples:
                 the samples.
             masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
             keep_patient: of DICOM files made from others: they stay in the study of the same patient.
+            layout: a file of ``medzoo.samples.layouts``: flat, pairs, classes, nnunet, huggingface, or one of a plug-in.
+            shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
         not fit in the format.
@@ -210,7 +214,7 @@ class Samples:
 
         return saving.save(
             self, folder, format=format, bits=bits, spacing=spacing, masks=masks, keep_patient=keep_patient,
-            overwrite=overwrite,
+            layout=layout, shard=shard, overwrite=overwrite,
         )  # fmt: skip
 
     def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:

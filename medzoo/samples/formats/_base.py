@@ -27,8 +27,12 @@ class Run:
     (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
     all input images, in their order; None where there are none. ``condition`` names them without their folders.
     ``mask_names`` say what each mask shows; where they are stated, several masks are written as one map of labels.
-    ``masks`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``:
+    ``mask_kind`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``:
     DICOM files made from others stay in the study of the same patient.
+
+    ``layout`` is a name of ``medzoo.samples.layouts``, and ``shard`` how many samples lie in one sub-folder (None: all
+    in one), or at least in one tar file. ``channels``, ``masks`` (of a sample) and ``classes`` (names of the labels 0,
+    1, ...) are what layouts but the flat one say in names and tables.
     """
 
     model_id: str | None
@@ -44,21 +48,26 @@ class Run:
     spacing: tuple[float, ...] | None = None
     inputs_sha256: str | None = None
     mask_names: tuple[str, ...] | None = None
-    masks: Masks = "capture"
+    mask_kind: Masks = "capture"
     keep_patient: bool = False
+    layout: str = "flat"
+    shard: int | None = None
+    channels: int | None = None
+    masks: int | None = None
+    classes: tuple[str, ...] | None = None
 
-    def stated(self) -> dict[str, Any]:
-        """What ``run.json`` states; of names and choices those that differ from the usual."""
-        usual = {"mask_names": None, "masks": "capture", "keep_patient": False}
-        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        flat = ("layout", "channels", "masks", "classes") if self.layout == "flat" else ()
+        usual = {"shard": None, "mask_names": None, "mask_kind": "capture", "keep_patient": False}
+        silent = {*flat, *(name for name, value in usual.items() if getattr(self, name) == value)}
+        return {name: value for name, value in asdict(self).items() if name not in silent}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The files of one sample, each (what follows the name of the sample, content).
-
-    ``others`` are further slices of a volume, or what a shard holds beside the image.
-    """
+    """The files of one sample, each (what follows the name of the sample, content); once a layout has placed them,
+    (path in the folder, content). ``others`` are further slices of a volume, or what a shard holds beside the image."""
 
     image: tuple[str, bytes]
     mask: tuple[str, bytes] | None = None
@@ -82,6 +91,8 @@ class Format:
         encode: the files of the sample at a position; the last argument is its ``origin``.
         sharded: many samples lie in one tar file.
         needs: (package to import, what to hand to ``pip install``); None if there is none.
+        labels: the content of a file of numbers uint8 [(D,) H, W], background 0, in place of masks, beside the sample at
+            a position; None where it holds no such thing.
         decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
             ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
     """
@@ -92,6 +103,7 @@ class Format:
     encode: Callable[[Samples, int, Run, dict[str, Any]], Encoded]
     sharded: bool = False
     needs: tuple[str, str] | None = None
+    labels: Callable[[NDArray[np.uint8], Samples, int, Run, dict[str, Any]], tuple[str, bytes]] | None = None
     decode: Callable[[bytes], NDArray[np.float32]] | None = None
 
 
@@ -116,8 +128,13 @@ def stem(record: dict[str, Any]) -> str:
     index = f"{record['index']:08d}"
     if record["input"] is None:
         return index
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", record["input"])[:64].strip("-")
+    name = plain(record["input"])
     return f"{index}_{name}" if name else index
+
+
+def plain(name: str) -> str:
+    """A name in letters that every system takes; empty where none of its letters is one."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64].strip("-")
 
 
 def made_by(record: dict[str, Any]) -> str:

@@ -80,7 +80,7 @@ def segmentation(
         segment_descriptions=segments,
         series_instance_uid=uid("series", capture.made, run.condition, run.precision, "segmentation"),
         series_number=capture.series_number("mask"),
-        sop_instance_uid=uid("segmentation", capture.made, images[0].SOPInstanceUID, run.masks),
+        sop_instance_uid=uid("segmentation", capture.made, images[0].SOPInstanceUID, run.mask_kind),
         instance_number=1,
         manufacturer="medzoo",
         manufacturer_model_name=images[0].ManufacturerModelName,

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
     if run.model_id is None:
         raise SavingError("DICOM is written of samples that a model made, these have no model_id; take another format")
-    check_picture(run, "DICOM", shape, masks if run.masks == "capture" else min(masks, 1))
+    check_picture(run, "DICOM", shape, masks if run.mask_kind == "capture" else min(masks, 1))
     if max(shape) > 65535:
         raise SavingError(f"DICOM holds up to 65535 pixels a side, the samples are {list(shape)}; take --format npz")
-    if run.masks == "seg":
+    if run.mask_kind == "seg":
         _seg.check(masks)
 
 
@@ -54,7 +54,7 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
     pixels = whole_numbers(samples.images[i], run.bits)
     images = capture.objects(pixels, "image")
     masks: list[Dataset] = []
-    if samples.masks is not None and run.masks == "seg":
+    if samples.masks is not None and run.mask_kind == "seg":
         masks = [_seg.segmentation(images, samples.masks[i], run, record, capture)]
     elif samples.masks is not None:
         drawn = samples.masks[i]

@@ -79,4 +79,15 @@ def _file(
     return gzip.compress(image.to_bytes(), 6, mtime=0)
 
 
-FORMAT = Format(suffixes=(".nii.gz",), about="anything", check=check, encode=encode, needs=("nibabel", "medzoo[nifti]"))
+def labels(numbers: NDArray[np.uint8], samples: Samples, i: int, run: Run, record: dict[str, Any]) -> tuple[str, bytes]:
+    return ".nii.gz", _file(numbers[None], 1.0, _place(samples, i, run), record)
+
+
+FORMAT = Format(
+    suffixes=(".nii.gz",),
+    about="anything",
+    check=check,
+    encode=encode,
+    needs=("nibabel", "medzoo[nifti]"),
+    labels=labels,
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
 from medzoo.files.png import encode_png
@@ -50,9 +51,15 @@ _COLOURS = (
 )  # fmt: skip
 PALETTE = np.array([(0, 0, 0), *(_COLOURS[k % len(_COLOURS)] for k in range(255))], np.uint8)
 
+
+def labels(numbers: NDArray[np.uint8], samples: Samples, i: int, run: Run, record: dict[str, Any]) -> tuple[str, bytes]:
+    return ".png", encode_png(numbers[:, :, None], png_words(record))
+
+
 FORMAT = Format(
     suffixes=(".png",),
     about="pictures, grey or RGB; one mask, or a map of several that have names",
     check=check,
     encode=encode,
+    labels=labels,
 )
