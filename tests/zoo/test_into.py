@@ -122,14 +122,14 @@ def test_a_name_that_may_be_a_patients_stays_away(add_model: AddModel, tmp_path:
     scan = dicom(tmp_path / "DOE_JANE_1970.dcm", np.arange(256, dtype=np.uint8).reshape(16, 16))
     arguments = ["generate", add_model(**TRANSLATES), "--condition", str(scan), "--format", format, "--quiet"]
     found = {}
-    for option in ("--input-names", "--no-input-names"):
-        out = tmp_path / option
-        result = CliRunner().invoke(main, [*arguments, "--out", str(out), option])
+    for option in ("--input-names", "--no-input-names", ""):
+        out = tmp_path / (option or "usual")
+        result = CliRunner().invoke(main, [*arguments, "--out", str(out), *([option] if option else [])])
         assert result.exit_code == 0, result.output
         found[option] = any(
             b"DOE" in path.read_bytes() or "DOE" in path.name for path in out.rglob("*") if path.is_file()
         )
-    assert found == {"--input-names": True, "--no-input-names": False}
+    assert found == {"--input-names": True, "--no-input-names": False, "": False}
 
 
 def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ class Capture:
         if self.lie.study is None:
             return self.record["input"], self.record["input"], self.record["index"]
         study = self.lie.study
-        return study.patient, study.study, [study.series, self.record["index"] if len(study.instances) > 1 else None]
+        series = [study.series, self.record["index"] if len(study.instances) > 1 else None]
+        return study.patient, study.study, [*series, *(["kept"] if self.run.keep_patient else [])]
 
     def _object(self, pixels: NDArray[Any], role: str, slice: int | None) -> Dataset:
         """One object of [C, (D,) H, W]; ``slice`` is its place in a volume."""
@@ -122,7 +123,7 @@ class Capture:
         hashed = hashlib.sha256(pixels.tobytes()).hexdigest()
         data = Dataset()
         self.identify(data, role)
-        place: list[Any] = [] if self.lie is None else [slice, [one.uid for one in self._instances(slice)]]
+        place: list[Any] = [] if self.lie is None else [slice, self._owner, [one.uid for one in self._instances(slice)]]
         # Distances that somebody states in place of the model's make another object.
         place += [] if run.spacing == self.usual_spacing else [run.spacing]
         data.SOPClassUID = _sop_class(pixels)

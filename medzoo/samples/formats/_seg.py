@@ -97,6 +97,8 @@ def segmentation(
     for name in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         if name in data:
             delattr(data, name)
+    for equipment in data.get("ContributingEquipmentSequence", ()):
+        del equipment.ContributionDateTime
     organization = uid("dimensions", capture.made)
     for item in (*data.DimensionOrganizationSequence, *data.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
