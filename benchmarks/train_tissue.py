@@ -5,8 +5,8 @@
 One process, one thread. The U-Net is that of the family ``pix2pix``; it learns by regression alone, without a
 discriminator: each slice has one right answer. Slices and their blocks are those of the data set ``brain_icbm152_t1``
 (nilearn's package holds the files), each bent, turned, zoomed and changed in brightness anew. ``RUN`` gets
-``log.csv``, ``heldout.csv`` and ``weights.safetensors`` (weights in half precision). ``--colin`` names ``ch2bet.nii.gz``
-of the Debian package mricron-data: another person, for whom no tissue map is known; a mixture of three normal
+``log.csv``, ``heldout.csv`` and ``weights.safetensors`` (in half precision). ``--colin`` names ``ch2bet.nii.gz`` of the
+Debian package mricron-data: another person, for whom no tissue map is known; a mixture of three normal
 distributions of his grey levels stands for it.
 """
 

@@ -35,6 +35,8 @@ _TAGS = [
     "PixelSpacing", "ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+# What is drawn or computed on images, and lies in the same study: segmentations and doses.
+DRAWN = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.2"})
 _EVEN = 0.01  # of the mean distance of slices, by which one may differ
 
 
@@ -50,6 +52,10 @@ class Frame:
     number: int
     plane: Plane
     study: Study  # of this frame alone
+
+    @property
+    def is_drawn(self) -> bool:
+        return self.study.instances[0].sop_class in DRAWN
 
 
 def frames_of(path: Path) -> tuple[Frame, ...]:

@@ -54,12 +54,15 @@ def find(files: Sequence[Path], axis: Axis | None = None) -> list[Stack | Path]:
     found: list[Stack | Path] = []
     series: dict[tuple[Any, ...], list[Frame]] = defaultdict(list)
     places: dict[tuple[Any, ...], int] = {}
-    in_part = 0
+    in_part, drawn = 0, 0
     for path in files:
         kind = filekind.guess(path) if path.is_file() else None
         if kind == "nifti":
             found.append(_of_nifti(path, axis or "axial") or path)
         elif kind == "dicom" and (frames := frames_of(path)):
+            if frames[0].is_drawn and len(files) > 1:
+                drawn += 1
+                continue
             key = key_of(frames[0]) or ("file", str(path))
             if key not in places:
                 places[key] = len(found)
@@ -72,6 +75,9 @@ def find(files: Sequence[Path], axis: Axis | None = None) -> list[Stack | Path]:
     if in_part:
         text = f"{in_part} of {len(files)} files hold several pictures, of which the middle one alone is used"
         warnings.warn(f"{text}; split them", ReadingWarning, stacklevel=3)
+    if drawn:
+        text = f"{drawn} of {len(files)} files are segmentations or doses, not images: passed over"
+        warnings.warn(text, ReadingWarning, stacklevel=3)
     parts = {places[key]: stacks_of(frames) for key, frames in series.items()}
     every = [one for at, item in enumerate(found) for one in parts.get(at, [item])]
     _warn_of_planes([one for one in every if isinstance(one, Stack)], axis)

@@ -93,7 +93,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Turn:
-    """How stored axes become shown ones: the stored axis of each, and whether it goes the other way."""
+    """How stored axes become shown ones: the stored axis of each, and whether it is reversed."""
 
     order: tuple[int, ...]
     flipped: tuple[bool, ...]

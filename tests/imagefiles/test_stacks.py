@@ -106,9 +106,7 @@ def test_the_plane_of_a_nifti_volume_is_chosen_and_of_a_series_said(tmp_path: Pa
 
 def test_files_of_which_a_part_is_used_are_counted(tmp_path: Path) -> None:
     paths = [tiff(tmp_path / "x.tif", RAMP, RAMP, RAMP), picture(tmp_path / "x.png", RAMP)]
-    with pytest.warns(
-        ReadingWarning, match="1 of 2 files hold several pictures, of which the middle one"
-    ):
+    with pytest.warns(ReadingWarning, match="1 of 2 files hold several pictures, of which the middle one"):
         assert find(paths) == paths
 
 

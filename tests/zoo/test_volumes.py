@@ -97,6 +97,8 @@ def test_a_series_comes_back_as_one_that_points_at_it(echo: AddModel, tmp_path: 
         assert len({one[name].value for one in heads}) == 2
     assert {len({one.SeriesInstanceUID for one in slices}) for slices in made} == {1}
     assert not [path for path in out.iterdir() if b"DOE" in path.read_bytes()]
+    with pytest.warns(ReadingWarning, match="2 of 10 files are segmentations or doses, not images: passed over"):
+        assert len(medzoo.generate(echo(), condition=out)) == 2
     seg = highdicom.seg.segread(out / "00000000_input0_mask.dcm")
     assert [one.SegmentLabel for one in seg.SegmentSequence] == ["grey matter", "bone"]
     assert seg.SegmentSequence[0].segmented_property_type.meaning.startswith("Gray matter")

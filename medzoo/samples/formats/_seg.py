@@ -98,7 +98,7 @@ def segmentation(
         if name in data:
             delattr(data, name)
     for equipment in data.get("ContributingEquipmentSequence", ()):
-        del equipment.ContributionDateTime
+        equipment.pop("ContributionDateTime", None)
     organization = uid("dimensions", capture.made)
     for item in (*data.DimensionOrganizationSequence, *data.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
