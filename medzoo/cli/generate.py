@@ -49,8 +49,17 @@ if TYPE_CHECKING:
     help="Numbers of input image files that become black and white, such as Hounsfield units.  [default: the entry's]",
 )  # fmt: skip
 @click.option(
-    "--input-names/--no-input-names", default=True, show_default=True,
-    help="Whether outputs carry the names of input image files, which may be those of patients.",
+    "--axis", type=click.Choice(["axial", "coronal", "sagittal"]),
+    help="Plane of the slices that an input volume is cut into; DICOM series are taken as acquired.  "
+    "[default: the entry's, else axial]",
+)  # fmt: skip
+@click.option(
+    "--slice", type=click.IntRange(min=0), help="One slice of each input volume, counted from 0.  [default: all]"
+)
+@click.option(
+    "--input-names/--no-input-names", default=None,
+    help="Whether outputs carry the names of input image files, which may be those of patients.  "
+    "[default: all but those of DICOM and NIfTI files]",
 )  # fmt: skip
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
@@ -67,7 +76,18 @@ if TYPE_CHECKING:
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
 )
-@click.option("--format", type=click.Choice(formats.names()), default="png", show_default=True)
+@click.option(
+    "--format", type=click.Choice(formats.names()),
+    help="[default: png; of input volumes nifti or dicom, as they came]",
+)  # fmt: skip
+@click.option(
+    "--masks", type=click.Choice(["capture", "seg"]), default="capture", show_default=True,
+    help="Masks of DICOM: as pictures, or as segmentation objects, which viewers draw on the images.",
+)  # fmt: skip
+@click.option(
+    "--keep-patient", is_flag=True,
+    help="DICOM made from DICOM: stay in the study of the same patient.  [default: a synthetic patient for each]",
+)  # fmt: skip
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits of a stored pixel.")
 @click.option(
     "--layout", type=click.Choice(layouts.names()), default="flat", show_default=True,

@@ -19,7 +19,7 @@ from medzoo import __version__
 from medzoo.files.reading import open_regular, parse_json, sha256_of
 from medzoo.samples import formats
 from medzoo.samples.formats import Run, stem
-from medzoo.samples.layouts import Role, place
+from medzoo.samples.layouts import Role, place, role_of
 from medzoo.samples.shard import hashes
 
 LONGEST_LINE = 1 << 20  # bytes; a real one has some hundreds, and the length of its prompt
@@ -61,6 +61,7 @@ def read_earlier(manifest: Path, run: Run) -> Earlier:
         stated = {record["file"]: record["sha256"]}
         if record["mask_file"] is not None:
             stated[record["mask_file"]] = record["mask_sha256"]
+        stated |= record.get("others", {})
         if sharded:
             shards[record["shard"]][record["index"]] = stated
         elif not all(_has(manifest.parent / name, sha256) for name, sha256 in stated.items()):
@@ -83,7 +84,9 @@ def parsed(line: bytes) -> dict[str, Any] | None:
             return None  # also a byte order mark, and the line ends of another system
     except (ValueError, RecursionError):
         return None
+    others = record.get("others", {})
     named = all(_is_path(record.get(key)) for key in ("file", *(["shard"] if "shard" in record else [])))
+    named = named and isinstance(others, dict) and all(map(_is_path, others))
     masked = "mask_file" in record and (record["mask_file"] is None or _is_path(record["mask_file"]))
     return record if named and masked and type(record.get("index")) is int else None
 
@@ -104,7 +107,8 @@ def _is_path(value: Any) -> bool:
 
 def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> bool:
     """Whether this is what the run writes about the sample with that index, as far as it can say without making it."""
-    if record.keys() != _KEYS | ({"shard"} if sharded else set()):
+    others = record.get("others", {})
+    if record.keys() != _KEYS | ({"shard"} if sharded else set()) | ({"others"} if others else set()):
         return False
     decided = {
         "index": index, "seed": run.seed, "model_id": run.model_id, "revision": run.revision,
@@ -119,6 +123,7 @@ def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> b
     files: list[tuple[Role, Any, Any]] = [("image", record["file"], record["sha256"])]
     if record["mask_file"] is not None or record["mask_sha256"] is not None:
         files.append(("mask", record["mask_file"], record["mask_sha256"]))
+    files += [(role_of(name), name, sha256) for name, sha256 in others.items()]
     # What follows is the format's; the start says folder, index, input and class.
     return all(
         isinstance(name, str)

@@ -152,7 +152,12 @@ def _earlier(folder: Path) -> tuple[Run | None, set[str], range]:
     """The run in a folder (None: it cannot be read), the files of its manifest, and the indices under way."""
     with open_regular(folder / MANIFEST) as file:
         lines = [record for record in map(parsed, file) if record is not None]
-    listed = {name for record in lines for name in (record["file"], record["mask_file"]) if name is not None}
+    listed = {
+        name
+        for record in lines
+        for name in (record["file"], record["mask_file"], *record.get("others", ()))
+        if name is not None
+    }
     try:
         stated = recorded(folder) or {}
         run = Run(**{name: value for name, value in stated.items() if name != "medzoo"})

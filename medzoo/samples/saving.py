@@ -1,7 +1,7 @@
 """Samples -> files and a manifest: whole or not there, resumable, written while the next batch is computed.
 
-    <index>.png, <index>_mask.png    the files of a sample (``medzoo.samples.formats``); <index>_<input> if it has one; in
-                                     the folders of ``medzoo.samples.layouts``
+    <index>.png, <index>_mask.png    the files of a sample (``medzoo.samples.formats``); <index>_<input> if it has one;
+                                     in the folders of ``medzoo.samples.layouts``
     <first index>.tar                or shards, of at least 256 samples and whole batches
     manifest.jsonl                   one line a sample, in the order of the run
     run.json                         what decides the bytes of the run, with a checksum; only the same run is resumed
@@ -25,11 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from medzoo import __version__
 from medzoo.errors import SavingError
-from medzoo.files.png import encode_png
 from medzoo.files.reading import sealed
 from medzoo.files.whole import write_bytes
 from medzoo.samples import Samples, formats, layouts
@@ -45,12 +42,12 @@ from medzoo.samples.folder import (
     recorded,
     saving_errors,
 )
-from medzoo.samples.formats import Bits, Run, origin, png_words
+from medzoo.samples.formats import Bits, Masks, Run, origin
 from medzoo.samples.layouts import check_layout
 from medzoo.samples.shard import Shard
 from medzoo.samples.tree import Tree, remove
 
-__all__ = ["Run", "Writer", "check_folder", "check_layout", "recorded", "save", "write_picture"]
+__all__ = ["Run", "Writer", "check_folder", "check_layout", "recorded", "save"]
 
 _log = logging.getLogger("medzoo")
 SHARD = 256  # samples in a tar file, at least
@@ -237,12 +234,14 @@ class Writer:
             for name, data in files:
                 self._tree.write(name, data, again=record["index"] in self._missing)
         masked = encoded.mask is not None
+        others = {} if self._sharded else dict(files[1 + masked :])
         line = {
             "file": files[0][0],
             "mask_file": files[1][0] if masked else None,
             **record,
             "sha256": hashlib.sha256(files[0][1]).hexdigest(),
             "mask_sha256": hashlib.sha256(files[1][1]).hexdigest() if masked else None,
+            **({"others": {name: hashlib.sha256(data).hexdigest() for name, data in others.items()}} if others else {}),
         }
         return line, files if self._sharded else []
 
@@ -257,20 +256,23 @@ def save(
     format: str = "png",
     bits: Bits = 8,
     spacing: tuple[float, ...] | None = None,
+    masks: Masks = "capture",
+    keep_patient: bool = False,
     layout: str = "flat",
     shard: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write samples into a folder of their own; gives the folder. ``bits``, ``layout`` and ``shard`` as in ``Run``.
+    """Write samples into a folder of their own; gives the folder. ``bits`` to ``shard`` as in ``Run``.
 
     Args:
         spacing: None for that of the samples.
+        masks: ``mask_kind`` of the run.
 
     Raises SavingError.
     """
     if len(set(samples.indices.tolist())) < len(samples):
         raise SavingError("several samples have the same index, which names their files; save each of them once")
-    masks = 0 if samples.masks is None else samples.masks.shape[1]
+    count = 0 if samples.masks is None else samples.masks.shape[1]
     run = Run(
         model_id=samples.model_id,
         revision=samples.revision,
@@ -283,22 +285,16 @@ def save(
         format=format,
         bits=bits,
         spacing=samples.spacing if spacing is None else spacing,
+        mask_names=samples.mask_names,
+        mask_kind=masks,
+        keep_patient=keep_patient,
         layout=layout,
         shard=shard,
         channels=samples.images.shape[1],
-        masks=masks,
+        masks=count,
         classes=samples.classes,
     )
-    check_layout(run, samples.images.shape[1:], masks)
+    check_layout(run, samples.images.shape[1:], count)
     with Writer(folder, run, overwrite=overwrite) as writer:
         writer.put(samples)
     return Path(folder)
-
-
-def write_picture(path: Path, samples: Samples, *, size: int) -> Path:
-    """Write the contact sheet of ``samples`` with the words that say it is synthetic. Raises SavingError."""
-    sheet = np.asarray(samples.grid(size=size))
-    record = {**origin(samples, 0), "index": samples.indices.tolist()}
-    with saving_errors(path.parent):
-        write_bytes(path, encode_png(sheet, png_words(record)))
-    return path

@@ -93,4 +93,6 @@ def remove(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        raise SavingError(f"{path}: expected a file of the run, found a folder that is not empty; move it away") from None
+        raise SavingError(
+            f"{path}: expected a file of the run, found a folder that is not empty; move it away"
+        ) from None

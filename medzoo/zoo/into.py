@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo import conditions, zoo
 from medzoo.arguments import hinted
@@ -18,13 +17,15 @@ from medzoo.entry import Entry
 from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.progress import Progress, shown
-from medzoo.samples import Samples, saving
+from medzoo.samples import Samples, saving, sheet
 from medzoo.samples.folder import GRID
 from medzoo.zoo import options
+from medzoo.zoo.wording import described, last_name, nameless
 
 if TYPE_CHECKING:
+    from medzoo.conditions import Conditions
     from medzoo.families._base import Generator
-    from medzoo.samples.formats import Bits
+    from medzoo.samples.formats import Bits, Masks
 
 GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
 
@@ -68,8 +69,10 @@ def generate_into(
     seed: int = 0,
     start: int = 0,
     batch_size: int | None = None,
-    format: str = "png",
+    format: str | None = None,
     bits: Bits = 8,
+    masks: Masks = "capture",
+    keep_patient: bool = False,
     layout: str = "flat",
     shard: int | None = None,
     per_class: int | None = None,
@@ -79,7 +82,9 @@ def generate_into(
     device: str | None = None,
     precision: str = "float32",
     window: tuple[float, float] | None = None,
-    input_names: bool = True,
+    axis: str | None = None,
+    slice: int | None = None,
+    input_names: bool | None = None,
     truncation: float | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -102,8 +107,10 @@ def generate_into(
         words: the condition as ``--condition`` takes it, instead.
         start: index of the first sample.
         batch_size: samples at a time; None for that of the resumed run, or what memory allows.
-        format: a name of ``medzoo.samples.formats``.
+        format: a name of ``medzoo.samples.formats``; None for png, and for that of input volumes, nifti or dicom.
         bits: 8 or 16 a stored pixel.
+        masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
+        keep_patient: of DICOM made from DICOM files: it stays in the study of the same patient.
         layout: a name of ``medzoo.samples.layouts``, which says in what folders the files lie.
         shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
         per_class: so many of each class that ``condition`` lists, or of all, instead of ``n``.
@@ -112,8 +119,11 @@ def generate_into(
         grid: also write a contact sheet of the first samples, ``grid.png``.
         device, precision: as ``medzoo.generate`` takes them.
         window: numbers of input image files that become black and white, in their units; None as the entry says.
+        axis, slice: of input volumes: the plane of the slices (axial, coronal, sagittal; DICOM series are taken as
+            acquired), and the one slice to take; None as the entry says, and for all slices.
         input_names: write the names of input image files into names of outputs, the manifest and the files; False
-            writes ``input0``, ``input1``, ..., for files whose names may tell a patient's.
+            writes ``input0``, ``input1``, ... in their place. None does so for DICOM and NIfTI files, whose names may
+            tell a patient's.
         truncation, steps, sampler, guidance, strength, noise: as ``medzoo.generate`` takes them.
         progress: as ``medzoo.generate`` takes it; a function is called after each batch, and by slow models within it.
         stop: asked after each batch whether to stop there.
@@ -124,23 +134,28 @@ def generate_into(
         saving.check_folder(folder, resume=resume, overwrite=overwrite)  # before anything slow
     override = options.overriding(
         truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
-        window=window,
+        window=window, axis=axis, slice=slice,
     )  # fmt: skip
 
     def asked(entry: Entry) -> tuple[Any, int | None]:
         stated = conditions.from_words(entry.condition, words) if words else condition
         return (stated, n) if per_class is None else _of_each_class(entry, stated, n, per_class)
 
-    def arranged(entry: Entry) -> dict[str, Any]:
+    def filed(entry: Entry, format: str) -> dict[str, Any]:
         output, declared = entry.output, entry.condition
-        held = {"channels": output.channels, "masks": output.masks, "classes": declared.classes if declared else None}
-        return {"format": format, "bits": bits, "layout": layout, "shard": shard, **held}
+        return {
+            "format": format, "bits": bits, "layout": layout, "shard": shard, "channels": output.channels,
+            "masks": output.masks, "classes": declared.classes if declared else None,
+            "mask_names": output.mask_names, "mask_kind": masks, "keep_patient": keep_patient,
+        }  # fmt: skip
 
     def check(family: type[Generator], entry: Entry) -> None:
         stated, number = asked(entry)
         family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        if format is None and entry.condition is not None and entry.condition.inputs:
+            return  # the inputs decide it
         wanted = saving.Run(
-            entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, **arranged(entry)
+            entry.model_id, None, None, seed, start, None, str(precision), 1, **filed(entry, format or "png")
         )
         _check_output(wanted, entry)
 
@@ -149,42 +164,65 @@ def generate_into(
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     condition, n = asked(generator.entry)
     n = generator.check_request(generator.entry, n, condition, seed=seed, start=start, batch_size=batch_size)
+    given = generator.resolve(condition, range(start, start + n))
+    if keep_patient and not _are_of_studies(given):
+        raise ConditionError(f"{generator.name}: the inputs are no DICOM files of a patient; leave out --keep-patient")
     inputs = generator.inputs_sha256(condition)
-    stated_words = [_last_name(word) for word in words] if inputs is not None else words
-    described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
+    stated_words = [last_name(word) for word in words] if inputs is not None else words
+    in_words = "; ".join(stated_words) if words else described(condition, files=inputs is not None)
     run = saving.Run(
         model_id=generator.name,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=seed,
         start=start,
-        condition=_nameless(described) if not input_names and described else described,
+        condition=nameless(in_words) if in_words and _is_hidden(given, input_names) else in_words,
         precision=generator.precision,
-        batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
+        batch_size=batch_size
+        or (resume and _recorded_batch_size(out))
+        or (1 if given.has_volumes else generator.suggest_batch_size()),
         spacing=generator.entry.output.spacing,
         inputs_sha256=inputs,
-        **arranged(generator.entry),
+        **filed(generator.entry, format or _format_of(given)),
     )
-    _check(generator, n, run, condition)
+    _check(generator, n, run, condition, given)
     began = time.perf_counter()
     with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer, shown(progress) as show:
-        first, made = _write(generator, writer, n, condition, show, stop)
+        first, made = _write(generator, writer, n, condition, show, stop, GRID_SAMPLES if grid else 0)
     seconds = time.perf_counter() - began
-    sheet = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
-    return Generated(out, sheet, run, n, writer.written, made, seconds)
+    grid_file = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
+    return Generated(out, grid_file, run, n, writer.written, made, seconds)
 
 
-def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> None:
+def _are_of_studies(given: Conditions) -> bool:
+    lie = [one.provenance for one in given.inputs]
+    return bool(lie) and all(one is not None and one.study is not None for one in lie)
+
+
+def _is_hidden(given: Conditions, input_names: bool | None) -> bool:
+    """Whether names of inputs are not written."""
+    return not input_names if input_names is not None else any(one.private for one in given.inputs)
+
+
+def _format_of(given: Conditions) -> str:
+    """Volumes come back as they came."""
+    if not given.has_volumes:
+        return "png"
+    return "dicom" if _are_of_studies(given) else "nifti"
+
+
+def _check(generator: Generator, n: int, run: saving.Run, condition: Any, given: Conditions) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
-    _check_output(run, generator.entry)
+    depth = max(one.depth or 1 for one in given.inputs) if given.has_volumes else None
+    _check_output(run, generator.entry, depth)
 
 
-def _check_output(run: saving.Run, entry: Entry) -> None:
-    """Raises SavingError: what a model makes does not fit the files."""
+def _check_output(run: saving.Run, entry: Entry, depth: int | None = None) -> None:
+    """Raises SavingError: what a model makes, of ``depth`` slices where inputs decide it, does not fit the files."""
     output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-    saving.check_layout(run, (output.channels, *size), output.masks)
+    saving.check_layout(run, (output.channels, *(() if depth is None else (depth,)), *size), output.masks)
 
 
 def _write(
@@ -194,8 +232,9 @@ def _write(
     condition: Any,
     progress: Progress,
     stop: Callable[[], bool] | None,
+    shown: int,
 ) -> tuple[list[Samples], int]:
-    """Make and write what is missing; gives the first samples among them, for the sheet, and how many were made."""
+    """Make and write what is missing; gives those of the first ``shown`` samples, and how many were made."""
     run, first, made = writer.run, [], 0
     ranges = writer.pending(n)
     before = n - sum(map(len, ranges))
@@ -211,7 +250,7 @@ def _write(
         writer.put(samples)
         made += len(samples)
         show()
-        if samples.indices[0] < run.start + GRID_SAMPLES:
+        if samples.indices[0] < run.start + shown:
             first.append(samples)
         if stop is not None and stop():
             break
@@ -220,11 +259,21 @@ def _write(
 
 def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list[Samples], condition: Any) -> Path:
     """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
-    shown = min(n, GRID_SAMPLES)
-    if sum(map(len, first)) < shown:
-        wanted = range(run.start, run.start + shown)
+    wanted = range(run.start, run.start + min(n, GRID_SAMPLES))
+    if sum(map(len, first)) < len(wanted):
         first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
-    return saving.write_picture(out / GRID, Samples.concatenate(first)[:shown], size=GRID_SIDE)
+    alike = [part for part in first if part.images.shape[1:] == first[0].images.shape[1:]]  # volumes may differ
+    samples = Samples.concatenate(alike)[: len(wanted)]
+    given, declared = generator.resolve(condition, wanted), generator.declared
+
+    def made_from(i: int) -> NDArray[np.float32]:
+        assert declared is not None
+        one = given.input(int(samples.indices[i]) - run.start)
+        image = one.read() if one.slices is None or one.depth is None else one.slices(range(one.depth)).swapaxes(0, 1)
+        low, high = declared.range
+        return (image - low) / (high - low)
+
+    return sheet.write(out / GRID, samples, size=GRID_SIDE, inputs=made_from if given.inputs else None)
 
 
 def _of_each_class(entry: Entry, stated: Any, n: int | None, per_class: int) -> tuple[Any, int]:
@@ -245,40 +294,3 @@ def _recorded_batch_size(out: Path) -> int | None:
     """Batch size of the run in a folder: the same batches give the same bytes."""
     size = (saving.recorded(out) or {}).get("batch_size")
     return size if isinstance(size, int) else None
-
-
-def _nameless(described: str) -> str:
-    """A condition told apart from others by a hash, which shows no names."""
-    return f"sha256:{hashlib.sha256(described.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def _described(condition: Any, *, files: bool = False) -> str | None:
-    """A condition in words, different for different ones: a run is only resumed with the same.
-
-    Args:
-        files: it names files or folders, of which the last name is enough: their contents are hashed, and the folders
-            above may tell whose they are.
-    """
-    if condition is None:
-        return None
-    if isinstance(condition, str | Path | int | float):
-        text = _last_name(str(condition)) if files and isinstance(condition, str | Path) else str(condition)
-    elif isinstance(condition, Mapping):
-        text = "; ".join(f"{name}={_described(value, files=files)}" for name, value in condition.items())
-    elif isinstance(condition, list | tuple):
-        text = "; ".join(str(_described(value, files=files)) for value in condition)
-    else:  # an array, a tensor, a picture, Samples
-        held = condition.images if isinstance(condition, Samples) else condition
-        array = np.ascontiguousarray(held.detach().cpu() if hasattr(held, "detach") else held)
-        return f"array {list(array.shape)} sha256:{hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
-    if len(text) <= 1000:
-        return text
-    return f"{text[:100]}... sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def _last_name(stated: str) -> str:
-    """``left=/home/a/b.png`` -> ``left=b.png``."""
-    start, is_named, path = stated.partition("=")
-    if not is_named or set(start) & {"/", os.sep}:
-        start, path = "", stated
-    return (f"{start}=" if start else "") + os.path.basename(os.path.abspath(os.path.expanduser(path)))

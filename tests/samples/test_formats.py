@@ -14,9 +14,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import highdicom
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from medzoo.datasets import Protocol, load_path
 from medzoo.errors import SavingError, pip_install
@@ -150,8 +154,6 @@ def test_overwriting_removes_named_files_of_the_run_and_no_others(tmp_path: Path
     ],
 )
 def test_dicom_is_read_by_pydicom(tmp_path: Path, shape: tuple[int, ...], bits: Any, sop_class: str) -> None:
-    import pydicom
-
     made = samples(shape, masks=1)
     assert made.masks is not None
     spacing = (2.0, 0.7, 0.5)[-len(shape) + 1 :]
@@ -179,8 +181,6 @@ def test_dicom_is_read_by_pydicom(tmp_path: Path, shape: tuple[int, ...], bits: 
 
 
 def test_dicom_identifiers_follow_what_was_made(tmp_path: Path) -> None:
-    import pydicom
-
     def read(name: str, **changes: Any) -> Any:
         folder = save(samples((1, 8, 8), **changes), tmp_path / name, format="dicom")
         return pydicom.dcmread(folder / "00000003.dcm")
@@ -200,8 +200,6 @@ def test_dicom_identifiers_follow_what_was_made(tmp_path: Path) -> None:
 
 
 def test_dicom_takes_any_words(tmp_path: Path) -> None:
-    import pydicom
-
     folder = save(samples((1, 8, 8), model_id="Модель\\" + "x" * 80), tmp_path / "out", format="dicom")
     data = pydicom.dcmread(folder / "00000003.dcm")
     assert data.ManufacturerModelName == "Модель/" + "x" * 57
@@ -210,8 +208,6 @@ def test_dicom_takes_any_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (4, 5, 7), (1, 4, 5, 7), (2, 4, 5, 7)])
 def test_nifti_is_read_by_nibabel(tmp_path: Path, shape: tuple[int, ...], bits: Any) -> None:
-    import nibabel
-
     made = samples(shape, masks=2)
     assert made.masks is not None
     spacing = (2.0, 0.7, 0.5)[-len(shape) + 1 :]
@@ -234,9 +230,57 @@ def test_nifti_is_read_by_nibabel(tmp_path: Path, shape: tuple[int, ...], bits: 
     assert json.loads(image.header.extensions[0].get_content())["index"] == 4
 
 
-def test_nifti_without_spacing_says_so_and_has_no_date(tmp_path: Path) -> None:
-    import nibabel
+def test_masks_that_have_names_are_numbered(tmp_path: Path) -> None:
+    masks = np.zeros((1, 2, 6, 8), np.uint8)
+    masks[0, 0, :4], masks[0, 1, 3:, :5] = 1, 1
+    images = np.zeros((1, 1, 6, 8), np.float32)
+    made = Samples(
+        images, np.arange(1), masks=masks, model_id="m", mask_names=("grey matter", "bone"), spacing=(0.5, 0.25)
+    )
+    wanted = np.where(masks[0, 1] > 0, 2, masks[0, 0])
+    with Image.open(save(made, tmp_path / "png") / "00000000_mask.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), wanted)
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) == 3
+    nifti = nibabel.load(save(made, tmp_path / "nifti", format="nifti") / "00000000_mask.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nifti.dataobj)[..., 0], wanted.T)
+    data = pydicom.dcmread(save(made, tmp_path / "dicom", format="dicom") / "00000000_mask.dcm")
+    np.testing.assert_array_equal(data.pixel_array, wanted * 127)
+    assert "127 grey matter, 254 bone" in data.DerivationDescription
 
+
+def test_masks_as_segmentation_objects(tmp_path: Path) -> None:
+    made = samples((1, 6, 8), masks=2)
+    folder = save(made, tmp_path / "out", format="dicom", masks="seg")
+    seg = highdicom.seg.segread(folder / "00000003_mask.dcm")
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == ["mask 1", "mask 2"]
+    assert seg.SyntheticData == "YES" and "Not for clinical use" in seg.DerivationDescription
+    found = seg.get_pixels_by_source_instance([pydicom.dcmread(folder / "00000003.dcm").SOPInstanceUID])
+    np.testing.assert_array_equal(np.moveaxis(found[0], -1, 0), made.masks[0])
+    again = save(made, tmp_path / "again", format="dicom", masks="seg")
+    assert (again / "00000003_mask.dcm").read_bytes() == (folder / "00000003_mask.dcm").read_bytes()
+    with pytest.raises(SavingError, match="makes no masks"):
+        save(samples((1, 6, 8)), tmp_path / "none", format="dicom", masks="seg")
+    with pytest.raises(SavingError, match="lie nowhere have no segmentation objects"):
+        save(samples((1, 3, 6, 8), masks=1), tmp_path / "volume", format="dicom", masks="seg")
+
+
+def test_other_distances_are_other_objects(tmp_path: Path) -> None:
+    """The distances of the model do not count; those that somebody states in their place do."""
+    made = samples((1, 8, 8), spacing=(2.0, 2.0))
+    stated = {"a": None, "b": (2.0, 2.0), "c": (1.0, 1.0)}
+    folders = [save(made, tmp_path / name, format="dicom", spacing=spacing) for name, spacing in stated.items()]
+    first, same, other = (pydicom.dcmread(folder / "00000003.dcm").SOPInstanceUID for folder in folders)
+    assert first == same != other
+
+
+def test_an_origin_is_where_the_first_voxel_lies(tmp_path: Path) -> None:
+    made = samples((1, 3, 4, 5), spacing=(3.0, 2.0, 1.0), origin=(7.0, -8.0, 9.0))
+    image = nibabel.load(save(made, tmp_path / "out", format="nifti") / "00000003.nii.gz")
+    np.testing.assert_array_equal(image.affine @ [0, 0, 0, 1], [-9, 8, 7, 1])
+
+
+def test_nifti_without_spacing_says_so_and_has_no_date(tmp_path: Path) -> None:
     path = save(samples((1, 5, 7)), tmp_path / "out", format="nifti") / "00000003.nii.gz"
     image = nibabel.load(path)
     assert isinstance(image, nibabel.Nifti1Image)

@@ -76,7 +76,11 @@ def test_medzoo_reads_what_it_writes(tmp_path: Path, layout: str, bare: bool) ->
         (folder / "manifest.jsonl").unlink()
     split = "train" if bare and layout == "huggingface" else None
     read = load_path(folder, Protocol(size=8), split=split)
-    assert read.masks is not None and np.array_equal(read.images, samples.uint8()) and np.array_equal(read.masks, samples.masks)
+    assert (
+        read.masks is not None
+        and np.array_equal(read.images, samples.uint8())
+        and np.array_equal(read.masks, samples.masks)
+    )
     if not bare:
         assert read.labels is not None and read.labels.tolist() == [0, 1] * 3
     elif layout == "huggingface":

@@ -13,12 +13,10 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from medzoo.errors import SavingError
 from medzoo.plugins import Folder
 from medzoo.samples import Samples, formats
-from medzoo.samples.formats import Encoded, Run, stem
+from medzoo.samples.formats import Encoded, Run, label_map, stem
 from medzoo.samples.layouts._base import Layout, Record, Role, Table, class_of, class_word, without_word
 
 __all__ = [
@@ -34,6 +32,7 @@ __all__ = [
     "load",
     "names",
     "place",
+    "role_of",
     "without_word",
 ]
 
@@ -100,8 +99,13 @@ def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encode
     return Encoded(
         (path("image", found.image[0]), found.image[1]),
         None if found.mask is None else (path("mask", found.mask[0]), found.mask[1]),
-        tuple((at["image"] + ending, content) for ending, content in found.others),
+        tuple((at[role_of(ending)] + ending, content) for ending, content in found.others),
     )
+
+
+def role_of(name: str) -> Role:
+    """What a further file of a sample is, by how it ends."""
+    return "mask" if "_mask." in name else "image"
 
 
 def _numbered(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encoded:
@@ -110,10 +114,7 @@ def _numbered(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Enc
     labels = formats.load(run.format).labels
     if samples.masks is None or labels is None:
         return image
-    numbers = np.zeros(samples.masks.shape[2:], np.uint8)
-    for k, mask in enumerate(samples.masks[i], 1):
-        numbers[mask > 0] = k
-    return Encoded(image.image, labels(numbers, samples, i, run, record), image.others)
+    return Encoded(image.image, labels(label_map(samples.masks[i])[0], samples, i, run, record), image.others)
 
 
 def _without_masks(sample: Samples) -> Samples:

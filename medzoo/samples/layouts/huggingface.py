@@ -33,7 +33,7 @@ def content(run: Run, lines: Iterator[Record]) -> Iterable[bytes]:
 
 
 LAYOUT = Layout(
-    about="the library `datasets`: `load_dataset(\"imagefolder\", data_dir=...)`",
+    about='the library `datasets`: `load_dataset("imagefolder", data_dir=...)`',
     folder=lambda run, record, role: f"{SPLIT}{role}s/",
     folders=lambda run: [f"{SPLIT}images/", f"{SPLIT}masks/"],
     ending=without_word,

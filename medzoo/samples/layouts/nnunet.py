@@ -1,8 +1,8 @@
 """``--layout nnunet``: a raw data set of nnU-Net v2, as its documentation/dataset_format.md states it.
 
 ``imagesTr/NAME_0000.png`` with ``labelsTr/NAME.png``, whose numbers follow each other from background 0, and
-``dataset.json``. A picture in colour is one file of three channels; of NIfTI files each holds one channel. The name of a
-channel decides how nnU-Net normalises it: none of ours is ``CT`` or ``noNorm``, so each is z-scored.
+``dataset.json``. A picture in colour is one file of three channels; of NIfTI files each holds one channel. The name of
+a channel decides how nnU-Net normalises it: none of ours is ``CT`` or ``noNorm``, so each is z-scored.
 """
 
 from __future__ import annotations
@@ -35,12 +35,18 @@ def content(run: Run, lines: Iterator[Record]) -> Iterable[bytes]:
     masks = run.masks or 0
     about: dict[str, Any] = {
         "channel_names": {str(k): name for k, name in enumerate(_channels(run.channels or 1))},
-        "labels": {"background": 0, **{"mask" if masks == 1 else f"mask_{k}": k for k in range(1, masks + 1)}},
+        "labels": {"background": 0, **{name: k for k, name in enumerate(_labels(run, masks), 1)}},
         "numTraining": sum(1 for _ in lines),
         "file_ending": suffix,
         "description": f"Synthetic images made by {run.model_id}" if run.model_id else "",
     }
     yield json.dumps(about, indent=1).encode() + b"\n"
+
+
+def _labels(run: Run, masks: int) -> tuple[str, ...]:
+    if run.mask_names is not None:
+        return run.mask_names
+    return ("mask",) if masks == 1 else tuple(f"mask_{k}" for k in range(1, masks + 1))
 
 
 def _channels(channels: int) -> list[str]:
