@@ -93,9 +93,9 @@ class Samples:
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
-        if self.labels is not None and self.classes is not None and n:
-            if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-                raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {len(self.classes) - 1}")
+        known = None if self.labels is None or self.classes is None or not n else len(self.classes)
+        if known is not None and not 0 <= self.labels.min() <= self.labels.max() < known:  # type: ignore[union-attr]
+            raise ValueError(f"labels of {known} classes reach from 0 to {known - 1}")
         _check_lengths("spacing", self.spacing, size, least=0)
         _check_lengths("origin", self.origin, size, least=-math.inf)
 
