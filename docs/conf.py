@@ -10,6 +10,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import generate  # docs/generate.py
+from docutils import nodes  # type: ignore[import-untyped]
+from sphinx import addnodes
 
 import medzoo
 
@@ -39,8 +41,10 @@ autodoc_pydantic_model_show_validator_summary = False
 autodoc_pydantic_model_show_validator_members = False
 autodoc_pydantic_model_hide_paramlist = True
 autodoc_pydantic_model_undoc_members = True
+autodoc_pydantic_model_member_order = "bysource"
 autodoc_pydantic_field_list_validators = False
 autodoc_pydantic_field_show_alias = False
+autodoc_pydantic_field_show_constraints = False
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
@@ -53,30 +57,58 @@ html_show_sphinx = False
 
 def setup(app: Any) -> None:
     app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir)))
+    app.connect("doctree-read", lambda app, doctree: _plain_types(doctree))
     app.connect("autodoc-process-docstring", _fields, priority=300)
     app.connect("autodoc-process-docstring", _plain, priority=400)  # before napoleon
+
+
+def _plain_types(doctree: nodes.document) -> None:
+    """Fields are of type ``int``, not ``Annotated[int, Gt(gt=0)]``: their bounds stand beneath."""
+    for signature in doctree.findall(addnodes.desc_signature):
+        for node in signature.findall(addnodes.desc_annotation):
+            if "Annotated[" in node.astext():
+                plain = _unannotated(node.astext())
+                node.clear()
+                node += nodes.Text(plain)
+
+
+def _unannotated(text: str) -> str:
+    """
+    >>> _unannotated(": tuple[Annotated[int, Field(ge=0)], ...]")
+    ': tuple[int, ...]'
+    """
+    while (begin := text.rfind("Annotated[")) >= 0:  # the innermost of the last ones first
+        depth, comma, i = 0, None, begin + len("Annotated[")
+        while depth >= 0:
+            depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(text[i], 0)
+            if text[i] == "," and depth == 0 and comma is None:
+                comma = i
+            i += 1
+        text = text[:begin] + text[begin + len("Annotated[") : comma] + text[i:]
+    return text
 
 
 def _fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """What the docstring of a pydantic model says of a field goes to the field, beside its type and default."""
     if what == "pydantic_model":
-        begin = next((i for i, line in enumerate(lines) if line.strip() == "Attributes:"), None)
-        if begin is not None:
-            del lines[begin:]
-    elif what == "pydantic_field":
-        model, _, field = name.rpartition(".")
-        module, _, owner = model.rpartition(".")
-        lines[:] = [_about(getattr(sys.modules[module], owner, None), field)]
+        begin = next((i for i, line in enumerate(lines) if line.strip() == "Attributes:"), len(lines))
+        del lines[begin:]
+        for field, known in obj.model_fields.items():
+            known.description = f"{generate.about(obj, field)} {_bounds(known)}".strip()
 
 
-def _about(model: type | None, field: str) -> str:
-    """The paragraph of a field under ``Attributes:`` of its model or of a class that this one extends."""
-    for owner in getattr(model, "__mro__", ()):
-        section = (owner.__doc__ or "").partition("Attributes:")[2]
-        for names, text in re.findall(r"^ {8}([\w, ]+): (.*(?:\n {9,}.*)*)", section, re.MULTILINE):
-            if field in names.split(", "):
-                return " ".join(text.split())
-    return ""
+_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "entries, at least"}
+
+
+def _bounds(field: Any) -> str:
+    """What a field may be, in words."""
+    said = [
+        f"{words} {getattr(bound, name):,}"
+        for bound in field.metadata
+        for name, words in _WORDS.items()
+        if getattr(bound, name, None) is not None
+    ]
+    return f"{', '.join(said).capitalize()}." if said else ""
 
 
 def _plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -3,18 +3,24 @@ models/*.md for the registry entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
-Sphinx runs it before every build (conf.py); git ignores the files.
+Sphinx runs it before every build (conf.py); git ignores the files. What is committed is the JSON schema of an entry:
+
+    python docs/generate.py --schema
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from pydantic.json_schema import GenerateJsonSchema
 
 from medzoo import catalog, metrics, weights
 from medzoo.bench import measures
@@ -26,6 +32,7 @@ from medzoo.entry import SAMPLERS, Entry
 from medzoo.families import builtin_families, get_family, known_families
 from medzoo.text import as_markdown
 
+SCHEMA = Path(__file__).parent.parent / "registry" / "entry.schema.json"
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
 
@@ -217,6 +224,17 @@ def architecture_page(family: str, entries: Sequence[Entry]) -> str:
     return "\n".join([*lines, "" if entries else "None in the registry yet.", ""])
 
 
+def about(model: type, field: str) -> str:
+    """What the docstring of a model, or of a class that it extends, says of a field under ``Attributes:``."""
+    for owner in model.__mro__:
+        section = (owner.__doc__ or "").partition("Attributes:")[2]
+        for names, text in re.findall(r"^ {8}([\w, ]+): (.*(?:\n {9,}.*)*)", section, re.MULTILINE):
+            if field in names.split(", "):
+                said = " ".join(text.split())
+                return said[:1].upper() + said[1:]
+    return ""
+
+
 def _about(family: str) -> list[str]:
     """The paragraphs of the docstring of a family's module."""
     return _unwrapped(inspect.getdoc(inspect.getmodule(get_family(family))) or "")
@@ -235,5 +253,22 @@ def linked(text: str) -> str:
     return as_markdown(text, links=True)
 
 
-if __name__ == "__main__":
+def entry_schema() -> str:
+    """The JSON schema of an entry, for editors; what docstrings say of fields is in it."""
+
+    class WithWords(GenerateJsonSchema):
+        def model_schema(self, schema: Any) -> Any:
+            found = super().model_schema(schema)
+            for field, known in found.get("properties", {}).items():
+                if said := about(schema["cls"], field):
+                    known["description"] = said.replace("`", "")
+            return found
+
+    schema = Entry.model_json_schema(schema_generator=WithWords)
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--schema"]:
+    SCHEMA.write_text(entry_schema(), encoding="utf-8")
+elif __name__ == "__main__":
     write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

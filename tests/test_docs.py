@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import click
 import pytest
 
 import medzoo
+from medzoo.catalog import FIELDS
 from medzoo.cli import main
 from tests.tools import browser, pages
 from tests.tools.pages import PAGES
@@ -65,7 +67,9 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
 def test_every_command_is_described(html: Path) -> None:
     page = plain((html / "cli.html").read_text(encoding="utf-8"))
     for path, command in commands(main, "medzoo"):
-        assert path == "medzoo" or f"{path} [OPTIONS]" in page
+        if path == "medzoo":
+            continue  # --help and --version
+        assert f"{path} [OPTIONS]" in page
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
@@ -103,6 +107,21 @@ def test_no_page_is_wider_than_the_screen(html: Path, tmp_path: Path) -> None:
     assert len(wide) == 2 * len(list(html.rglob("*.html")))
     too_wide = {f"{page} at {screen}": found for (page, screen), found in wide.items() if found > screen}
     assert not too_wide
+
+
+def test_the_schema_of_an_entry_is_that_of_the_record() -> None:
+    path = ROOT / "registry" / "entry.schema.json"
+    done = subprocess.run(
+        [sys.executable, "-c", "import generate; print(generate.entry_schema(), end='')"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'docs'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == path.read_text(encoding="utf-8"), "type: python docs/generate.py --schema"
+    schema = json.loads(done.stdout)
+    assert set(schema["required"]) == set(schema["properties"]) == FIELDS
+    assert schema["properties"]["family"]["description"]
 
 
 @pytest.mark.parametrize("text", PAGES, ids=lambda path: path.name)
