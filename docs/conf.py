@@ -57,9 +57,21 @@ html_show_sphinx = False
 
 def setup(app: Any) -> None:
     app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir)))
+    app.connect("sphinx-click-process-arguments", lambda app, context, lines: _shown_arguments(lines))
     app.connect("doctree-read", lambda app, doctree: _plain_types(doctree))
     app.connect("autodoc-process-docstring", _fields, priority=300)
     app.connect("autodoc-process-docstring", _plain, priority=400)  # before napoleon
+
+
+def _shown_arguments(lines: list[str]) -> None:
+    """Leave out an argument without a name, which a command only takes to say what to type instead."""
+    kept, hidden = [], False
+    for line in lines:
+        if line.startswith(".. option::"):
+            hidden = line == ".. option:: "
+        if not hidden:
+            kept.append(line)
+    lines[:] = kept
 
 
 def _plain_types(doctree: nodes.document) -> None:

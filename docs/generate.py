@@ -66,11 +66,7 @@ def write(folder: Path) -> None:
 
 def cli_page() -> str:
     """Every command with its options, each with an anchor."""
-    codes = (
-        "Exit codes: 0 success, 2 an error that you can fix, 1 an error of medzoo itself (`MEDZOO_TRACEBACK=1` shows "
-        "where), 129, 130 and 143 stopped by a hang-up, Ctrl-C or SIGTERM."
-    )
-    lines = ["# Command line", "", codes, ""]
+    lines = ["# Command line", "", "What each exit code means: [stability](stability.md#exit-codes).", ""]
     for verb in main.list_commands(click.Context(main)):
         module, attribute = VERBS[verb][0].split(":")
         lines += ["```{eval-rst}", f".. click:: {module}:{attribute}"]

@@ -31,6 +31,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     written_here = shutil.ignore_patterns("_build", "models", "cli.md", "scores.md", "__pycache__")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=written_here)
+    shutil.copytree(ROOT / "packaging", folder / "packaging")  # files that pages offer
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "html"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
