@@ -67,6 +67,7 @@ def write(folder: Path) -> None:
 def cli_page() -> str:
     """Every command with its options, each with an anchor."""
     lines = ["# Command line", "", "What each exit code means: [stability](stability.md#exit-codes).", ""]
+    lines += ["```{eval-rst}", ".. click:: medzoo.cli:main", "   :prog: medzoo", "   :nested: none", "```", ""]
     for verb in main.list_commands(click.Context(main)):
         module, attribute = VERBS[verb][0].split(":")
         lines += ["```{eval-rst}", f".. click:: {module}:{attribute}"]

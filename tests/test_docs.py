@@ -68,8 +68,6 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
 def test_every_command_is_described(html: Path) -> None:
     page = plain((html / "cli.html").read_text(encoding="utf-8"))
     for path, command in commands(main, "medzoo"):
-        if path == "medzoo":
-            continue  # --help and --version
         assert f"{path} [OPTIONS]" in page
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
