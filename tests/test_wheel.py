@@ -71,7 +71,7 @@ def test_the_command_lists_the_registry_that_came_along(installed: Path, tmp_pat
     where = run(installed / "python", "-c", "import medzoo; print(medzoo.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(installed.parent)
     listed = run(installed / "medzoo", "list", cwd=tmp_path)
-    ids = {line.split("\t")[0] for line in listed.splitlines()}
+    ids = {line.split("\t")[0] for line in listed.splitlines()[1:]}
     assert ids == {path.stem for path in (ROOT / "registry" / "models").glob("*.yaml")}
     assert "not for clinical use" in run(installed / "medzoo", "info", "00010", cwd=tmp_path)
 

@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
     click.echo(f"{len(items)} models, {_size(sum(item.size for item in items))} in {cachedir.root()}", err=True)
 
 
-@cache.command()
+@cache.command(short_help="Hash everything in the cache again, to notice damage.")
 @click.pass_context
 def verify(context: click.Context) -> None:
     """Hash everything in the cache again; exit code 2 if something changed."""
@@ -60,7 +60,7 @@ def verify(context: click.Context) -> None:
     click.echo(f"{len(cachedir.stored())} models verified, all unchanged.")
 
 
-@cache.command()
+@cache.command(short_help="Delete the cached weights of one model, or of all.")
 @click.argument("model_id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Clear every model.")
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
@@ -81,7 +81,7 @@ def clear(model_id: str | None, everything: bool, yes: bool) -> None:
     click.echo(f"Deleted {what}: {_size(freed)} freed.")
 
 
-@cache.command()
+@cache.command(short_help="Download and convert weights now, to run offline later.")
 @click.argument("model_ids", nargs=-1, required=True, metavar="MODEL_ID...")
 def warm(model_ids: tuple[str, ...]) -> None:
     """Download and convert the weights of each MODEL_ID, so that it runs offline."""

@@ -24,7 +24,7 @@ _WORDS: dict[Status, str] = {"pass": "passed", "fail": "failed", "skipped": "ski
 @click.option("--all", "every", is_flag=True, help="Every model of the registry.")
 @click.option("--offline", is_flag=True, help="Never use the network; what was not looked at is said.")
 @click.option("--write-goldens", is_flag=True, help="Keep the samples made now as the golden ones, if nothing failed.")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
+@click.option("--device", help="Where models run: cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
 @click.option("--quiet", is_flag=True, help="Print what failed, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(

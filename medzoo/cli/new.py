@@ -26,7 +26,13 @@ def new() -> None:
 @click.option("--from", "nearest", required=True, metavar="ID", help="The nearest relative, whose way to run is taken.")
 @click.option("--id", "model_id", metavar="[NNNNN_]NAME", help="Id; the next free number if it states none.")
 @click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
-@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option(
+    "--registry",
+    type=PATH,
+    default=Path("registry"),
+    show_default=True,
+    help="Registry folder that the entry is written into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
     """Draft the entry of a model of a family that exists: one YAML file."""
@@ -42,9 +48,19 @@ def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json
 )
 @click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
 @click.option(
-    "--families", type=PATH, default=Path("medzoo/families"), show_default=True, help="Folder of the families."
+    "--families",
+    type=PATH,
+    default=Path("medzoo/families"),
+    show_default=True,
+    help="Folder that the family is written into.",
 )
-@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option(
+    "--registry",
+    type=PATH,
+    default=Path("registry"),
+    show_default=True,
+    help="Registry folder that the entry is written into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def family(name: str, plugin: Path | None, own: bool, families: Path, registry: Path, as_json: bool) -> None:
     """Draft a family NAME: one Python file that runs, and an entry of it.

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medzoo import conditions, weights
+from medzoo.catalog import RawEntry
+from medzoo.catalog.downloads import in_words
 from medzoo.cli import table
 from medzoo.cli.scores import measured
 from medzoo.cli.table import Grid, Typed
@@ -180,9 +182,10 @@ def _here(located: Located) -> str:
     entry = located.entry
     if weights.is_available_offline(entry, located.registry, located.path):
         return "On this machine: yes"
-    known = {source.part: source.size for source in entry.weights if source.size is not None}
-    size = f", {sum(known.values()) / 1e6:,.1f} MB" if set(known) == set(entry.parts) else ""
-    return f"On this machine: no; downloaded when it is first used{size}"
+    size = ""
+    if located.path is not None and located.registry is not None:
+        size = in_words(RawEntry(entry.model_dump(include={"weights"}), located.path, located.registry))
+    return "On this machine: no; downloaded when it is first used" + (f", {size}" if size.endswith("MB") else "")
 
 
 def _citation(entry: Entry) -> str:

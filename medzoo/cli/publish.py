@@ -28,11 +28,14 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--registry-pr", type=PATH, metavar="DIR", help="Also write the entry into this checkout of the registry."
 )
-@click.option("--message", help="Of the commit.")
+@click.option("--message", help="Message of the commit on the Hub.")
 @click.option("--model-id", metavar="NNNNN_NAME", help="Of a RUN: id of its entry.")
 @click.option("--half", is_flag=True, help="Of a RUN: store the weights as float16.")
 @click.option("--data", type=PATH, help="Of a RUN: folder that holds the datasets.  [default: $MEDZOO_DATA]")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
+@click.option(
+    "--device",
+    help="Where the model runs for its golden samples: cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before uploading.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON (goes with --yes or --dry-run).")
 def publish(model: str, repo: str, dry_run: bool, as_json: bool, **options: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.catalog import RawEntry, lookup
-from medzoo.catalog.downloads import missing
+from medzoo.catalog.downloads import in_words
 from medzoo.cli.table import table, width
 from medzoo.results import ranking
 
@@ -161,7 +161,7 @@ def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
         return
     if not raw_entries:
         return
-    to_load = [missing(raw) for raw in raw_entries]
+    to_load = [in_words(raw) for raw in raw_entries]
     columns = _columns(raw_entries, to_load)
     room = width()
     chosen = list(columns)
@@ -170,8 +170,10 @@ def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
         chosen = ["NO.", "TITLE", *(name for least, name in _SHOWN if room >= least)]
     click.echo(table(chosen, list(zip(*(columns[name] for name in chosen), strict=True))))
     if room is not None:
-        here = to_load.count(0)
-        example = next((raw.path.stem[:5] for raw, size in zip(raw_entries, to_load, strict=True) if size == 0), "ID")
+        here = to_load.count("here")
+        example = next(
+            (raw.path.stem[:5] for raw, size in zip(raw_entries, to_load, strict=True) if size == "here"), "ID"
+        )
         click.echo(
             f"{len(raw_entries)} models; {here} run here at once, the others are downloaded when they are first used\n"
             f"more about one: medzoo info {example}",
@@ -185,7 +187,7 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def _columns(raw_entries: Sequence[RawEntry], to_load: Sequence[int | None]) -> dict[str, list[str]]:
+def _columns(raw_entries: Sequence[RawEntry], to_load: Sequence[str]) -> dict[str, list[str]]:
     """Every column by its name, in the order in which a pipe gets them."""
     rows = [raw.fields for raw in raw_entries]
     ids = [raw.path.stem for raw in raw_entries]
@@ -198,7 +200,7 @@ def _columns(raw_entries: Sequence[RawEntry], to_load: Sequence[int | None]) -> 
         "ORGAN": [row["organ"] or "-" for row in rows],
         "FAMILY": [row["family"] for row in rows],
         "LICENCE": [row["license"]["weights"] or "not stated" for row in rows],
-        "WEIGHTS": [_amount(size) for size in to_load],
+        "WEIGHTS": list(to_load),
         "TITLE": [row["title"] for row in rows],
     }
 
@@ -207,12 +209,6 @@ def _numbers(ids: Sequence[str]) -> list[str]:
     """The number of each id, which is enough to type; the whole id where two share a number."""
     count = Counter(one[:5] for one in ids)
     return [one[:5] if count[one[:5]] == 1 else one for one in ids]
-
-
-def _amount(size: int | None) -> str:
-    if size is None:
-        return "download"
-    return "here" if size == 0 else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
 
 def _choices(raw_entries: Sequence[RawEntry], filters: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import Asked, mask_values, masks, read_picture
 from medzoo.imagefiles._picture import MOST_PIXELS
 from medzoo.imagefiles.tone import Window as Window
+from medzoo.text import first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".npy")
 _KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
@@ -143,7 +144,7 @@ def load_array(content: bytes, where: Path | str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
-        raise DatasetError(f"{where}: not a readable array ({str(error).partition(chr(10))[0]})") from None
+        raise DatasetError(f"{where}: not a readable array ({first_line(error)})") from None
     return array
 
 

@@ -31,6 +31,7 @@ from medzoo.imagefiles._pillow import of_pillow, read_npy, read_pillow
 from medzoo.imagefiles.leftout import warn_of
 from medzoo.imagefiles.masks import foreground as foreground
 from medzoo.imagefiles.tone import Window
+from medzoo.text import first_line
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
 
@@ -253,9 +254,8 @@ def _naming(path: Path | str, kind: filekind.Kind | None = None) -> Iterator[Non
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
         what = f"{filekind.describe(kind)} that cannot be read" if kind else "not a readable image"
-        raise ImageFileError(f"{path}: {what}: {_ADDRESS.sub('', reason)}") from error
+        raise ImageFileError(f"{path}: {what}: {_ADDRESS.sub('', first_line(error))}") from error
 
 
 _ADDRESS = re.compile(r" (object )?at 0x[0-9a-fA-F]+")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from medzoo.device import find
 from medzoo.errors import TrainingError
+from medzoo.text import first_line
 
 T = TypeVar("T")
 BUCKET = 2**25
@@ -72,7 +73,7 @@ def joined(device: str | None, meeting: timedelta = MEETING) -> Iterator[torch.d
         dist.init_process_group(backend, device_id=kind if backend == "nccl" else None, **options)
     except RuntimeError as error:
         raise TrainingError(
-            f"the {processes} processes of this run did not meet ({str(error).strip().splitlines()[0]}); start them "
+            f"the {processes} processes of this run did not meet ({first_line(error)}); start them "
             "with torchrun, and with another --master-port where that one is taken"
         ) from error
     try:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from medzoo.datasets import Images
 from medzoo.device import is_out_of_memory
 from medzoo.errors import DeviceError, TrainingError
+from medzoo.text import first_line
 from medzoo.training import parallel
 from medzoo.training.adversarial import AdversarialLearner
 from medzoo.training.board import Board
@@ -169,8 +170,9 @@ class Trainer:
             if is_out_of_memory(error):
                 raise DeviceError(f"a batch of {self.config.batch} does not fit in memory; lower batch") from error
             if self.config.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                reason = str(error).strip().partition("\n")[0]
-                raise TrainingError(f"TorchInductor could not compile ({reason}); set compile: false") from error
+                raise TrainingError(
+                    f"TorchInductor could not compile ({first_line(error)}); set compile: false"
+                ) from error
             raise
 
     def measure(self) -> None:
