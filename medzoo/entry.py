@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from medzoo import conditions
+from medzoo import cards, conditions
+from medzoo.text import one_line
 
 if TYPE_CHECKING:
     ConditionKind = str
@@ -443,6 +444,15 @@ class Entry(Record):
                 source.model_dump(mode="json", exclude={"part", "size"}, exclude_none=True), sort_keys=True
             )
         return stated if source.part is None else f"{source.part}: {stated}"
+
+    def __repr__(self) -> str:
+        use = ("use", f'medzoo.generate("{self.model_id}", 16)')
+        return cards.text(f"{self.model_id}: {one_line(self.title)}", [*cards.facts(self), use])
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return cards.card(f"{self.model_id}: {self.title}", cards.facts(self), model_id=self.model_id)
 
     @property
     def parts(self) -> tuple[str | None, ...]:

@@ -18,7 +18,9 @@ def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any
 
     def get(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package]
+            )  # Python says which name is near
         value = getattr(import_module(homes[name]), name)
         setattr(sys.modules[package], name, value)
         return value

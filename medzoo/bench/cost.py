@@ -83,13 +83,13 @@ def _probe(model: str, seconds: float, device: str | None, condition: Any) -> di
     from medzoo import zoo
 
     generator = zoo.load(model, device=device)
-    generator.generate(1, condition)
+    generator.generate(1, condition, progress=False)
     first = time.time() - float(os.environ["MEDZOO_STARTED"])
     size = generator.suggest_batch_size()
-    generator.generate(size, condition)  # the first batch of a size is slower
+    generator.generate(size, condition, progress=False)  # the first batch of a size is slower
     made, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:
-        made += len(generator.generate(size, condition, start=made))
+        made += len(generator.generate(size, condition, start=made, progress=False))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if generator.device.type == "cuda":
         import torch

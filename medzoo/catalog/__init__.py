@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medzoo import cards
 from medzoo.catalog import yamlfile
 from medzoo.catalog.places import (
     ENVIRONMENT,
@@ -296,3 +297,12 @@ def _closest(text: str, ids: list[str]) -> tuple[str, ...]:
     names = {known: known for known in ids} | {known[6:]: known for known in ids} | {known[:5]: known for known in ids}
     close = nearest(wanted, names, most=6, cutoff=0.5)
     return tuple(dict.fromkeys(names[name] for name in close))[:3]
+
+
+def _thumbnail(model_id: str) -> bytes | None:
+    from medzoo.catalog.thumbnails import thumbnail
+
+    return thumbnail(model_id)
+
+
+cards.PICTURES.append(_thumbnail)

@@ -13,15 +13,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medzoo import catalog, conditions
+from medzoo.arguments import hinted
 from medzoo.catalog import Located, RawEntry, RegistryWarning
 from medzoo.errors import EntryError, MedzooError
 
 if TYPE_CHECKING:
-    from medzoo.entry import Entry
+    from medzoo.catalog.models import Models
 
 CONDITIONS = ("none", *conditions.KINDS.builtin())
 
 
+@hinted({"n": "a slice of the list has so many"})
 def list_models(
     *,
     modality: str | None = None,
@@ -32,8 +34,10 @@ def list_models(
     size: str | int | None = None,
     license: str | None = None,
     offline: bool = False,
-) -> list[Entry]:
-    """The entries that fit all filters, sorted by id.
+) -> Models:
+    """The entries that fit all filters, sorted by id: a list that shows itself as a table.
+
+    Where none fits, a ``RegistryWarning`` says what there is instead.
 
     Args:
         modality, organ: words, or their usual synonyms ("mri", "mammo").
@@ -47,23 +51,31 @@ def list_models(
     Raises:
         MedzooError: a filter that cannot be understood.
     """
-    raw_entries = select(
-        read(),
-        modality=modality,
-        organ=organ,
-        family=family,
-        condition=condition,
-        masks=masks,
-        size=size,
-        license=license,
-        offline=offline,
-    )
-    return entries(raw_entries)
+    from medzoo.catalog import absent
+
+    filters: dict[str, Any] = {
+        "modality": modality, "organ": organ, "family": family, "condition": condition, "masks": masks, "size": size,
+        "license": license, "offline": offline,
+    }  # fmt: skip
+    raw_entries = read()
+    found = select(raw_entries, **filters)
+    if not found:
+        warnings.warn(absent.of_filters(raw_entries, filters), RegistryWarning, stacklevel=3)  # past ``hinted``
+    return entries(found)
 
 
-def search(text: str) -> list[Entry]:
-    """The entries in which every word of ``text`` occurs, best first: "mammo mass", "chest x-ray", "polyps"."""
-    return entries(find(read(), text))
+def search(text: str) -> Models:
+    """The entries in which every word of ``text`` occurs, best first: "mammo mass", "chest x-ray", "polyps".
+
+    Where none has them all, a ``RegistryWarning`` says which words may be meant.
+    """
+    from medzoo.catalog import absent
+
+    raw_entries = read()
+    found = find(raw_entries, text)
+    if not found:
+        warnings.warn(absent.of_words(raw_entries, text), RegistryWarning, stacklevel=2)
+    return entries(found)
 
 
 def read() -> list[RawEntry]:
@@ -74,9 +86,11 @@ def read() -> list[RawEntry]:
     return raw_entries
 
 
-def entries(raw_entries: Iterable[RawEntry]) -> list[Entry]:
+def entries(raw_entries: Iterable[RawEntry]) -> Models:
     """The validated entries of raw ones; each broken file gives a ``RegistryWarning`` instead."""
-    return [located.entry for raw in raw_entries if (located := _loaded(raw)) is not None]
+    from medzoo.catalog.models import Models
+
+    return Models(located.entry for raw in raw_entries if (located := _loaded(raw)) is not None)
 
 
 def select(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo.catalog import RawEntry, lookup
+from medzoo.catalog import RawEntry, absent, lookup
 from medzoo.catalog.downloads import in_words
 from medzoo.cli.table import table, width
 from medzoo.results import ranking
@@ -53,7 +53,7 @@ def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found and raw_entries:
-        click.echo(f"medzoo: no model fits{_choices(raw_entries, filters)}", err=True)
+        click.echo(f"medzoo: {absent.of_filters(raw_entries, filters)}", err=True)
     _show(found, as_json)
 
 
@@ -63,9 +63,10 @@ def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
 def search(words: tuple[str, ...], as_json: bool) -> None:
     """Find the models in which all WORDS or their usual synonyms occur (mammo, CXR, endo, MR), best first."""
     text = " ".join(words)
-    found = lookup.find(lookup.read(), text)
+    raw_entries = lookup.read()
+    found = lookup.find(raw_entries, text)
     if not found:
-        click.echo(f"medzoo: no model has all of '{text}'; try fewer words, or medzoo list", err=True)
+        click.echo(f"medzoo: {absent.of_words(raw_entries, text)}", err=True)
     _show(found, as_json)
 
 
@@ -211,19 +212,6 @@ def _numbers(ids: Sequence[str]) -> list[str]:
     return [one[:5] if count[one[:5]] == 1 else one for one in ids]
 
 
-def _choices(raw_entries: Sequence[RawEntry], filters: dict[str, Any]) -> str:
-    """For the first filter that matches nothing by itself: the values that do."""
-    stated: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
-        "modality": lambda fields: fields["modality"],
-        "organ": lambda fields: fields["organ"],
-        "family": lambda fields: fields["family"],
-        "license": lambda fields: fields["license"]["weights"],
-    }
-    for name, get in stated.items():
-        if filters[name] is not None and not lookup.select(raw_entries, **{name: filters[name]}):
-            there = sorted({get(raw.fields) or "none" for raw in raw_entries}, key=str.casefold)
-            return f": --{name} '{filters[name]}'; there are: {', '.join(there)}"
-    return " whose weights are on this machine; download some with medzoo cache warm ID" if filters["offline"] else ""
 
 
 def _stated(entry: Entry) -> dict[str, Any]:

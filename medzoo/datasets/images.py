@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import DatasetError
+from medzoo.text import one_line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Images:
     """Real images of one size. Not Samples, whose files and pictures say that they are synthetic.
 
@@ -58,6 +59,17 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        parts = [f"{len(self)} real, {size}{'' if self.masks is None else ' with masks'}"]
+        if self.labels is not None:
+            counts = np.bincount(self.labels, minlength=len(self.classes or ())).tolist()
+            named = [f"{name} {count}" for name, count in zip(self.classes or range(len(counts)), counts, strict=True)]
+            parts.append(f"{len(named)} classes: {one_line(', '.join(named))}")
+        if self.groups is not None:
+            parts.append(f"{len(set(self.groups))} groups")
+        return f"Images({'; '.join(parts)})"
 
     def __getitem__(self, part: slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> Images:
         """Some of the images, by a slice, positions or a mask of booleans [n]."""

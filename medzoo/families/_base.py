@@ -10,29 +10,24 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from medzoo import cards
 from medzoo import device as devices
 from medzoo.arguments import hinted
 from medzoo.conditions import kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
-from medzoo.families import _loading, _request, _running
+from medzoo.families import _loading, _request, _running, _showing
 from medzoo.families._condition import Conditions, Given, accepted, count_inputs
 from medzoo.families._running import whole_number
 from medzoo.nets import use_statistics
 from medzoo.progress import Progress
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
 from medzoo.samples import Samples
-
-# What a loaded model cannot be asked for any more.
-_LOADED = {
-    name: f"state it when the model is loaded: medzoo.load(..., {name}=...)"
-    for name in ("truncation", "noise", "steps", "sampler", "guidance", "strength", "window", "device", "precision")
-} | {"folder": "samples.save(FOLDER) writes files, and medzoo.generate_into writes as it goes"}
 
 
 class FamilyConfig(Record):
@@ -107,6 +102,17 @@ class Generator:
         if fused and self.channels_last and all(weight.dim() < 5 for weight in self.network.parameters()):
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _loading.check_declared(self)
+
+    def __repr__(self) -> str:
+        return cards.text(f"{self.name}, loaded", _showing.facts(self))
+
+    def _repr_html_(self) -> str:
+        return cards.card(f"{self.name}, loaded", _showing.facts(self), model_id=self.entry.model_id)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise _showing.missing(self, name)
 
     # What a family writes or may override.
 
@@ -289,7 +295,7 @@ class Generator:
         made = list(_running.watched(self, parts, n, progress))
         return Samples.concatenate(made) if made else replace(_running.no_samples(self, seed), seed=None)
 
-    @hinted(_LOADED)
+    @hinted(_showing.LOADED)
     def generate(
         self,
         n: int | None = None,
@@ -318,7 +324,7 @@ class Generator:
             )
         return Samples.concatenate(parts) if parts else _running.no_samples(self, seed)
 
-    @hinted(_LOADED)
+    @hinted(_showing.LOADED)
     def stream(
         self,
         n: int | None = None,

@@ -6,9 +6,6 @@ for tensors or pictures.
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -93,9 +90,10 @@ class Samples:
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
-        known = None if self.labels is None or self.classes is None or not n else len(self.classes)
-        if known is not None and not 0 <= self.labels.min() <= self.labels.max() < known:  # type: ignore[union-attr]
-            raise ValueError(f"labels of {known} classes reach from 0 to {known - 1}")
+        if self.labels is not None and self.classes is not None and n:
+            most = len(self.classes) - 1
+            if self.labels.min() < 0 or self.labels.max() > most:
+                raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {most}")
         _check_lengths("spacing", self.spacing, size, least=0)
         _check_lengths("origin", self.origin, size, least=-math.inf)
 
@@ -267,18 +265,9 @@ class Samples:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first 16 samples and where they come from."""
-        about = f"{len(self)} synthetic images, {self.model_id}, revision {self.revision}, seed {self.seed}"
-        if not len(self):
-            return f"<p>{html.escape(about)}</p>"
-        shown = self[:16]
-        stream = io.BytesIO()
-        shown.grid(size=128).save(stream, "PNG")
-        data = base64.b64encode(stream.getvalue()).decode()
-        ids = ", ".join(str(i) for i in shown.indices)
-        more = ", ..." if len(self) > 16 else ""
-        return (
-            f'<p>{html.escape(about)}<br>index {ids}{more}</p><img src="data:image/png;base64,{data}" alt="synthetic">'
-        )
+        from medzoo.samples import showing
+
+        return showing.html(self)
 
     def _cell(self, i: int, masks: bool) -> NDArray[np.uint8]:
         """One sample as RGB uint8 [H, W, 3], or [H, 2 W, 3] with its outlined copy at the right."""

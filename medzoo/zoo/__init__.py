@@ -20,6 +20,7 @@ from medzoo.entry import Entry, HubSource
 from medzoo.errors import ConditionError, RegistryError, UnknownModelError
 from medzoo.progress import Progress
 from medzoo.samples import Samples
+from medzoo.text import did_you_mean
 from medzoo.weights import Weights
 from medzoo.zoo import options
 
@@ -313,8 +314,9 @@ def _resolve(
     if entry.family not in known:
         running = [other.entry.model_id for other in catalog.scan()[0] if other.entry.family in known]
         raise RegistryError(
-            f"{entry.model_id}: its family '{entry.family}' is not built yet. "
-            f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
+            f"{entry.model_id}: its family '{entry.family}' is not built yet"
+            f"{did_you_mean(entry.family, known) or '.'} Models that run: "
+            f"{', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
     family = get_family(entry.family)
     family.check_options(device, precision)

@@ -123,6 +123,10 @@ def generate_into(
     def check(family: type[Generator], entry: Entry) -> None:
         stated = conditions.from_words(entry.condition, words) if words else condition
         family.check_request(entry, n, stated, seed=seed, start=start, batch_size=batch_size)
+        wanted = saving.Run(
+            entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, format=format, bits=bits
+        )
+        _check_output(wanted, entry)
 
     generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
     generator.input_names = input_names
@@ -159,7 +163,12 @@ def generate_into(
 def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
-    output = generator.entry.output
+    _check_output(run, generator.entry)
+
+
+def _check_output(run: saving.Run, entry: Entry) -> None:
+    """Raises SavingError: what a model makes does not fit the files."""
+    output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
     saving.check_format(run, (output.channels, *size), output.masks)
 

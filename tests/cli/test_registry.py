@@ -164,7 +164,7 @@ def test_offline_means_on_this_machine(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_filter_that_nothing_fits_says_what_there_is() -> None:
     result = run("list", "--organ", "knee")
     assert result.exit_code == 0 and result.stdout == ""
-    assert "--organ 'knee'; there are: brain, breast, chest, colon" in result.stderr
+    assert "no model fits organ 'knee'; there are: brain, breast, chest, colon" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--size", "big"], ["--size", "256x"], ["--condition", "mood"]])

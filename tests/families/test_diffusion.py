@@ -387,7 +387,8 @@ def test_options_of_sampling_on_the_command_line(add_model: Callable[..., str], 
 def test_options_that_cannot_be(
     options: list[str], message: str, add_model: Callable[..., str], tmp_path: Path
 ) -> None:
-    result = CliRunner().invoke(main, ["generate", add_model(**OWN), "--out", str(tmp_path / "out"), *options])
+    arguments = ["generate", add_model(**OWN), "--class", "axial", "--out", str(tmp_path / "out"), *options]
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2 and message in result.output, result.output
     assert not (tmp_path / "out").exists()
 

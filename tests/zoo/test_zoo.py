@@ -34,6 +34,7 @@ from medzoo.errors import (
     IntegrityError,
     MedzooError,
     RegistryError,
+    SavingError,
     UnknownModelError,
     WeightsError,
 )
@@ -126,6 +127,9 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
         zoo.generate("99001_TINNY", 1)
     with pytest.raises(RegistryError, match=r"99002_LATER: its family 'time_machine' is not built yet\. Models that"):
         zoo.generate("99002", 1)
+    add_model({}, **entry_fields(model_id="99003_TYPO", family="fastgn"))
+    with pytest.raises(RegistryError, match=r"'fastgn' is not built yet; did you mean 'fastgan'\? Models that run"):
+        zoo.generate("99003", 1)
     for precision, meant in (("fp16", "float16"), ("BF16", "bfloat16"), (torch.float64, "float32")):
         with pytest.raises(GenerationError, match=f"did you mean '{meant}'\\? Choose from"):
             zoo.generate(model_id, 1, precision=precision)
@@ -142,6 +146,9 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ImageFileError, match=r"broken\.png"):
         medzoo.generate_into(tmp_path / "out", "00021", condition=tmp_path / "broken.png")
+    for format, words in (("gif", "no format is named 'gif'"), ("npy", "32-bit floats")):
+        with pytest.raises(SavingError, match=words):
+            medzoo.generate_into(tmp_path / "out", model_id, 1, format=format, bits=16)
     with pytest.raises(EntryError, match=r"sampling\.step: unknown field; did you mean 'steps'\?"):
         zoo.load("10003", override={"sampling": {"step": 5}})
     with pytest.raises(EntryError, match=r"sampling\.sampler: expected 'ddpm', .*found 'dpm'"):

@@ -1,0 +1,47 @@
+"""Samples in a notebook: a sheet that is large enough to see, and where they come from."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from medzoo import cards
+from medzoo.samples import Samples
+
+SHOWN, VOLUMES, SLICES = 16, 3, 8
+TILE = 112  # pixels of the longer side of an image, at least
+
+
+def html(samples: Samples) -> str:
+    """HTML of the first samples; of each of the first volumes a row of slices, evenly spaced through the depth."""
+    kind = "volumes" if samples.images.ndim == 5 else "images"
+    about = f"{len(samples)} synthetic {kind}, {samples.model_id}, revision {samples.revision}, seed {samples.seed}"
+    if not len(samples):
+        return cards.figure(about, [], None, width=0, alt="")
+    shown = samples[: VOLUMES if samples.images.ndim == 5 else SHOWN]
+    ids = ", ".join(map(str, shown.indices)) + (", ..." if len(shown) < len(samples) else "")
+    lines = [f"index {ids}"]
+    if samples.images.ndim == 5:
+        depth = samples.images.shape[2]
+        at = np.linspace(0, depth - 1, min(depth, SLICES) + 2).round().astype(int)[1:-1] if depth > 2 else [0]
+        lines.append(f"slices {', '.join(map(str, at))} of {depth}; save a single volume as .gif() to see all")
+        shown = _slices(shown, np.asarray(at))
+    columns = len(shown.images) // min(len(samples), VOLUMES) if samples.images.ndim == 5 else None
+    sheet = shown.grid(columns, size=128)
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    longest = min(128, max(shown.images.shape[2:]))
+    width = sheet.width * max(1, -(-TILE // longest)) if sheet.width < 1000 else sheet.width
+    return cards.figure(about, lines, stream.getvalue(), width=width, alt="synthetic")
+
+
+def _slices(volumes: Samples, at: np.ndarray) -> Samples:
+    """Slices ``at`` of each volume, one after the other, as pictures."""
+
+    def flat(array: np.ndarray) -> np.ndarray:  # [n, C, D, H, W] -> [n * len(at), C, H, W]
+        chosen = np.ascontiguousarray(array[:, :, at].swapaxes(1, 2))
+        return chosen.reshape(-1, *chosen.shape[2:])
+
+    images = flat(volumes.images)
+    return Samples(images, np.arange(len(images)), masks=None if volumes.masks is None else flat(volumes.masks))
