@@ -190,11 +190,11 @@ class _Run:
         return ": ".join([*where, str(error) or type(error).__name__])
 
     def telling(self, what: str) -> Callable[[int, int], None]:
-        def told(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             self.session.pace.inside(done, total)
             self.session.tell(self.contender.record.id, what, done, total)
 
-        return told
+        return show
 
     def case(self, metric: Metric, features: str | None, images: Images) -> Case:
         """What the metric is given. Raises ValueError: the images have not what it needs."""

@@ -110,7 +110,7 @@ def _row(d: Any) -> list[str]:
     if d.p is None:
         verdict = "not known how well"
     elif not d.certain:
-        verdict = "no difference that can be told"
+        verdict = "no difference beyond chance"
     else:
         verdict = f"{d.winner} is better" if d.winner else "they differ"
     unpaired = "" if d.paired or d.p is None else " (unpaired)"

@@ -206,7 +206,7 @@ def in_words(found: Iterable[Difference], a: str, b: str) -> list[str]:
             sentences.append(f"{name} is better by {', '.join(titles)}.")
     level = [one.title for one in known if not one.certain]
     if level:
-        sentences.append(f"No difference that can be told from chance by {', '.join(level)}.")
+        sentences.append(f"No difference beyond chance by {', '.join(level)}.")
     unpaired = [one.title for one in known if not one.paired]
     if unpaired:
         sentences.append(
