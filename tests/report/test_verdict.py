@@ -95,7 +95,7 @@ def test_images_that_were_enlarged_or_mixed_are_said() -> None:
         row["data"]["real"] = {"n": 89, "sha256": "ab" * 32, "sizes": mixed}
     said = report.size_notes(rows)
     assert said == [
-        "held-out real images: 31 sizes, 200 x 256 to 256 x 256 px; 80 of 89 squeezed to a square of 128 px.",
+        "Held-out real images: 31 sizes, 200 x 256 to 256 x 256 px; 80 of 89 squeezed to a square of 128 px.",
         f"{MODEL}: all 712 ENLARGED to 128 px from 64 x 64 px: scores measure that too; --size 64 or less avoids it.",
     ]
     for words in said:

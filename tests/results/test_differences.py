@@ -42,7 +42,7 @@ def test_holm_makes_p_larger_and_keeps_their_order() -> None:
     plain = {one.name: one.p for one in differences(a, b, correct=False)}
     known = [one for one in differences(a, b) if one.p is not None]
     assert all(one.p >= plain[one.name] for one in known)  # type: ignore[operator]
-    corrected = [one.p for one in sorted(known, key=lambda one: plain[one.name] or 0)]
+    corrected = [one.p or 0 for one in sorted(known, key=lambda one: plain[one.name] or 0)]
     assert corrected == sorted(corrected)
 
 
