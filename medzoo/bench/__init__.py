@@ -26,6 +26,7 @@ from medzoo.bench.progress import Tell, shown
 from medzoo.bench.session import Session, expected
 from medzoo.bench.setting import Benchmark, load, names
 from medzoo.errors import BenchmarkError
+from medzoo.files.whole import check_local
 from medzoo.progress import is_wanted
 
 __all__ = ["Benchmark", "Outcome", "benchmark", "load", "names"]
@@ -84,6 +85,7 @@ def benchmark(
     Raises MedzooError: nothing to measure, unknown names, real images that cannot be read. A contender that fails
     does not stop the others: see ``Outcome.failed``.
     """
+    check_local(out, BenchmarkError)
     models, fake, only, features = map(_several, (models, fake, only, features))
     if not models and not fake:
         raise BenchmarkError("nothing to measure: name models, or a folder of images with --fake DIR")

@@ -53,12 +53,15 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("list")
 @filtered
 @json_option
-def list_(as_json: bool, **filters: Any) -> None:
+@click.argument("words", nargs=-1, metavar="")
+def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
     """List the models that match all filters.
 
     WEIGHTS says which run at once ("here"), and how much is downloaded before another does, where that is known.
     A terminal shows what fits its width; a pipe gets every column, separated by tabs.
     """
+    if words:
+        raise click.UsageError(f"list takes filters, not words; type: medzoo search {' '.join(words)}")
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found and raw_entries:
