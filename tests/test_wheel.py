@@ -65,6 +65,7 @@ def test_the_wheel_carries_the_registry_byte_for_byte(wheel: Path) -> None:
     assert len(shipped()) > 25
     assert not [name for name in names if name.startswith(("tests", "docs", "benchmarks")) or "__pycache__" in name]
     assert [name for name in names if name.endswith("licenses/LICENSE")]
+    assert {path.name for path in (ROOT / "medzoo/report/templates").iterdir()} <= {Path(name).name for name in names}
 
 
 def test_the_command_lists_the_registry_that_came_along(installed: Path, tmp_path: Path) -> None:

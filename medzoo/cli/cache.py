@@ -82,14 +82,34 @@ def clear(model_id: str | None, everything: bool, yes: bool) -> None:
 
 
 @cache.command(short_help="Download and convert weights now, to run offline later.")
-@click.argument("model_ids", nargs=-1, required=True, metavar="MODEL_ID...")
-def warm(model_ids: tuple[str, ...]) -> None:
-    """Download and convert the weights of each MODEL_ID, so that it runs offline."""
+@click.argument("model_ids", nargs=-1, metavar="[MODEL_ID]...")
+@click.option(
+    "--features", multiple=True, metavar="NAME",
+    help="Extractor of features that medzoo bench measures in: inception_fid, dinov2:small, ... May be repeated.",
+)  # fmt: skip
+def warm(model_ids: tuple[str, ...], features: tuple[str, ...]) -> None:
+    """Download and convert the weights of each MODEL_ID, and of extractors of features, so that they run offline."""
     from medzoo.zoo import fetch_weights
 
+    if not model_ids and not features:
+        raise click.UsageError("Give a MODEL_ID, or --features NAME.")
+    for name in features:
+        _warm_features(name)
     for model_id in model_ids:
         for weights in fetch_weights(model_id):
             click.echo(f"{model_id}: {weights.path} (from {weights.source})")
+
+
+def _warm_features(stated: str) -> None:
+    """Load an extractor once, which fetches and converts its weights; NAME:VARIANT is one of several networks."""
+    from medzoo import features
+
+    name, _, variant = stated.partition(":")
+    if not features.is_builtin(name):
+        raise click.UsageError(f"No features are named '{name}'; there are {', '.join(features.names())}.")
+    extractor = features.load(name, **({"variant": variant} if variant else {}))
+    digest = extractor.weights_sha256
+    click.echo(f"{stated}: " + ("needs no weights" if digest is None else f"ready (sha256 {digest[:12]}…)"))
 
 
 def _known(stated: str) -> str:

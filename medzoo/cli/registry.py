@@ -25,21 +25,33 @@ RESULTS = "Folder of your own results, in addition to the included ones.  [defau
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+_FILTERS = (
+    click.option("--modality", metavar="WORDS", help="How images are taken: mammography, endoscopy, x-ray, MRI, ..."),
+    click.option("--organ", metavar="WORDS", help="What they show: breast, colon, lung, brain, ..."),
+    click.option("--family", metavar="NAME", help="Architecture: fastgan, dcgan, cyclegan, diffusion, ..."),
+    click.option("--condition", type=click.Choice(lookup.CONDITIONS), help="What the model takes beside noise."),
+    click.option(
+        "--masks/--no-masks", default=None, help="Only models that also generate masks, or only those that do not."
+    ),
+    click.option(
+        "--size",
+        metavar="SIZE",
+        help="Pixels of its images: 256, '>=256', '<512' (every side), or 224x192 (height x width).",
+    ),
+    click.option("--license", metavar="WORDS", help="Licence of the weights: mit, bsd, gpl, ..., or none."),
+    click.option("--offline", is_flag=True, help="Only models whose weights are on this machine."),
+)
+
+
+def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which models are meant."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
 @click.command("list")
-@click.option("--modality", metavar="WORDS", help="How images are taken: mammography, endoscopy, x-ray, MRI, ...")
-@click.option("--organ", metavar="WORDS", help="What they show: breast, colon, lung, brain, ...")
-@click.option("--family", metavar="NAME", help="Architecture: fastgan, dcgan, cyclegan, diffusion, ...")
-@click.option("--condition", type=click.Choice(lookup.CONDITIONS), help="What the model takes beside noise.")
-@click.option(
-    "--masks/--no-masks", default=None, help="Only models that also generate masks, or only those that do not."
-)
-@click.option(
-    "--size",
-    metavar="SIZE",
-    help="Pixels of its images: 256, '>=256', '<512' (every side), or 224x192 (height x width).",
-)
-@click.option("--license", metavar="WORDS", help="Licence of the weights: mit, bsd, gpl, ..., or none.")
-@click.option("--offline", is_flag=True, help="Only models whose weights are on this machine.")
+@filtered
 @json_option
 @click.argument("words", nargs=-1, metavar="")
 def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
@@ -106,14 +118,17 @@ def info(model_id: str, full: bool, as_json: bool) -> None:
 )
 @click.option("--features", metavar="NAME", help="One of the benchmark's extractors, if it has several.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), help=RESULTS)
+@filtered
 @json_option
-def rank(metric: str, benchmark: str | None, features: str | None, results: Path, as_json: bool) -> None:
+def rank(
+    metric: str, benchmark: str | None, features: str | None, results: Path, as_json: bool, **filters: Any
+) -> None:
     """Order models by a score, best first, and say which scores others reported and which were verified here.
 
     Scores of different protocols cannot be compared: read the protocol beside each, or use those of one --benchmark.
     """
     if benchmark is None:
-        result = ranking.rank(lookup.read(), metric)
+        result = ranking.rank(_chosen(filters), metric)
         header = ["ID", "ORIGIN", "PROTOCOL"]
         rows = [
             [f"{row.value:g}", row.model_id, row.origin, row.protocol or "no protocol stated"] for row in result.rows
@@ -133,6 +148,15 @@ def rank(metric: str, benchmark: str | None, features: str | None, results: Path
     click.echo(note, err=True)
     if benchmark is None and len({row.model_id for row in result.rows}) > 1:
         click.echo("Measured on different data by different protocols: the order compares no models", err=True)
+
+
+def _chosen(filters: dict[str, Any]) -> list[RawEntry]:
+    """The entries that match the filters of ``list``."""
+    raw_entries = lookup.read()
+    found = lookup.select(raw_entries, **filters)
+    if not found:
+        raise click.UsageError(f"no model fits{_choices(raw_entries, filters)}")
+    return found
 
 
 def _results(benchmark: str, own: Path) -> list[Result]:
