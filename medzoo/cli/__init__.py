@@ -20,7 +20,7 @@ import medzoo
 from medzoo.cli.common import logged, prepare, verbose
 from medzoo.errors import MedzooError, is_temporary
 from medzoo.files import streams
-from medzoo.text import one_line, printable
+from medzoo.text import did_you_mean, one_line, printable
 
 # Verb -> (module:command, the line that --help shows). Kept here so that --help imports nothing else.
 VERBS = {
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS:
-            ctx.fail(f"No command '{args[0]}'; " + _meant(args[0]))
+            ctx.fail(f"No command '{args[0]}'{_meant(args[0])}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -118,11 +118,8 @@ class LazyGroup(click.Group):
 
 def _meant(word: str) -> str:
     """The command that somebody may have meant, as a question."""
-    import difflib
-
-    close = difflib.get_close_matches(word, VERBS, n=1)
-    meant = SYNONYMS.get(word.casefold()) or (close[0] if close else None)
-    return f"did you mean '{meant}'?" if meant else "see medzoo --help"
+    synonym = SYNONYMS.get(word.casefold())
+    return f"; did you mean '{synonym}'?" if synonym else did_you_mean(word, VERBS) or "; see medzoo --help"
 
 
 @contextmanager

@@ -122,4 +122,4 @@ def test_a_stream_that_is_missing_or_closed_is_no_terminal(tmp_path: Path, monke
         assert not is_terminal(file)
     assert not is_terminal(file)
     monkeypatch.setattr(sys, "stdout", None)
-    assert table(["ID"], [["a\tb\nc"]]) == "a\\tb\\nc"
+    assert table(["ID"], [["a\tb\nc"]]) == "ID\na\\tb\\nc"
