@@ -94,8 +94,9 @@ class Samples:
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
         if self.labels is not None and self.classes is not None and n:
-            if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-                raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {len(self.classes) - 1}")
+            last = len(self.classes) - 1
+            if self.labels.min() < 0 or self.labels.max() > last:
+                raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {last}")
         _check_lengths("spacing", self.spacing, size, least=0)
         _check_lengths("origin", self.origin, size, least=-math.inf)
 

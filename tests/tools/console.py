@@ -93,7 +93,7 @@ class Desk:
         assert self.python.stdin is not None and self.python.stdout is not None
         self.python.stdin.write(json.dumps({"line": block.line, "text": block.runs, "name": block.name}) + "\n")
         self.python.stdin.flush()
-        printed = []
+        printed: list[str] = []
         for line in self.python.stdout:
             if line.startswith("@@"):
                 assert line == "@@0\n", f"{block.name}\n{''.join(printed)}"
