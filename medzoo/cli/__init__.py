@@ -33,6 +33,8 @@ VERBS = {
     "rank": ("medzoo.cli.registry:rank", "Order models by a score, best first: medzoo rank --by FID."),
     "generate": ("medzoo.cli.generate:generate", "Generate images with a model and save them."),
     "bench": ("medzoo.cli.bench:bench", "Measure models or folders of images against real images."),
+    "compare": ("medzoo.cli.compare:compare", "Compare two models, folders or results, score by score, in pairs."),
+    "report": ("medzoo.cli.report:report", "Write pages, Markdown and CSV of stored results, without measuring."),
     "cache": ("medzoo.cli.cache:cache", "Manage the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
     "export": ("medzoo.cli.train:export", "Export a training run as a model of the registry."),
@@ -119,7 +121,9 @@ class LazyGroup(click.Group):
 def _meant(word: str) -> str:
     """The command that somebody may have meant, as a question."""
     synonym = SYNONYMS.get(word.casefold())
-    return f"; did you mean '{synonym}'?" if synonym else did_you_mean(word, VERBS) or "; see medzoo --help"
+    if synonym is not None:
+        return f"; did you mean '{synonym}'?"
+    return did_you_mean(word, VERBS) or "; see medzoo --help"
 
 
 @contextmanager

@@ -20,6 +20,29 @@ MANIFEST, RUN = "manifest.jsonl", "run.json"
 BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
 
 GRID = "grid.png"
+# How names of files end that people may mean where a folder is needed.
+_FILES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".npy",
+        ".npz",
+        ".dcm",
+        ".nii",
+        ".gz",
+        ".zip",
+        ".tar",
+        ".json",
+        ".pt",
+        ".safetensors",
+    ]
+)
 
 
 def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
@@ -31,6 +54,11 @@ def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
     with saving_errors(folder):
         if folder.exists() and not folder.is_dir():
             raise SavingError(f"{folder} is a file; give a folder")
+        if folder.suffix.lower() in _FILES and not folder.exists():
+            raise SavingError(
+                f"samples are written into a folder, '{folder}' is the name of a file; give a folder (one picture of "
+                "all, in Python: samples.grid().save('sheet.png'))"
+            )
         names = [path.name for path in folder.iterdir() if not _is_rest(path)] if folder.exists() else []
     if resume and names and RUN not in names:
         raise SavingError(f"{folder} is not empty and holds no run to resume (no {RUN}); take another folder")
