@@ -1,4 +1,4 @@
-"""What ``pip install`` gives: a wheel that carries the registry, the embedded weights and its types, and works anywhere.
+"""What ``pip install`` gives: a wheel that carries registry, embedded weights and types, and works anywhere.
 
 The sdist makes the same wheel, and so do the files that the Dockerfile copies.
 """

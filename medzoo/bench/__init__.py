@@ -27,7 +27,6 @@ from medzoo.bench.session import Session, expected
 from medzoo.bench.setting import Benchmark, load, names
 from medzoo.errors import BenchmarkError
 from medzoo.files.whole import check_local
-from medzoo.results import Result
 
 __all__ = ["Benchmark", "Outcome", "benchmark", "load", "names"]
 
