@@ -89,5 +89,5 @@ def commands(page: Path) -> Iterator[list[str]]:
         for line in block.text.splitlines():
             if line.strip().startswith("$ "):
                 words = shlex.split(line.strip()[2:], comments=True)
-                if "medzoo" in words and words[0] != "docker":  # there it is the name of an image
+                if "medzoo" in words and words[0] != "docker":
                     yield words[words.index("medzoo") + 1 :]
