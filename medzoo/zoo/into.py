@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from medzoo.arguments import hinted
 from medzoo.entry import Entry
 from medzoo.files.cache import in_paths
 from medzoo.progress import Progress, shown
-from medzoo.samples import Samples, saving
+from medzoo.samples import Samples, formats, saving
 from medzoo.samples.folder import GRID
 from medzoo.zoo import options
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from medzoo.samples.formats import Bits
 
 GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
+MANY = 100_000  # samples in one folder, above which a warning names shards
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,9 @@ def _check_output(run: saving.Run, entry: Entry) -> None:
     output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
     saving.check_format(run, (output.channels, *size), output.masks)
+    if n > MANY and not formats.load(run.format).sharded:
+        files = f"{n * (2 if output.masks else 1):,} files in one folder are slow to list and to copy"
+        warnings.warn(f"{files}; --format webdataset packs them into shards", stacklevel=3)
 
 
 def _write(

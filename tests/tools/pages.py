@@ -20,7 +20,7 @@ from tests.tools.paths import ROOT
 GENERATED = ("cli.md", "scores.md")
 PAGES = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.name not in GENERATED)])
 _BLOCK = re.compile(
-    r"(?P<markers>(?:^<!-- (?:needs|given|instead): [^\n]*? -->\n\n?)*)"
+    r"(?P<markers>(?:^ *<!-- (?:needs|given|instead): [^\n]*? -->\n\n?)*)"
     r"^(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^ *```",
     re.DOTALL | re.MULTILINE,
 )
