@@ -94,6 +94,7 @@ class Output(Record):
         size: (height, width), or (depth, height, width) of a volume, in pixels; null where unknown.
         channels: image channels (mask channels not counted).
         masks: mask channels, 0 for none. In the network's output they follow the image channels.
+        mask_names: what each mask channel shows, in their order, such as "grey matter"; null where not stated.
         range: (low, high) raw network values that become 0 and 1; values outside are clipped.
         spacing: pixel or voxel size in millimetres, in the order of ``size``; null where unknown.
     """
@@ -104,6 +105,7 @@ class Output(Record):
     masks: Annotated[int, Field(ge=0)]
     range: tuple[float, float]
     spacing: tuple[float, ...] | None
+    mask_names: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Output:
@@ -116,6 +118,8 @@ class Output(Record):
             raise ValueError(f"type '{self.type}' and masks: {self.masks} contradict each other")
         if (self.type == "mask") != (self.channels == 0):
             raise ValueError(f"type '{self.type}' and channels: {self.channels} contradict each other")
+        if self.mask_names is not None and len(self.mask_names) != self.masks:
+            raise ValueError(f"mask_names: {len(self.mask_names)} names for masks: {self.masks}")
         if self.range[0] >= self.range[1]:
             raise ValueError(f"range needs low < high, found {list(self.range)}")
         return self
@@ -144,6 +148,8 @@ class Condition(Record):
         channels: channels of each input image; null where unknown or not an image.
         size: (height, width) that input images are brought to; null for as they are.
         window: (low, high) in the units of the input files that become black and white; null for the full range.
+        axis: plane of the slices that volumes are cut into, ``axial``, ``coronal`` or ``sagittal``; null for axial.
+        slice: of volumes, the one slice to take, counted from 0; null for all.
         range: (low, high) that black and white become for the network.
         attributes: numbers that go in, alone (kind ``attributes``) or beside images.
         required: false when the model also runs without it.
@@ -156,6 +162,8 @@ class Condition(Record):
     channels: int | None = None
     size: tuple[PositiveInt, PositiveInt] | None = None
     window: tuple[float, float] | None = None
+    axis: Literal["axial", "coronal", "sagittal"] | None = None
+    slice: Annotated[int, Field(ge=0)] | None = None
     range: tuple[float, float] = (-1.0, 1.0)
     attributes: tuple[Attribute, ...] | None = None
     required: bool = True
@@ -427,7 +435,7 @@ class Entry(Record):
         sampling, the output and the hashes of the weights may not, nor, where a hash is not known, where they lie.
         """
         included = {"family", "config", "sampling", "output", "checkpoint"}
-        decides = self.model_dump(mode="json", include=included, exclude_none=True)
+        decides = self.model_dump(mode="json", include=included, exclude={"output": {"mask_names"}}, exclude_none=True)
         decides["weights"] = sorted({self._told_by(source) for source in self.weights})
         if self.condition is not None:
             decides["condition"] = self.condition.model_dump(

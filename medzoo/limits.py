@@ -41,6 +41,7 @@ LIMITS = {
     "pages": Limit(10_000, "pages", "of one TIFF file; stacks of a microscope have some thousands"),
     "scans": Limit(200, "scans", "of one JPEG file; progressive pictures have about ten"),
     "extension_bytes": Limit(16 * 2**20, "bytes", "of the header extensions of one NIfTI file; real ones have some kB"),
+    "input_files": Limit(200_000, "files", "below the folder of one study; large ones have some ten thousand"),
     "volume_bytes": Limit(2**32, "bytes", "of one volume as it is stored; 512 x 512 x 2048 of 16 bits has 1 GB"),
     "across_bytes": Limit(2**30, "bytes", "of a volume of which one slice across the order of the file is read"),
     "problems": Limit(50, "problems", "listed in one error"),

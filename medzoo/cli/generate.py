@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.entry import NOISES, SAMPLERS
-from medzoo.samples import formats
+from medzoo.samples import formats, layouts
 
 if TYPE_CHECKING:
     from medzoo.zoo.into import Generated
@@ -38,15 +38,28 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="WHAT",
     help="Class by name or index; a prompt; file or folder of input images; NAME=VALUE for one of several. "
-    "May be repeated.",
+    "Several classes are taken in turn.",
 )
+@click.option(
+    "--per-class", type=click.IntRange(min=1), metavar="N",
+    help="N samples of each class that --condition lists, or of all, instead of -n.",
+)  # fmt: skip
 @click.option(
     "--window", type=(float, float), metavar="LOW HIGH",
     help="Numbers of input image files that become black and white, such as Hounsfield units.  [default: the entry's]",
 )  # fmt: skip
 @click.option(
-    "--input-names/--no-input-names", default=True, show_default=True,
-    help="Whether outputs carry the names of input image files, which may be those of patients.",
+    "--axis", type=click.Choice(["axial", "coronal", "sagittal"]),
+    help="Plane of the slices that an input volume is cut into; DICOM series are taken as acquired.  "
+    "[default: the entry's, else axial]",
+)  # fmt: skip
+@click.option(
+    "--slice", type=click.IntRange(min=0), help="One slice of each input volume, counted from 0.  [default: all]"
+)
+@click.option(
+    "--input-names/--no-input-names", default=None,
+    help="Whether outputs carry the names of input image files, which may be those of patients.  "
+    "[default: all but those of DICOM and NIfTI files]",
 )  # fmt: skip
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
@@ -63,8 +76,28 @@ if TYPE_CHECKING:
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
 )
-@click.option("--format", type=click.Choice(formats.names()), default="png", show_default=True)
+@click.option(
+    "--format", type=click.Choice(formats.names()),
+    help="[default: png; of input volumes nifti or dicom, as they came]",
+)  # fmt: skip
+@click.option(
+    "--masks", type=click.Choice(["capture", "seg"]), default="capture", show_default=True,
+    help="Masks of DICOM: as pictures, or as segmentation objects, which viewers draw on the images.",
+)  # fmt: skip
+@click.option(
+    "--keep-patient", is_flag=True,
+    help="DICOM made from DICOM: stay in the study of the same patient.  [default: a synthetic patient for each]",
+)  # fmt: skip
 @click.option("--bits", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits of a stored pixel.")
+@click.option(
+    "--layout", type=click.Choice(layouts.names()), default="flat", show_default=True,
+    help="Folders and names of the files: all in one; images/ and masks/; a folder a class; as nnU-Net v2 or the "
+    "library datasets of Hugging Face read them.",
+)  # fmt: skip
+@click.option(
+    "--shard", type=click.IntRange(min=1), metavar="N",
+    help="N samples a sub-folder, or a tar file of webdataset (at least).  [default: all in one; 256]",
+)  # fmt: skip
 @click.option("--grid", is_flag=True, help="Also write grid.png, a contact sheet of the first 100.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder.")

@@ -206,7 +206,7 @@ def _use(entry: Entry) -> list[str]:
         words = [f"{name}={value}" for name, value in given.items()]
     flags = "".join(f" --condition {shlex.quote(word)}" for word in words)
     output = entry.output
-    if output.channels not in (1, 3) or output.masks > 1:
+    if output.channels not in (1, 3) or (output.masks > 1 and output.mask_names is None):
         flags += " --format npz"  # a PNG cannot hold it
     count = "" if given and kind is not None and kind.one_each else " -n 16"
     return [

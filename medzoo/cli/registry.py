@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ def _chosen(filters: dict[str, Any]) -> list[RawEntry]:
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found:
-        raise click.UsageError(f"no model fits{_choices(raw_entries, filters)}")
+        raise click.UsageError(absent.of_filters(raw_entries, filters))
     return found
 
 
@@ -234,8 +234,6 @@ def _numbers(ids: Sequence[str]) -> list[str]:
     """The number of each id, which is enough to type; the whole id where two share a number."""
     count = Counter(one[:5] for one in ids)
     return [one[:5] if count[one[:5]] == 1 else one for one in ids]
-
-
 
 
 def _stated(entry: Entry) -> dict[str, Any]:

@@ -16,19 +16,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medzoo.entry import Condition
+    from medzoo.imagefiles.provenance import Provenance
 
 Read = Callable[[], "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input image: how to read it ([C, H, W] in the range of the network), its words, the name its output keeps,
-    and how to hash what it is read from (SHA-256 in hex)."""
+    """One input image, or a volume whose slices are input images.
+
+    Attributes:
+        read: the image [C, H, W] in the range of the network; of a volume its middle slice.
+        words: what it is, for people.
+        name: which its output keeps.
+        sha256: of what it is read from, in hex.
+        depth: slices of a volume; None for an image.
+        slices: some slices of a volume [k, C, H, W]; None for an image.
+        provenance: where it lies, as its files say; None where they cannot.
+        private: a file of a scanner, whose name may tell whose it is.
+    """
 
     read: Read
     words: str
     name: str
     sha256: Callable[[], str]
+    depth: int | None = None
+    slices: Callable[[range], NDArray[np.float32]] | None = None
+    provenance: Provenance | None = None
+    private: bool = False
 
 
 # (model id, declared, what the caller gave as images) -> one Input a sample. Reading files is not the business of a
@@ -74,6 +89,17 @@ class Conditions:
     def names(self) -> tuple[str, ...] | None:
         """Names of the input images, which the outputs keep; None where there are none."""
         return tuple(self.input(k).name for k in range(len(self.indices))) if self.inputs else None
+
+    @property
+    def provenance(self) -> tuple[Provenance | None, ...] | None:
+        """Where the input image of each sample lies; None where no file says so."""
+        each = tuple(self.input(k).provenance for k in range(len(self.indices))) if self.inputs else ()
+        return each if any(one is not None for one in each) else None
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether inputs are volumes."""
+        return any(item.depth is not None for item in self.inputs)
 
     def inputs_sha256(self) -> str | None:
         """Hash of the words and contents of all input images in their order; None where there are none.

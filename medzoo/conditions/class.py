@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Class(Kind):
-    """A class for all samples, or one for each."""
+    """A class for all samples, one for each, or different ones that samples take in turn."""
 
     needs = "classes"
     labelled = True
@@ -33,18 +33,23 @@ class Class(Kind):
             label = np.int64(_class_index(model_id, classes, stated))
             return Conditions(indices, np.broadcast_to(label, n), classes)  # a million take the memory of one
         asked = stated if isinstance(stated, Sequence) else ()
-        if len(asked) != n or stated is not asked:
-            amount = len(asked) if stated is asked else repr(stated)
-            raise ConditionError(
-                f"{model_id}: {n} samples need {n} classes or one for all, found {amount}; it takes {_listed(classes)}"
-            )
         known: dict[Any, int] = {}
         for name in asked:  # a million samples of two classes are looked up twice
             if not isinstance(name, str | Integral):
                 raise ConditionError(f"{model_id}: {name!r} is no class; it takes {_listed(classes)}")
             if name not in known:
                 known[name] = _class_index(model_id, classes, name)
-        return Conditions(indices, np.array([known[name] for name in asked], dtype=np.int64), classes)
+        labels = np.array([known[name] for name in asked], dtype=np.int64)
+        if stated is asked and len(asked) == n:
+            return Conditions(indices, labels, classes)
+        # Sample i gets one class whatever the number and the start, as with images.
+        if 0 < len(asked) < n and len(set(known.values())) == len(asked):
+            return Conditions(indices, labels[np.arange(indices.start, indices.stop) % len(labels)], classes)
+        amount = f"{len(asked)}, some of them twice" if 0 < len(asked) < n else len(asked) if asked else repr(stated)
+        raise ConditionError(
+            f"{model_id}: {n} samples need {n} classes, one for all, or different ones in turn, found {amount}; "
+            f"it takes {_listed(classes)}"
+        )
 
     def count(self, model_id: str, declared: Condition, stated: Any, gather: Gather) -> int | None:
         listed: Any = stated.get("class") if isinstance(stated, Mapping) else stated

@@ -3,7 +3,8 @@
     beside the images    ``a.png`` and ``a_mask.png``; also ``_mask_1`` (several of one image are joined), ``-mask``,
                          ``_segmentation``, ``_seg``, ``_label``, ``_gt``, ``_groundtruth``
     in a folder          ``images/`` and ``masks/``; also ``mask``, ``labels``, ``gt``, ``Ground Truth``,
-                         ``segmentations``, ``annotations`` beside ``image``, ``img``, ``Original`` or one folder more
+                         ``segmentations``, ``annotations`` beside ``image``, ``img``, ``Original`` or one folder more;
+                         ``a_0000`` with ``a``, as nnU-Net has them
 
 Masks are used where every image has one. Otherwise it is an error: masks must not be learned as pictures.
 """
@@ -110,7 +111,8 @@ def in_folders(images: Path, files: Mapping[str, str], masks: Path, of: Iterable
     known, stripped = _grouped({name: same(name) for name in of}), _grouped({name: of_mask(name) for name in of})
     found: dict[str, list[str]] = {}
     for name in names:
-        for key in (same(name), same(_bare(name) or "")):
+        # nnU-Net's images say their channel, its masks do not.
+        for key in (same(name), same(_bare(name) or ""), same(name.removesuffix("_0000"))):
             several = known.get(key) or stripped.get(key)
             if key and several:
                 found[name] = several

@@ -23,6 +23,7 @@ from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
 from medzoo.families import _loading, _request, _running, _showing
 from medzoo.families._condition import Conditions, Given, accepted, count_inputs
+from medzoo.families._finishing import draw_classes
 from medzoo.families._running import whole_number
 from medzoo.nets import use_statistics
 from medzoo.progress import Progress
@@ -74,8 +75,9 @@ class Generator:
     draws_attributes: ClassVar[bool] = False
     # Called with (calls of the network done, calls in all) during a batch, by families that call it many times.
     on_progress: Callable[[int, int], None] | None = None
-    # Whether samples carry the names of the files that they were made from, which may be those of patients.
-    input_names: bool = True
+    # Whether samples carry the names of the files that they were made from, which may be those of patients; None for
+    # all but those of DICOM and NIfTI files.
+    input_names: bool | None = None
 
     def __init__(
         self,
@@ -169,9 +171,14 @@ class Generator:
         """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
         conditions = _request.conditions(type(self), self.entry, self.declared, condition, indices)
         if not self.input_names:
-            files = enumerate(conditions.inputs)
             conditions = replace(
-                conditions, inputs=tuple(replace(file, words=f"input {i}", name=f"input{i}") for i, file in files)
+                conditions,
+                inputs=tuple(
+                    replace(file, words=f"input {i}", name=f"input{i}")
+                    if file.private or self.input_names is not None
+                    else file
+                    for i, file in enumerate(conditions.inputs)
+                ),
             )
         return conditions
 
@@ -257,7 +264,7 @@ class Generator:
             noise = noise.given(latents)
         if given is None:
             conditions = self.resolve(condition, range(noise.indices[0], noise.indices[0] + len(noise)))
-            given = Given.of(_running.draw_classes(self, conditions, noise), self.device, self.dtype)
+            given = Given.of(draw_classes(self, conditions, noise), self.device, self.dtype)
         self.check_given(given)
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
@@ -346,7 +353,7 @@ class Generator:
         )
         conditions = self.resolve(condition, range(start, start + n))
         _request.read_first(conditions)
-        size = batch_size or self.suggest_batch_size()
+        size = batch_size or (1 if conditions.has_volumes else self.suggest_batch_size())
         parts = [range(start, start + n)] if among is None else among
         samples = chain.from_iterable(
             _running.batches(self, part, conditions[part.start - start : part.stop - start], seed, size)

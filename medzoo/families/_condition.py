@@ -53,6 +53,19 @@ class Given:
             conditions.prompts(),
         )
 
+    @classmethod
+    def of_slices(cls, conditions: Conditions, at: range, device: torch.device, dtype: torch.dtype) -> Given:
+        """Of one sample, whose input is a volume: some of its slices, the rest as often. Raises as ``of``."""
+        source = conditions.input(0)
+        assert len(conditions.indices) == 1 and source.slices is not None
+        often, labels, rows, texts = len(at), conditions.labels, conditions.rows(), conditions.prompts()
+        return cls(
+            None if labels is None else torch.from_numpy(labels.copy()).to(device).expand(often),
+            torch.from_numpy(source.slices(at)).to(device, dtype),
+            None if rows is None else torch.from_numpy(rows).to(device).expand(often, -1),
+            None if texts is None else texts * often,
+        )
+
     def on(self, device: torch.device, dtype: torch.dtype) -> Given:
         """The same for another device; images in another type."""
         return Given(
@@ -82,7 +95,7 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
     return kind_of(declared).parse(entry.model_id, declared, condition, indices, gather)
 
 
-def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> int | None:
+def count_inputs(entry: Entry, declared: Condition | None, condition: Any, slice: int | None = None) -> int | None:
     """How many samples a condition lists: input images, numbers or classes; None where it is one for all."""
     if declared is None or condition is None:
         resolve_condition(entry, declared, condition, range(0))
@@ -92,7 +105,12 @@ def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> in
 
 def _images(conditions: Conditions) -> NDArray[np.float32]:
     """The input images [B, C, H, W] of a batch."""
-    images = [conditions.input(k).read() for k in range(len(conditions.indices))]
+    inputs = [conditions.input(k) for k in range(len(conditions.indices))]
+    if any(one.depth is not None for one in inputs):
+        raise ConditionError(
+            "volumes are translated by generate and stream; for their slices one by one state which (slice=)"
+        )
+    images = [one.read() for one in inputs]
     for k, image in enumerate(images):
         if image.shape != images[0].shape:
             raise ConditionError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from medzoo import imagefiles
 from medzoo.conditions import Input, kind_of
 from medzoo.entry import Condition
 from medzoo.errors import ConditionError
+from medzoo.families._stacks import in_range, name_of, of_stack, read_file
+from medzoo.files import kind as filekind
 from medzoo.files.reading import expanded, sha256_of
+from medzoo.imagefiles import ReadingWarning, stacks
+from medzoo.imagefiles.volume import Stack
 from medzoo.samples import Samples
-
-# Of names like 1.2.840.10008.dcm only this goes: what is before it tells the files apart.
-_SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|gif|webp|dcm|dicom|ima|nii|nii\.gz|npy)$", re.IGNORECASE)
 
 
 def gather(model_id: str, declared: Condition, stated: Any) -> list[Input]:
@@ -79,21 +82,41 @@ def _subfolders(model_id: str, folder: Path, names: Sequence[str]) -> dict[str, 
 
 
 def _joined(group: tuple[Input, ...]) -> Input:
-    def read() -> NDArray[np.float32]:
-        arrays = [part.read() for part in group]
-        if len({array.shape[1:] for array in arrays}) > 1:
-            sizes = ", ".join(f"{part.words} {a.shape[1]}x{a.shape[2]}" for part, a in zip(group, arrays, strict=True))
+    first = group[0]
+    if len({part.depth for part in group}) > 1:
+        depths = ", ".join(f"{part.words} {part.depth or 'a picture'}" for part in group)
+        raise ConditionError(f"the volumes of one sample differ in their number of slices: {depths}")
+
+    def together(arrays: Sequence[NDArray[np.float32]], axis: int) -> NDArray[np.float32]:
+        if len({array.shape[-2:] for array in arrays}) > 1:
+            sizes = ", ".join(
+                f"{part.words} {a.shape[-2]}x{a.shape[-1]}" for part, a in zip(group, arrays, strict=True)
+            )
             raise ConditionError(f"the images of one sample differ in size: {sizes}")
-        return np.concatenate(arrays)
+        return np.concatenate(arrays, axis)
+
+    def read() -> NDArray[np.float32]:
+        return together([part.read() for part in group], 0)
+
+    def slices(at: range) -> NDArray[np.float32]:
+        return together([part.slices(at) for part in group if part.slices is not None], 1)
 
     def sha256() -> str:
         return hashlib.sha256(" ".join(part.sha256() for part in group).encode()).hexdigest()
 
-    return Input(read, " + ".join(part.words for part in group), group[0].name, sha256)
+    return replace(
+        first, read=read, words=" + ".join(part.words for part in group), sha256=sha256,
+        slices=None if first.depth is None else slices, private=any(part.private for part in group),
+    )  # fmt: skip
 
 
 def _list(
-    model_id: str, declared: Condition, stated: Any, channels: int | None, *, joined: bool = False
+    model_id: str,
+    declared: Condition,
+    stated: Any,
+    channels: int | None,
+    *,
+    joined: bool = False,
 ) -> list[Input]:
     """One Input for each image; ``joined``: an array holds all inputs, so that grey does not become colour."""
     if isinstance(stated, Samples):
@@ -103,21 +126,20 @@ def _list(
             images = stated.masks * np.uint8(255)
         return [_array(model_id, declared, images[i], channels, i, name, joined) for i, name in enumerate(names)]
     if isinstance(stated, str | Path):
-        path = _expanded(model_id, stated)
-        files = imagefiles.list_images(path) if path.is_dir() else (path,)
-        if not files:
-            raise ConditionError(f"{model_id}: the folder {path} holds no images")
-        missing = [file for file in files if not file.is_file()]
-        if missing:
-            known = [*(declared.inputs or ()), *(number.name for number in declared.attributes or ())]
-            hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
-            raise ConditionError(f"{model_id}: there is no file or folder '{missing[0]}'{hint}")
-        return [_file(declared, file, channels) for file in files]
+        return _of_files(model_id, declared, _files(model_id, declared, stated), channels)
     if isinstance(stated, list | tuple):
+        if stated and all(isinstance(item, str | Path) for item in stated):  # the files of one series, maybe
+            files = [file for item in stated for file in _files(model_id, declared, item)]
+            return _of_files(model_id, declared, files, channels)
         inputs = [image for item in stated for image in _list(model_id, declared, item, channels, joined=joined)]
         if not inputs:
             raise ConditionError(f"{model_id}: the list of images is empty")
         return inputs
+    if isinstance(stated, bytes | bytearray | memoryview):
+        raise ConditionError(
+            f"{model_id} takes the path of a file, not its bytes; for a picture in memory give "
+            "PIL.Image.open(io.BytesIO(...)), or an array"
+        )
     array = _numbers(stated, kind_of(declared).binary)
     if array is None or array.ndim not in (2, 3, 4):
         found_shape = "" if array is None else f" of shape {list(array.shape)}"
@@ -132,11 +154,35 @@ def _list(
     return [_array(model_id, declared, array[i], channels, i, None, joined) for i in range(len(array))]
 
 
-def _expanded(model_id: str, stated: str | Path) -> Path:
+def _files(model_id: str, declared: Condition, stated: str | Path) -> Sequence[Path]:
+    """The file of that name, or the images in the folder."""
     try:
-        return expanded(stated)
+        path = expanded(stated)
     except OSError as error:
         raise ConditionError(f"{model_id}: '{stated}': {error.strerror}") from None
+    if path.is_dir():
+        return stacks.files_in(path)
+    if not path.is_file():
+        known = [*(declared.inputs or ()), *(number.name for number in declared.attributes or ())]
+        hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
+        raise ConditionError(f"{model_id}: there is no file or folder '{path}'{hint}")
+    return (path,)
+
+
+def _of_files(model_id: str, declared: Condition, files: Sequence[Path], channels: int | None) -> list[Input]:
+    found = stacks.find(files, declared.axis)
+    volumes = [item for item in found if not isinstance(item, Path) and item.depth is not None]
+    if volumes and declared.slice is None and len(volumes) < len(found):
+        text = f"{len(volumes)} volumes are taken; {len(found) - len(volumes)} single pictures beside them are left out"
+        warnings.warn(f"{model_id}: {text}", ReadingWarning, stacklevel=2)
+        found = list(volumes)
+
+    def one(item: Stack | Path) -> Input:
+        if isinstance(item, Path):
+            return _file(declared, item, channels)
+        return of_stack(model_id, declared, item, channels)
+
+    return [one(item) for item in found]
 
 
 def _numbers(stated: Any, mask: bool) -> NDArray[Any] | None:
@@ -152,13 +198,10 @@ def _numbers(stated: Any, mask: bool) -> NDArray[Any] | None:
 
 
 def _file(declared: Condition, path: Path, channels: int | None) -> Input:
-    def read() -> NDArray[np.float32]:
-        if kind_of(declared).binary and channels in (None, 1):
-            return _in_range(declared, imagefiles.read_mask(path, size=declared.size))
-        image = imagefiles.read_image(path, channels=channels, size=declared.size, window=declared.window)
-        return _in_range(declared, image)
-
-    return Input(read, path.name, _SUFFIX.sub("", path.name) or path.name, lambda: sha256_of(path))
+    private = path.is_file() and filekind.guess(path) in ("dicom", "nifti")
+    return Input(
+        partial(read_file, declared, path, channels), path.name, name_of(path), lambda: sha256_of(path), private=private
+    )
 
 
 def _array(
@@ -196,18 +239,10 @@ def _array(
             scaled = (scaled * imagefiles.LUMA[:, None, None]).sum(axis=0, keepdims=True)
         if declared.size is not None and scaled.shape[1:] != declared.size:
             scaled = imagefiles.resize(scaled, declared.size)
-        return _in_range(declared, scaled)
+        return in_range(declared, scaled)
 
     def sha256() -> str:
         stored = np.ascontiguousarray(image)
         return hashlib.sha256(f"{stored.dtype.str} {list(stored.shape)}\n".encode() + stored.tobytes()).hexdigest()
 
     return Input(read, words, name, sha256)
-
-
-def _in_range(declared: Condition, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[0, 1] -> the range of the network; masks are cut at half of their largest value first."""
-    if kind_of(declared).binary and image.max() > 0:
-        image = (image > image.max() / 2).astype(np.float32)
-    low, high = declared.range
-    return image * np.float32(high - low) + np.float32(low)

@@ -21,7 +21,11 @@ from medzoo.randomness import Noise
 
 
 class ResnetTranslator(Translator):
-    """Images [B, input_nc, H, W] -> tanh [B, output_nc, H, W], height and width rounded up to whole steps down."""
+    """Images [B, input_nc, H, W] -> tanh [B, output_nc, H, W].
+
+    Sides that are no multiple of the steps down come out of the network rounded up, and what is too much at the right
+    and below is cut off: its first pixel lies on the first of the image, so that masks of the image still fit.
+    """
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -32,7 +36,9 @@ class ResnetTranslator(Translator):
         return Fused(network) if fused else network
 
     def sample_batch(self, noise: Noise, given: Given) -> Tensor:
-        return self.network(self.images(given))
+        images = self.images(given)
+        height, width = images.shape[2:]
+        return self.network(images)[..., :height, :width]
 
 
 def infer(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from medzoo import device as devices
 from medzoo.conditions import kind_of
 from medzoo.errors import DeviceError, GenerationError
 from medzoo.families._condition import Conditions, Given
-from medzoo.families._loading import listed
+from medzoo.families._finishing import draw_classes, finish, origin
+from medzoo.families._slices import check_alike, of_volume
 from medzoo.progress import Progress, shown
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
@@ -65,14 +65,6 @@ def watched(
             generator.on_progress = before
 
 
-def draw_classes(generator: Generator, conditions: Conditions, noise: Noise) -> Conditions:
-    """With a class for every sample where the model takes one and nobody states it: drawn from its own noise."""
-    declared = generator.declared
-    if declared is None or not kind_of(declared).labelled or not declared.classes or conditions.labels is not None:
-        return conditions
-    return replace(conditions, labels=noise.classes(len(declared.classes)), classes=declared.classes)
-
-
 def no_samples(generator: Generator, seed: int) -> Samples:
     """Samples of the right shapes, none of them."""
     output, condition = generator.entry.output, generator.entry.condition
@@ -83,7 +75,7 @@ def no_samples(generator: Generator, seed: int) -> Samples:
         labels=np.zeros(0, np.int64) if condition and kind_of(condition).labelled else None,
         condition=() if condition else None,
         indices=np.zeros(0, np.int64),
-        **_origin(generator, seed),
+        **origin(generator, seed),
     )
 
 
@@ -119,55 +111,12 @@ def _in_parts(generator: Generator, batch: Callable[[slice], Samples], rows: int
 def _batch(generator: Generator, noise: Noise, indices: range, conditions: Conditions, seed: int | None) -> Samples:
     """One batch. Raises what torch raises where it does not fit in memory."""
     device, dtype = generator.device, generator.dtype
+    if conditions.has_volumes:
+        each = [of_volume(generator, indices[k], conditions[k : k + 1], seed) for k in range(len(indices))]
+        check_alike(generator, each)
+        return Samples.concatenate(each)
     with torch.inference_mode(), devices.exact_convolutions(device):
         conditions = draw_classes(generator, conditions, noise)
         given = Given.of(conditions, device, dtype)
         generator.check_given(given)
-        return _finish(generator, generator.sample_batch(noise, given), indices, conditions, seed)
-
-
-def _finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int | None) -> Samples:
-    """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""
-    _check_output(generator, raw, indices)
-    output = generator.entry.output
-    low, high = output.range
-    images = raw[:, : output.channels].float().sub(low).div_(high - low).clamp_(0, 1)
-    masks = raw[:, output.channels :].gt((low + high) / 2).to(torch.uint8) if output.masks else None
-    return Samples(
-        images=images.contiguous().cpu().numpy(),
-        masks=None if masks is None else masks.contiguous().cpu().numpy(),
-        labels=None if conditions.labels is None else conditions.labels.copy(),
-        condition=conditions.words,
-        names=conditions.names,
-        indices=np.array(indices, dtype=np.int64),
-        **_origin(generator, seed),
-    )
-
-
-def _check_output(generator: Generator, raw: Tensor, indices: range) -> None:
-    output, name = generator.entry.output, generator.entry.model_id
-    dims = 3 if output.type.startswith("volume") else 2
-    size = output.size or tuple(raw.shape[-dims:])
-    wanted = (len(indices), output.channels + output.masks, *size)
-    if tuple(raw.shape) != wanted:
-        raise GenerationError(
-            f"{name}: the entry states output {list(wanted)} (samples, channels and masks, size), "
-            f"the network gave {list(raw.shape)}; correct 'output' or 'config' in the entry"
-        )
-    # One number that is not finite makes the sum not finite, and a sum takes a fifth of the time.
-    if not torch.isfinite(raw.sum(dtype=torch.float32)) and not torch.isfinite(raw).all():
-        finite = torch.isfinite(raw).flatten(1).all(1).tolist()
-        broken = [i for i, fine in zip(indices, finite, strict=True) if not fine]
-        raise GenerationError(
-            f"{name}: the network gave numbers that are not finite for index {listed(broken)} "
-            f"in {generator.precision}; try precision float32"
-        )
-
-
-def _origin(generator: Generator, seed: int | None) -> dict[str, Any]:
-    entry = generator.entry
-    return {
-        "seed": seed, "model_id": generator.name, "revision": entry.revision,
-        "weights_sha256": generator.weights_sha256, "precision": generator.precision,
-        "classes": entry.condition.classes if entry.condition else None, "spacing": entry.output.spacing,
-    }  # fmt: skip
+        return finish(generator, generator.sample_batch(noise, given), indices, conditions, seed)

@@ -12,7 +12,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,9 @@ from medzoo.imagefiles._pillow import of_pillow, read_npy, read_pillow
 from medzoo.imagefiles.leftout import warn_of
 from medzoo.imagefiles.masks import foreground as foreground
 from medzoo.imagefiles.tone import Window
+from medzoo.imagefiles.volume import Volume as Volume
+from medzoo.imagefiles.volume import volume_of
+from medzoo.imagefiles.world import Axis
 from medzoo.text import first_line
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
@@ -57,7 +59,7 @@ def read_image(
     """
     path = Path(path)
     picture = read_picture(path, Asked(slice=slice, channels=channels, windowed=window is not None), window=window)
-    with _naming(path):
+    with naming(path):
         image = scaled(picture, window, str(path), channels)
     if not np.isfinite(image).all():
         raise ImageFileError(f"{path}: holds numbers that are not finite")
@@ -94,13 +96,13 @@ def read_picture(
         raise ImageFileError(f"{path}: not a readable image: is {filekind.describe(kind)}; replace or remove it")
     if kind not in _READERS:
         raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected {_accepted()}")
-    with _naming(path, None if only else kind):
+    with naming(path, None if only else kind):
         return _READERS[kind](File(path, content), asked)
 
 
 def picture_of(image: Any, *, mask: bool = False) -> NDArray[Any]:
     """A Pillow image -> its pixels [H, W] or [H, W, 3], by the rules of files: upright, without alpha and palette."""
-    with _naming("image"):
+    with naming("image"):
         picture = of_pillow(image, Asked(mask=mask))
     if mask or picture.inverted:
         return mask_values(picture)
@@ -120,8 +122,8 @@ def mask_values(picture: Picture) -> NDArray[Any]:
     return pixels
 
 
-def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) -> Volume:
-    """A NIfTI volume of one number a voxel, turned as ``read_image`` shows its slices.
+def read_volume(path: str | Path, *, window: tuple[float, float] | None = None, axis: Axis = "axial") -> Volume:
+    """A NIfTI volume of one number a voxel, as slices of a plane that lie as ``medzoo.imagefiles.world`` says.
 
     Raises ImageFileError: no NIfTI file, damaged, too large, or nibabel is missing.
     """
@@ -131,49 +133,9 @@ def read_volume(path: str | Path, *, window: tuple[float, float] | None = None) 
     kind = _kind(path)
     if kind != "nifti":
         raise ImageFileError(f"{path}: is {filekind.describe(kind)}; expected a NIfTI file")
-    with _naming(path, kind):
-        picture, slope, intercept, spacing = read_nifti_volume(path)
-        stored: NDArray[Any] = picture.pixels
-        if window is None and picture.full is None:
-            units = sorted(float(end) * slope + intercept for end in (stored.min(), stored.max()))
-            window = units[0], units[1]
-        elif window is None and 0 < picture.used < tone.USED:
-            units = sorted(end * slope + intercept for end in tone.percentiles(stored))
-            window = units[0], units[1]
-            warnings.warn(f"{path}: {tone.notice(window)}", ReadingWarning, stacklevel=2)
-    low, high = window or picture.full or (0.0, 1.0)
-    if not np.isfinite([low, high]).all():
-        raise ImageFileError(f"{path}: holds numbers that are not finite")
-    return Volume(path, stored, slope, intercept, low, high, spacing)
-
-
-@dataclass(frozen=True, eq=False)
-class Volume:
-    """Stored numbers [D, H, W]: slices upwards, rows to the back, columns to the patient's left.
-
-    ``low`` and ``high`` are black and white, in the units of the file: stored numbers times slope plus intercept.
-    ``spacing`` is the size of a voxel in millimetres, in the order of the axes.
-    """
-
-    path: Path
-    stored: NDArray[Any]
-    slope: float
-    intercept: float
-    low: float
-    high: float
-    spacing: tuple[float, ...]
-
-    def part(self, index: Any) -> NDArray[np.float32]:
-        """Some voxels in [0, 1]. Raises ImageFileError when one is not a number."""
-        values = self.units(index)
-        scaled = ((values - self.low) / ((self.high - self.low) or 1.0)).clip(0, 1).astype(np.float32)
-        if not np.isfinite(scaled).all():
-            raise ImageFileError(f"{self.path}: holds numbers that are not finite")
-        return scaled
-
-    def units(self, index: Any) -> NDArray[np.float64]:
-        """Some voxels in the units of the file."""
-        return np.asarray(self.stored[index].astype(np.float64) * self.slope + self.intercept)
+    with naming(path, kind):
+        picture, slope, intercept, geometry = read_nifti_volume(path, axis)
+        return volume_of(path, picture, geometry, window, slope, intercept)
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
@@ -247,7 +209,7 @@ def scaled(picture: Picture, window: Window | None, where: str, channels: int | 
 
 
 @contextmanager
-def _naming(path: Path | str, kind: filekind.Kind | None = None) -> Iterator[None]:
+def naming(path: Path | str, kind: filekind.Kind | None = None) -> Iterator[None]:
     """Whatever a decoder raises becomes an error that names the file."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,25 @@ from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles import _jpeg
 from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, missing_package, used
+from medzoo.imagefiles._plane import plane_of, stated
 
 
 def read_dicom(source: File, asked: Asked) -> Picture:
+    """A frame, upright: turned where the file says where in the body its rows and columns go (``plane_of``)."""
     path = source.path
     header, frames = read_header(path)
+    frame = chosen(path, frames, asked) if has_pixels(header) else 0
+    picture = _read(path, header, frame, frames, asked)
+    return replace(picture, pixels=plane_of(header, frame).turn.of(picture.pixels))
+
+
+def _read(path: Path, header: Any, frame: int, frames: int, asked: Asked) -> Picture:
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
     syntax = header.file_meta.TransferSyntaxUID
     if not has_pixels(header):
         raise ImageFileError(f"{path}: is a DICOM file without an image")
     check_size(path, header.Rows, header.Columns)
-    frame = chosen(path, frames, asked)
     try:
         pixels = _decoded(path, header, frame, frames)
     except (RuntimeError, NotImplementedError) as error:
@@ -133,8 +141,8 @@ def _decoded(path: Path, header: Any, frame: int, frames: int) -> NDArray[Any]:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_compressed:
         _check_stream(path, header, frame, frames)
-    stated = _has_preamble(path) and "TransferSyntaxUID" in pydicom.filereader.read_file_meta_info(path)
-    if stated and not ("NumberOfFrames" in header and header.NumberOfFrames is None):
+    known = _has_preamble(path) and "TransferSyntaxUID" in pydicom.filereader.read_file_meta_info(path)
+    if known and not ("NumberOfFrames" in header and header.NumberOfFrames is None):
         return np.asarray(pixel_array(path, index=index))
     whole = pydicom.dcmread(path, force=True)
     whole.file_meta.TransferSyntaxUID = syntax
@@ -168,27 +176,18 @@ def _encapsulated(path: Path, changed: int) -> bytes | None:
     return content
 
 
-def _stated(header: Any, frame: int, group: str) -> Any:
-    """Where an attribute of a frame is stated; enhanced objects do so for each frame or for all."""
-    for groups, at in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        sequence = header.get(groups)
-        if sequence and len(sequence) > at and sequence[at].get(group):
-            return sequence[at][group].value[0]
-    return header
-
-
 def _rescale(header: Any, frame: int) -> tuple[float, float]:
     """(slope, intercept) of a frame; an empty element says nothing."""
-    stated = _stated(header, frame, "PixelValueTransformationSequence")
-    slope, intercept = stated.get("RescaleSlope"), stated.get("RescaleIntercept")
+    values = stated(header, frame, "PixelValueTransformationSequence")
+    slope, intercept = values.get("RescaleSlope"), values.get("RescaleIntercept")
     return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
 
 
 def _window(header: Any, frame: int) -> tuple[float, float] | None:
     """Black and white of the first linear window that the file states (DICOM PS3.3, C.11.2.1.2)."""
-    stated = _stated(header, frame, "FrameVOILUTSequence")
-    centre, width = (_first(stated.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    function = str(stated.get("VOILUTFunction") or "LINEAR").strip().upper()
+    windows = stated(header, frame, "FrameVOILUTSequence")
+    centre, width = (_first(windows.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    function = str(windows.get("VOILUTFunction") or "LINEAR").strip().upper()
     if centre is None or width is None or not np.isfinite([centre, width]).all():
         return None
     if function == "LINEAR_EXACT" and width > 0:

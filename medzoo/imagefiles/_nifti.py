@@ -6,6 +6,7 @@ import gzip
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, full_range, missing_package, used
+from medzoo.imagefiles.world import Axis, Geometry, Turn, turn_of_volume
 
 _BLOCK = 2**26  # bytes read at a time
 
@@ -62,26 +64,45 @@ def _used(image: Any, values: NDArray[Any]) -> float:
     return max(stored) / 65535
 
 
-def read_nifti_volume(path: Path) -> tuple[Picture, float, float, tuple[float, ...]]:
-    """All of [x, y, z] as [slices upwards, rows to the back, columns to the left], in the numbers that are stored.
+def read_nifti_volume(path: Path, axis: Axis) -> tuple[Picture, float, float, Geometry]:
+    """All of [x, y, z] as slices of a plane (``world``), in the numbers that are stored.
 
-    Also slope and intercept, which make units of the file of these numbers (``full`` is in those units), and the size
-    of a voxel in millimetres.
+    Also slope and intercept, which make units of the file of these numbers (``full`` is in those units), and where the
+    voxels lie.
     """
-    with _opened(path, None) as (image, shape, turn):
-        if any(side != 1 for side in image.shape[3:]) or image.get_data_dtype().kind not in "biuf":
+    with _opened(path, None) as (image, shape, directions):
+        if not _is_grey(image):
             kind = image.get_data_dtype()
             raise ImageFileError(f"{path}: has shape {list(image.shape)} of {kind}; expected one number a voxel")
         check_size(path, *sorted(shape)[1:])
         pixels = np.asarray(image.dataobj.get_unscaled()).reshape(shape)
         slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
-        sides = np.sqrt(np.square(_affine(image)[:3, :3]).sum(axis=0))
         share = used(pixels) if pixels.dtype.kind == "u" else 1.0
-    pixels = np.flip(pixels, tuple(i for i in range(3) if turn[i, 1] < 0))
-    axes = turn[:, 0].tolist()
-    order = [axes.index(i) for i in (2, 1, 0)]
-    spacing = tuple(float(sides[i]) for i in order)
-    return Picture(np.transpose(pixels, order), _full(image), used=share), slope, intercept, spacing
+        turn = turn_of_volume(directions, axis)
+        geometry = _geometry(image, shape, turn)
+    return Picture(turn.of(pixels), _full(image), used=share), slope, intercept, geometry
+
+
+def nifti_geometry(path: Path, axis: Axis) -> tuple[tuple[int, ...], Geometry] | None:
+    """Numbers of slices, rows and columns of a volume, and where they lie; None for one of several numbers a voxel."""
+    with _opened(path, 3) as (image, shape, directions):
+        if not _is_grey(image):
+            return None
+        turn = turn_of_volume(directions, axis)
+        return tuple(shape[i] for i in turn.order), _geometry(image, shape, turn)
+
+
+def _is_grey(image: Any) -> bool:
+    return all(side == 1 for side in image.shape[3:]) and image.get_data_dtype().kind in "biuf"
+
+
+def _geometry(image: Any, shape: tuple[int, ...], turn: Turn) -> Geometry:
+    from nibabel.orientations import aff2axcodes
+
+    affine = _affine(image)
+    left_back_up = np.diag([-1.0, -1.0, 1.0])
+    geometry = turn.geometry(left_back_up @ affine[:3, 3], (left_back_up @ affine[:3, :3]).T, shape)
+    return replace(geometry, axes="".join(aff2axcodes(affine)))
 
 
 @contextmanager

@@ -14,15 +14,16 @@ Of a mask, alpha is laid on black, and is the shape where that leaves nothing.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles import _jpeg
 from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, full_range, used
-from medzoo.imagefiles._tiff import choose_page
+from medzoo.imagefiles._tiff import choose_page, from_page
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +43,6 @@ _DARK = 26  # a tenth of white in 8 bits
 
 def read_pillow(source: File, asked: Asked) -> Picture:
     from PIL import Image as images
-    from PIL import UnidentifiedImageError
 
     path = source.path
     with source.open() as file, warnings.catch_warnings():
@@ -50,21 +50,36 @@ def read_pillow(source: File, asked: Asked) -> Picture:
         warnings.simplefilter("ignore", images.DecompressionBombWarning)
         warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF and TIFF tags that nobody needs
         images.init()  # its first choice of formats lacks WebP
-        try:
-            image = images.open(file, formats=_FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError("not a readable image; replace or remove it") from None
-        with image:
+        with _opened(file) as image:
             check_size(path, image.height, image.width)
             if image.format == "TIFF":
                 with source.open() as again:
-                    image.seek(choose_page(path, again, asked))
+                    page = choose_page(path, again, asked)
+                if page is not None and page.place is None:  # inside the page of a thumbnail
+                    check_size(path, page.height, page.width)
+                    limits.check("across_bytes", path.stat().st_size, f"{path}: a page inside another", ImageFileError)
+                    with source.open() as again, _opened(from_page(again.read(), page)) as inner:
+                        return of_pillow(inner, asked, deep=_is_deep(inner), name=str(path))
+                image.seek(0 if page is None or page.place is None else page.place)
                 check_size(path, image.height, image.width)  # each page has its own
             elif image.format in ("GIF", "WEBP") and getattr(image, "is_animated", False):
                 raise ImageFileError(f"{path}: several frames in one file; split it into single images")
             _check_scans(source, image)
-            deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-            return of_pillow(image, asked, deep=deep, name=str(path))
+            return of_pillow(image, asked, deep=_is_deep(image), name=str(path))
+
+
+def _opened(file: BinaryIO) -> Image:
+    from PIL import Image as images
+    from PIL import UnidentifiedImageError
+
+    try:
+        return images.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError("not a readable image; replace or remove it") from None
+
+
+def _is_deep(image: Image) -> bool:
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def of_pillow(image: Image, asked: Asked, *, deep: bool = False, name: str = "image") -> Picture:

@@ -5,6 +5,7 @@ Pillow counts pages by reading all of them again and again, and does not say whi
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,69 +22,85 @@ _MOST_TAGS = 4096
 
 
 class Page(NamedTuple):
-    """One directory. ``place`` counts those of the main chain; None for one inside another (SubIFD)."""
+    """One directory. ``place`` counts those of the main chain; None for one inside another (SubIFD) at ``offset``."""
 
     place: int | None
+    offset: int
     width: int
     height: int
     reduced: bool
     mask: bool
 
 
-def choose_page(path: Path, file: BinaryIO, asked: Asked) -> int:
-    """Which page is the picture: the only full one, or the slice that is asked for of several.
+def choose_page(path: Path, file: BinaryIO, asked: Asked) -> Page | None:
+    """Which page is the picture: the only full one, or the slice that is asked for of several; None in a damaged file.
 
-    Masks of transparency and pages of reduced resolution are no pictures. A page that does not say so counts as reduced
-    when both of its sides are at most two thirds of those of the largest page.
+    Raises ImageFileError: too many pages, or ``asked`` does not fit.
+    """
+    full = full_pages(path, file)
+    return full[chosen(path, len(full), asked)] if full else None  # what decodes it says how it is damaged
 
-    Raises ImageFileError: too many pages, a page with another inside it that is the picture, or ``asked`` does not fit.
+
+def from_page(content: bytes, page: Page) -> BinaryIO:
+    """A TIFF file whose first page is that one, which lies inside another: decoders begin where the header points."""
+    order, big = _order(content[:4])
+    link = page.offset.to_bytes(8 if big else 4, "little" if order == "<" else "big")
+    at = 8 if big else 4
+    return io.BytesIO(content[:at] + link + content[at + len(link) :])
+
+
+def full_pages(path: Path, file: BinaryIO) -> list[Page]:
+    """The pages that are pictures. Masks of transparency and pages of reduced resolution are none.
+
+    A page that does not say so counts as reduced when both of its sides are at most two thirds of those of the largest
+    page. Where the largest lies inside the page of a thumbnail, those inside are the pictures.
     """
     pages = [page for page in _pages(path, file) if not page.mask and page.width > 0 and page.height > 0]
-    if not pages:
-        return 0  # damaged; what decodes it says how
     full = [page for page in pages if not page.reduced] or pages
+    if not full:
+        return []
     largest = max(full, key=lambda page: page.width * page.height)
-    if largest.place is None:
-        raise ImageFileError(
-            f"{path}: its full picture ({largest.height} x {largest.width}) lies inside the page of a thumbnail, where "
-            "it is not read; save it as a plain TIFF or PNG"
-        )
     small = 2 * largest.width, 2 * largest.height
     full = [page for page in full if not (3 * page.width <= small[0] and 3 * page.height <= small[1])]
-    at = [page.place for page in full if page.place is not None]
-    return at[chosen(path, len(at), asked)]
+    return [page for page in full if (page.place is None) == (largest.place is None)]
 
 
 def _pages(path: Path, file: BinaryIO) -> Iterator[Page]:
     file.seek(0)
     head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    big = len(head) == 16 and struct.unpack(order + "H", head[2:4])[0] == 43
+    order, big = _order(head)
     offset = struct.unpack(order + "Q", head[8:16])[0] if big else _number(order, head[4:8])
     seen: set[int] = set()
     place, most = 0, limits.most("pages")
     while offset and offset not in seen:
         seen.add(offset)
+        at = offset
         if place >= most:
             limits.check("pages", place + 1, f"{path}: more than {most:,} pages in one file", ImageFileError)
         tags, offset = _directory(file, order, big, offset)
         if tags is None:
             return
-        yield _page(place, tags)
+        yield _page(place, at, tags)
         for inner in tags.get(_INNER, ())[:64]:
             if inner not in seen:
                 seen.add(inner)
                 below, _ = _directory(file, order, big, inner)
                 if below is not None:
-                    yield _page(None, below)
+                    yield _page(None, inner, below)
         place += 1
 
 
-def _page(place: int | None, tags: dict[int, tuple[int, ...]]) -> Page:
+def _order(head: bytes) -> tuple[str, bool]:
+    """The order of bytes, and whether it is a BigTIFF file."""
+    order = "<" if head[:2] == b"II" else ">"
+    return order, len(head) >= 4 and struct.unpack(order + "H", head[2:4])[0] == 43
+
+
+def _page(place: int | None, offset: int, tags: dict[int, tuple[int, ...]]) -> Page:
     first = {tag: values[0] for tag, values in tags.items() if values}
     kind = first.get(_KIND, 0)
     reduced = bool(kind & _REDUCED) or first.get(_OLD_KIND) == 2
-    return Page(place, first.get(_WIDTH, 0), first.get(_HEIGHT, 0), reduced, bool(kind & _MASK))
+    return Page(place, offset, first.get(_WIDTH, 0), first.get(_HEIGHT, 0), reduced, bool(kind & _MASK))
 
 
 def _directory(file: BinaryIO, order: str, big: bool, offset: int) -> tuple[dict[int, tuple[int, ...]] | None, int]:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch.utils.data import StackDataset
 
-    from medzoo.samples.formats import Bits
+    from medzoo.imagefiles.provenance import Provenance
+    from medzoo.samples.formats import Bits, Masks
 
 OUTLINE = (0, 255, 0)  # of masks drawn on images
 # What samples that are joined have in common.
-_SHARED = ("seed", "model_id", "revision", "weights_sha256", "precision", "classes", "spacing", "origin")
+_SHARED = ("seed", "model_id", "revision", "weights_sha256", "precision", "classes", "spacing", "origin", "mask_names")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,6 +45,9 @@ class Samples:
         classes: names of the labels 0, 1, ...; None where they have none.
         spacing: millimetres between neighbouring pixels or voxels, in the order of the axes ((D,) H, W) of all
             samples; None where unknown.
+        mask_names: what each mask channel shows; None where not stated.
+        provenance: of samples made of files that say where their pixels lie, n of them (None for the others): geometry,
+            and which DICOM objects they show; saved DICOM and NIfTI files keep it. None where no file says so.
         origin: millimetres, in the same order: where the first pixel or voxel of all samples lies; None where unknown.
 
     Raises ValueError when an array has another type, shape or range than stated here.
@@ -71,6 +75,8 @@ class Samples:
     classes: tuple[str, ...] | None = None
     spacing: tuple[float, ...] | None = None
     origin: tuple[float, ...] | None = None
+    mask_names: tuple[str, ...] | None = None
+    provenance: tuple[Provenance | None, ...] | None = None
 
     def __post_init__(self) -> None:
         _check("images", self.images, np.float32, (4, 5))
@@ -86,7 +92,7 @@ class Samples:
                 raise ValueError(f"masks hold 0 and 1, found {self.masks.max()}")
         if self.labels is not None:
             _check("labels", self.labels, np.int64, (1,))
-        for name in ("indices", "masks", "labels", "condition", "names"):
+        for name in ("indices", "masks", "labels", "condition", "names", "provenance"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
@@ -125,6 +131,7 @@ class Samples:
             labels=part(self.labels),
             condition=None if self.condition is None else tuple(self.condition[i] for i in at),
             names=None if self.names is None else tuple(self.names[i] for i in at),
+            provenance=None if self.provenance is None else tuple(self.provenance[i] for i in at),
         )
 
     def __add__(self, other: Samples) -> Samples:
@@ -154,7 +161,7 @@ class Samples:
             return np.concatenate(values) if name in arrays else tuple(word for value in values for word in value)
 
         arrays = ("images", "indices", "masks", "labels")
-        names = (*arrays, "condition", "names")
+        names = (*arrays, "condition", "names", "provenance")
         return replace(first, **{name: joined(name) for name in names})
 
     def uint8(self) -> NDArray[np.uint8]:
@@ -180,6 +187,10 @@ class Samples:
         format: str = "png",
         bits: Bits = 8,
         spacing: tuple[float, ...] | None = None,
+        masks: Masks = "capture",
+        keep_patient: bool = False,
+        layout: str = "flat",
+        shard: int | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Write every sample and a manifest into ``folder``, and give the folder back. See ``medzoo.samples.saving``.
@@ -189,13 +200,20 @@ class Samples:
             bits: 8 or 16 a stored pixel.
             spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, in place of that of
                 the samples.
+            masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
+            keep_patient: of DICOM files made from others: they stay in the study of the same patient.
+            layout: a file of ``medzoo.samples.layouts``: flat, pairs, classes, nnunet, huggingface, or a plug-in's.
+            shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
         not fit in the format.
         """
         from medzoo.samples import saving  # the one import that goes up: a method is where people look for it
 
-        return saving.save(self, folder, format=format, bits=bits, spacing=spacing, overwrite=overwrite)
+        return saving.save(
+            self, folder, format=format, bits=bits, spacing=spacing, masks=masks, keep_patient=keep_patient,
+            layout=layout, shard=shard, overwrite=overwrite,
+        )  # fmt: skip
 
     def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
         """All samples on one sheet, row by row.

@@ -19,9 +19,11 @@ from medzoo import __version__
 from medzoo.files.reading import open_regular, parse_json, sha256_of
 from medzoo.samples import formats
 from medzoo.samples.formats import Run, stem
+from medzoo.samples.layouts import Role, place, role_of
 from medzoo.samples.shard import hashes
 
 LONGEST_LINE = 1 << 20  # bytes; a real one has some hundreds, and the length of its prompt
+DEEPEST = 4  # folders between that of a run and a file of a sample
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEYS = {
     "file", "mask_file", "index", "input", "seed", "condition", "label", "model_id", "revision", "weights_sha256",
@@ -59,6 +61,7 @@ def read_earlier(manifest: Path, run: Run) -> Earlier:
         stated = {record["file"]: record["sha256"]}
         if record["mask_file"] is not None:
             stated[record["mask_file"]] = record["mask_sha256"]
+        stated |= record.get("others", {})
         if sharded:
             shards[record["shard"]][record["index"]] = stated
         elif not all(_has(manifest.parent / name, sha256) for name, sha256 in stated.items()):
@@ -81,8 +84,10 @@ def parsed(line: bytes) -> dict[str, Any] | None:
             return None  # also a byte order mark, and the line ends of another system
     except (ValueError, RecursionError):
         return None
-    named = all(_is_name(record.get(key)) for key in ("file", *(["shard"] if "shard" in record else [])))
-    masked = "mask_file" in record and (record["mask_file"] is None or _is_name(record["mask_file"]))
+    others = record.get("others", {})
+    named = all(_is_path(record.get(key)) for key in ("file", *(["shard"] if "shard" in record else [])))
+    named = named and isinstance(others, dict) and all(map(_is_path, others))
+    masked = "mask_file" in record and (record["mask_file"] is None or _is_path(record["mask_file"]))
     return record if named and masked and type(record.get("index")) is int else None
 
 
@@ -92,14 +97,18 @@ def _lines(manifest: Path) -> Iterator[bytes]:
             yield line
 
 
-def _is_name(value: Any) -> bool:
-    """Whether it names a file of the folder itself."""
-    return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable() and not set(value) & set("/\\")
+def _is_path(value: Any) -> bool:
+    """Whether it names a file inside the folder, at most ``DEEPEST`` folders down."""
+    if not isinstance(value, str) or not value.isprintable() or "\\" in value:
+        return False
+    parts = value.split("/")
+    return len(parts) <= 1 + DEEPEST and all(0 < len(part) <= 255 and part not in (".", "..") for part in parts)
 
 
 def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> bool:
     """Whether this is what the run writes about the sample with that index, as far as it can say without making it."""
-    if record.keys() != _KEYS | ({"shard"} if sharded else set()):
+    others = record.get("others", {})
+    if record.keys() != _KEYS | ({"shard"} if sharded else set()) | ({"others"} if others else set()):
         return False
     decided = {
         "index": index, "seed": run.seed, "model_id": run.model_id, "revision": run.revision,
@@ -111,13 +120,16 @@ def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> b
         return False
     if record["label"] is not None and type(record["label"]) is not int:
         return False
-    files = [(record["file"], record["sha256"])]
+    files: list[tuple[Role, Any, Any]] = [("image", record["file"], record["sha256"])]
     if record["mask_file"] is not None or record["mask_sha256"] is not None:
-        files.append((record["mask_file"], record["mask_sha256"]))
-    # What follows the stem is the format's; the stem says index and input.
+        files.append(("mask", record["mask_file"], record["mask_sha256"]))
+    files += [(role_of(name), name, sha256) for name, sha256 in others.items()]
+    # What follows is the format's; the start says folder, index, input and class.
     return all(
-        isinstance(name, str) and re.match(rf"{re.escape(stem(record))}[._]", name) and _is_sha256(sha256)
-        for name, sha256 in files
+        isinstance(name, str)
+        and re.fullmatch(rf"{re.escape(stem(record) if sharded else place(run, record, role))}[._][^/]*", name)
+        and _is_sha256(sha256)
+        for role, name, sha256 in files
     )
 
 

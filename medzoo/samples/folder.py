@@ -6,15 +6,17 @@ import errno
 import os
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medzoo.errors import SavingError
 from medzoo.files.reading import open_regular, read_sealed
 from medzoo.files.whole import appending, check_local, disk_errors
-from medzoo.samples import formats
+from medzoo.samples import formats, layouts
 from medzoo.samples.earlier import parsed
+from medzoo.samples.formats import Run
+from medzoo.samples.tree import is_inside, remove, subfolders
 
 MANIFEST, RUN = "manifest.jsonl", "run.json"
 BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
@@ -111,26 +113,26 @@ def lock(manifest: BinaryIO, folder: Path) -> None:
 
 def clear(folder: Path, manifest: BinaryIO) -> None:
     """Remove the files of an earlier run; the manifest stays and is emptied first."""
-    endings = _endings(folder)
-    named = _named(folder, endings)
-    numbered = re.compile(rf"\d{{8,}}{endings}|\..*\.part")
+    run, listed, reached = _earlier(folder)
+    ours = re.compile(rf"(?P<index>\d{{8,}})(?P<words>_[A-Za-z0-9_-]+)?{_endings(run)}|\..*\.part")
     manifest.truncate(0)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name != RUN):
-        if path.name in {RUN, GRID, *named} or numbered.fullmatch(path.name):
+    remove(folder / RUN)
+    folders = [folder, *({} if run is None else dict.fromkeys(subfolders(folder, run)))]
+    top = run is None or "" in layouts.load(run.layout).folders(run)
+    for at in folders:
+        for path in at.iterdir():
+            match = ours.fullmatch(path.name) if at != folder or top else None
+            # A person may have such names too (``20240101_left.png``), so an index must be one that the run came to.
+            if match and (not match["words"] or int(match["index"]) in reached):
+                remove(path)
+    table = None if run is None else layouts.load(run.layout).table
+    for name in {GRID, *listed, *(() if table is None else (table.path,))}:
+        path = folder / name
+        if is_inside(folder, path.parent):
             remove(path)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, or an empty folder in its place. Raises SavingError for a folder that holds something."""
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-        return
-    try:
-        path.rmdir()
-    except OSError:
-        raise SavingError(
-            f"{path}: expected a file of the run, found a folder that is not empty; move it away"
-        ) from None
+    for at in sorted({above for path in folders for above in _up_to(folder, path)}, reverse=True):
+        with suppress(OSError):  # it holds what is not ours
+            at.rmdir()
 
 
 def open_manifest(folder: Path) -> BinaryIO:
@@ -146,32 +148,35 @@ def open_manifest(folder: Path) -> BinaryIO:
         raise
 
 
-def _endings(folder: Path) -> str:
-    """A pattern for how files of samples end: of the formats that come along, and of the one of the run."""
-    try:
-        recorded_format = (recorded(folder) or {}).get("format")
-    except SavingError:
-        recorded_format = None  # no run that can be read
-    known = {*formats.builtin(), recorded_format} & {*formats.names()}
-    suffixes = {suffix for name in known for suffix in formats.load(name).suffixes}
-    return rf"(_mask)?({'|'.join(map(re.escape, sorted(suffixes)))})"
-
-
-def _named(folder: Path, endings: str) -> set[str]:
-    """Files of a run whose samples bear the names of their inputs: those of the manifest, and those under way.
-
-    A person may have such names too (``20240101_left.png``), so an index must be one that the run had come to.
-    """
+def _earlier(folder: Path) -> tuple[Run | None, set[str], range]:
+    """The run in a folder (None: it cannot be read), the files of its manifest, and the indices under way."""
     with open_regular(folder / MANIFEST) as file:
         lines = [record for record in map(parsed, file) if record is not None]
-    listed = {name for record in lines for name in (record["file"], record["mask_file"])}
-    reached = range(0)
+    listed = {
+        name
+        for record in lines
+        for name in (record["file"], record["mask_file"], *record.get("others", ()))
+        if name is not None
+    }
     try:
-        run = recorded(folder) or {}
-        first, size = run["start"] + len(lines), run["batch_size"]
-        reached = range(first, first + (BATCHES_AHEAD + 2) * size)
-    except (SavingError, KeyError, TypeError):
-        pass  # no run that can be read
-    pattern = re.compile(rf"(\d{{8,}})_[A-Za-z0-9_-]+{endings}")
-    matches = [(path.name, pattern.fullmatch(path.name)) for path in folder.iterdir()]
-    return {name for name, match in matches if match and (name in listed or int(match[1]) in reached)}
+        stated = recorded(folder) or {}
+        run = Run(**{name: value for name, value in stated.items() if name != "medzoo"})
+        first = run.start + len(lines)
+        reached = range(first, first + (BATCHES_AHEAD + 2) * run.batch_size)
+        layouts.load(run.layout)
+    except (SavingError, TypeError):
+        return None, listed, range(0)
+    return run, listed, reached
+
+
+def _endings(run: Run | None) -> str:
+    """A pattern for how files of samples end: of the formats that come along, and of the one of the run."""
+    known = {*formats.builtin(), run.format if run else None} & {*formats.names()}
+    suffixes = {suffix for name in known for suffix in formats.load(name).suffixes}
+    return rf"({'|'.join(map(re.escape, sorted(suffixes)))})"
+
+
+def _up_to(folder: Path, below: Path) -> list[Path]:
+    """A sub-folder and the folders above it inside ``folder``."""
+    way = [below, *below.parents]
+    return way[: way.index(folder)]

@@ -1,6 +1,7 @@
 """Samples -> files and a manifest: whole or not there, resumable, written while the next batch is computed.
 
-    <index>.png, <index>_mask.png    the files of a sample (``medzoo.samples.formats``); <index>_<input> if it has one
+    <index>.png, <index>_mask.png    the files of a sample, see ``medzoo.samples.formats``; <index>_<input> where it has
+                                     one; in folders, where ``medzoo.samples.layouts`` has them
     <first index>.tar                or shards, of at least 256 samples and whole batches
     manifest.jsonl                   one line a sample, in the order of the run
     run.json                         what decides the bytes of the run, with a checksum; only the same run is resumed
@@ -19,7 +20,7 @@ import logging
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,8 +31,8 @@ from medzoo import __version__
 from medzoo.errors import SavingError
 from medzoo.files.png import encode_png
 from medzoo.files.reading import sealed
-from medzoo.files.whole import PARTS, sync_folder, write_bytes
-from medzoo.samples import Samples, formats
+from medzoo.files.whole import write_bytes
+from medzoo.samples import Samples, formats, layouts
 from medzoo.samples.earlier import read_earlier
 from medzoo.samples.folder import (
     BATCHES_AHEAD,
@@ -42,16 +43,17 @@ from medzoo.samples.folder import (
     lock,
     open_manifest,
     recorded,
-    remove,
     saving_errors,
 )
-from medzoo.samples.formats import Bits, Run, check_format, encode, origin, png_words, stem
+from medzoo.samples.formats import Bits, Masks, Run, origin, png_words
+from medzoo.samples.layouts import check_layout
 from medzoo.samples.shard import Shard
+from medzoo.samples.tree import Tree, remove
 
-__all__ = ["Run", "Writer", "check_folder", "check_format", "recorded", "save", "write_picture"]
+__all__ = ["Run", "Writer", "check_folder", "check_layout", "recorded", "save", "write_picture"]
 
 _log = logging.getLogger("medzoo")
-SHARD = 256  # samples in a shard, at least
+SHARD = 256  # samples in a tar file, at least
 _THREADS = 4  # most of their time goes into waiting for the disk
 
 Member = tuple[str, bytes]
@@ -65,14 +67,11 @@ class Writer:
     Args:
         resume: go on with the run that the folder holds (or begin one, if it holds none).
         overwrite: remove the files of an earlier run first; files that no run made are left alone.
-        shard: least number of samples in a shard, of sharded formats; the same one when a run is resumed.
 
     Raises SavingError: the folder is not empty and neither was asked for, holds another run, or cannot be written.
     """
 
-    def __init__(
-        self, folder: str | Path, run: Run, *, resume: bool = False, overwrite: bool = False, shard: int = SHARD
-    ) -> None:
+    def __init__(self, folder: str | Path, run: Run, *, resume: bool = False, overwrite: bool = False) -> None:
         self.folder, self.run = Path(folder), run
         check_folder(self.folder, resume=resume, overwrite=overwrite)
         self._missing: set[int] = set()  # in the manifest, but a file is gone or damaged
@@ -80,7 +79,8 @@ class Writer:
         self._pending: deque[list[Future[tuple[dict[str, Any], list[Member]]]]] = deque()
         self._sharded = formats.load(run.format).sharded
         # Samples between which a run may be cut: files of several samples are made anew from their first.
-        self._unit = run.batch_size * (-(-shard // run.batch_size) if self._sharded else 1)
+        self._unit = run.batch_size * (-(-(run.shard or SHARD) // run.batch_size) if self._sharded else 1)
+        self._tree = Tree(self.folder, run)
         self._shard: Shard | None = None
         self._waiting: list[dict[str, Any]] = []  # lines of samples in the open shard
         with saving_errors(self.folder, self._whole):
@@ -112,7 +112,7 @@ class Writer:
 
     def put(self, samples: Samples) -> None:
         """Queue one batch; waits when too many are queued. Samples already written are passed over."""
-        check_format(self.run, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
+        check_layout(self.run, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
         jobs = []
         for i, index in enumerate(samples.indices.tolist()):
             if self._sharded or index not in self._done or index in self._missing:
@@ -132,6 +132,7 @@ class Writer:
                 self._settle()
             with saving_errors(self.folder, self._whole):
                 self._finish_shard()
+                self._tree.write_table(self.folder / MANIFEST)
         finally:
             self._pool.shutdown(cancel_futures=True)
             self._abandon_shard()
@@ -139,21 +140,18 @@ class Writer:
 
     def _begin(self, resume: bool) -> None:
         """Read or begin run.json and manifest.jsonl."""
-        wanted = json.loads(json.dumps({"medzoo": __version__, **asdict(self.run)}))  # lists for tuples
+        wanted = json.loads(json.dumps({"medzoo": __version__, **self.run.record()}))  # lists for tuples
         before = recorded(self.folder) if resume else None
         if before is None:
             write_bytes(self.folder / RUN, json.dumps(sealed(wanted), indent=1).encode() + b"\n", sweep=False)
         elif before != wanted:
-            differences = "; ".join(
-                f"{key} was {before.get(key)!r}, now {value!r}"
-                for key, value in wanted.items()
-                if before.get(key) != value
-            )
+            unsaid = {field.name: field.default for field in fields(Run)}
+            was, now = unsaid | before, unsaid | wanted
+            differences = "; ".join(f"{key} was {was[key]!r}, now {now[key]!r}" for key in now if was[key] != now[key])
             raise SavingError(
                 f"{self.folder} holds another run: {differences}. Take another folder, or type --overwrite"
             )
-        for path in self.folder.glob(PARTS):
-            remove(path)
+        self._tree.sweep()
         earlier = read_earlier(self.folder / MANIFEST, self.run)
         self._missing, self._lines = earlier.broken, earlier.lines
         if earlier.broken:
@@ -215,7 +213,7 @@ class Writer:
         """Write the lines of samples whose files are whole."""
         # A batch that a signal interrupted is settled once more: what the manifest has is not entered again.
         new = [record for record in records if record["index"] >= self.run.start + self._lines]
-        sync_folder(self.folder)
+        self._tree.sync(new)
         self._append(b"".join(json.dumps(record).encode() + b"\n" for record in new))
         self._lines += len(new)
 
@@ -233,21 +231,20 @@ class Writer:
     def _write(self, samples: Samples, i: int) -> tuple[dict[str, Any], list[Member]]:
         """Write the files of one sample, or prepare them for a shard; gives its line and what is for the shard."""
         record = origin(samples, i)
-        name = stem(record)
-        encoded = encode(samples, i, self.run, record)
-        files = [(name + suffix, data) for suffix, data in encoded.files]
+        encoded = layouts.encode(samples, i, self.run, record)
+        files = list(encoded.files)
         if not self._sharded:
-            for file, data in files:
-                if record["index"] in self._missing:
-                    remove(self.folder / file)  # it may be a folder
-                write_bytes(self.folder / file, data, sweep=False)
+            for name, data in files:
+                self._tree.write(name, data, again=record["index"] in self._missing)
         masked = encoded.mask is not None
+        others = {} if self._sharded else dict(files[1 + masked :])
         line = {
             "file": files[0][0],
             "mask_file": files[1][0] if masked else None,
             **record,
             "sha256": hashlib.sha256(files[0][1]).hexdigest(),
             "mask_sha256": hashlib.sha256(files[1][1]).hexdigest() if masked else None,
+            **({"others": {name: hashlib.sha256(data).hexdigest() for name, data in others.items()}} if others else {}),
         }
         return line, files if self._sharded else []
 
@@ -262,17 +259,23 @@ def save(
     format: str = "png",
     bits: Bits = 8,
     spacing: tuple[float, ...] | None = None,
+    masks: Masks = "capture",
+    keep_patient: bool = False,
+    layout: str = "flat",
+    shard: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write samples into a folder of their own; gives the folder. ``bits`` and ``spacing`` as in ``Run``.
+    """Write samples into a folder of their own; gives the folder. ``bits`` to ``shard`` as in ``Run``.
 
     Args:
         spacing: None for that of the samples.
+        masks: ``mask_kind`` of the run.
 
     Raises SavingError.
     """
     if len(set(samples.indices.tolist())) < len(samples):
         raise SavingError("several samples have the same index, which names their files; save each of them once")
+    count = 0 if samples.masks is None else samples.masks.shape[1]
     run = Run(
         model_id=samples.model_id,
         revision=samples.revision,
@@ -285,8 +288,16 @@ def save(
         format=format,
         bits=bits,
         spacing=samples.spacing if spacing is None else spacing,
+        mask_names=samples.mask_names,
+        mask_kind=masks,
+        keep_patient=keep_patient,
+        layout=layout,
+        shard=shard,
+        channels=samples.images.shape[1],
+        masks=count,
+        classes=samples.classes,
     )
-    check_format(run, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
+    check_layout(run, samples.images.shape[1:], count)
     with Writer(folder, run, overwrite=overwrite) as writer:
         writer.put(samples)
     return Path(folder)

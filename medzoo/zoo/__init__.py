@@ -60,6 +60,8 @@ def generate(
     guidance: float | None = None,
     strength: float | None = None,
     window: tuple[float, float] | None = None,
+    axis: str | None = None,
+    slice: int | None = None,
     device: str | torch.device | None = None,
     precision: str | torch.dtype = "float32",
     progress: bool | Progress | None = None,
@@ -80,20 +82,22 @@ def generate(
             scale of classifier-free guidance, 1 for none.
         strength: of a diffusion model that begins with an image: how much noise it gets, in (0, 1].
         window: numbers of input image files that become black and white, in their units.
+        axis, slice: of input volumes: the plane of the slices that they are cut into (axial, coronal or sagittal; DICOM
+            series are taken as acquired), and the one slice to take in place of all.
         device: "cpu", "cuda", "cuda:1", ...; None for a CUDA device if there is one.
         precision: float32, bfloat16 or float16.
         progress: a bar: True, False, or None for one where a person sees it and has to wait (the environment variable
             ``MEDZOO_PROGRESS=0`` turns that off); or a function, called with (samples done, of how many, (network
             calls done, of how many) of the batch under way or None).
 
-    What is None of truncation to window is as the entry says; what the model's family does not take is refused.
+    What is None of truncation to slice is as the entry says; what the model's family does not take is refused.
 
     Raises MedzooError: unknown id, weights that are not available, a wrong condition, option, device or number; all
     but the weights is checked before they are fetched.
     """
     override = options.overriding(
         truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
-        window=window,
+        window=window, axis=axis, slice=slice,
     )  # fmt: skip
     numbers: Any = {"seed": seed, "start": start, "batch_size": batch_size}
     generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision)
@@ -116,6 +120,8 @@ def stream(
     guidance: float | None = None,
     strength: float | None = None,
     window: tuple[float, float] | None = None,
+    axis: str | None = None,
+    slice: int | None = None,
     device: str | torch.device | None = None,
     precision: str | torch.dtype = "float32",
     progress: bool | Progress | None = False,
@@ -126,7 +132,7 @@ def stream(
     """
     override = options.overriding(
         truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
-        window=window,
+        window=window, axis=axis, slice=slice,
     )  # fmt: skip
     numbers: Any = {"seed": seed, "start": start, "batch_size": batch_size}
     generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision)
@@ -148,6 +154,8 @@ def load(
     guidance: float | None = None,
     strength: float | None = None,
     window: tuple[float, float] | None = None,
+    axis: str | None = None,
+    slice: int | None = None,
     device: str | torch.device | None = None,
     precision: str | torch.dtype = "float32",
 ) -> Generator:
@@ -158,7 +166,8 @@ def load(
             files by part); what an entry would state is inferred from the file.
         override: fields of the entry that are replaced for this run, such as ``{"output": {"spacing": [0.7, 0.7]}}``.
         fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
-        truncation, noise, steps, sampler, guidance, strength, window, device, precision: as ``generate`` takes them.
+        truncation, noise, steps, sampler, guidance, strength, window, axis, slice, device, precision: as ``generate``
+            takes them.
 
     Raises MedzooError, as ``generate`` does.
     """
@@ -167,7 +176,7 @@ def load(
     override = options.overriding(
         override,
         truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
-        window=window,
+        window=window, axis=axis, slice=slice,
     )  # fmt: skip
 
     if model_id is None and family is not None and weights is not None:
@@ -320,9 +329,11 @@ def _resolve(
         )
     family = get_family(entry.family)
     family.check_options(device, precision)
-    window = override.get("condition", {}).get("window") if isinstance(override.get("condition"), Mapping) else None
-    if window is not None and (entry.condition is None or not entry.condition.inputs):
-        raise ConditionError(f"{entry.model_id} takes no images, which a window would be of; leave it out")
+    below = override.get("condition")
+    stated = below if isinstance(below, Mapping) else {}
+    of_images = [name for name in ("window", "axis", "slice") if stated.get(name) is not None]
+    if of_images and (entry.condition is None or not entry.condition.inputs):
+        raise ConditionError(f"{entry.model_id} takes no images, which a {of_images[0]} would be of; leave it out")
     chosen = barefile.overridden(entry, override, family.options) if override else entry
     if check is not None:
         check(family, chosen)

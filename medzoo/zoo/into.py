@@ -16,6 +16,7 @@ import numpy as np
 from medzoo import conditions, zoo
 from medzoo.arguments import hinted
 from medzoo.entry import Entry
+from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.progress import Progress, shown
 from medzoo.samples import Samples, formats, saving
@@ -23,8 +24,9 @@ from medzoo.samples.folder import GRID
 from medzoo.zoo import options
 
 if TYPE_CHECKING:
+    from medzoo.conditions import Conditions
     from medzoo.families._base import Generator
-    from medzoo.samples.formats import Bits
+    from medzoo.samples.formats import Bits, Masks
 
 GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
 MANY = 100_000  # samples in one folder, above which a warning names shards
@@ -69,15 +71,22 @@ def generate_into(
     seed: int = 0,
     start: int = 0,
     batch_size: int | None = None,
-    format: str = "png",
+    format: str | None = None,
     bits: Bits = 8,
+    masks: Masks = "capture",
+    keep_patient: bool = False,
+    layout: str = "flat",
+    shard: int | None = None,
+    per_class: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     grid: bool = False,
     device: str | None = None,
     precision: str = "float32",
     window: tuple[float, float] | None = None,
-    input_names: bool = True,
+    axis: str | None = None,
+    slice: int | None = None,
+    input_names: bool | None = None,
     truncation: float | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -100,15 +109,23 @@ def generate_into(
         words: the condition as ``--condition`` takes it, instead.
         start: index of the first sample.
         batch_size: samples at a time; None for that of the resumed run, or what memory allows.
-        format: a name of ``medzoo.samples.formats``.
+        format: a name of ``medzoo.samples.formats``; None for png, and for that of input volumes, nifti or dicom.
         bits: 8 or 16 a stored pixel.
+        masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
+        keep_patient: of DICOM made from DICOM files: it stays in the study of the same patient.
+        layout: a name of ``medzoo.samples.layouts``, which says in what folders the files lie.
+        shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
+        per_class: so many of each class that ``condition`` lists, or of all, instead of ``n``.
         resume: go on with the run in the folder, or begin it.
         overwrite: replace the run in the folder.
         grid: also write a contact sheet of the first samples, ``grid.png``.
         device, precision: as ``medzoo.generate`` takes them.
         window: numbers of input image files that become black and white, in their units; None as the entry says.
+        axis, slice: of input volumes: the plane of the slices (axial, coronal, sagittal; DICOM series are taken as
+            acquired), and the one slice to take; None as the entry says, and for all slices.
         input_names: write the names of input image files into names of outputs, the manifest and the files; False
-            writes ``input0``, ``input1``, ..., for files whose names may tell a patient's.
+            writes ``input0``, ``input1``, ... in their place. None does so for DICOM and NIfTI files, whose names may
+            tell a patient's.
         truncation, steps, sampler, guidance, strength, noise: as ``medzoo.generate`` takes them.
         progress: as ``medzoo.generate`` takes it; a function is called after each batch, and by slow models within it.
         stop: asked after each batch whether to stop there.
@@ -119,23 +136,33 @@ def generate_into(
         saving.check_folder(folder, resume=resume, overwrite=overwrite)  # before anything slow
     override = options.overriding(
         truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
-        window=window,
+        window=window, axis=axis, slice=slice,
     )  # fmt: skip
 
-    def check(family: type[Generator], entry: Entry) -> None:
+    def asked(entry: Entry) -> tuple[Any, int | None]:
         stated = conditions.from_words(entry.condition, words) if words else condition
-        family.check_request(entry, n, stated, seed=seed, start=start, batch_size=batch_size)
-        wanted = saving.Run(
-            entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, format=format, bits=bits
-        )
-        _check_output(wanted, entry)
+        return (stated, n) if per_class is None else _of_each_class(entry, stated, n, per_class)
+
+    def check(family: type[Generator], entry: Entry) -> None:
+        stated, number = asked(entry)
+        family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        if format is not None:  # volumes come back as they came, which nobody knows before they are looked at
+            wanted = saving.Run(
+                entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, format=format, bits=bits,
+                layout=layout, shard=shard, channels=entry.output.channels, masks=entry.output.masks,
+                classes=entry.condition.classes if entry.condition else None,
+                mask_names=entry.output.mask_names, mask_kind=masks,
+            )  # fmt: skip
+            _check_output(wanted, entry)
 
     generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
     generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
-    if words:
-        condition = conditions.from_words(generator.declared, words)
+    condition, n = asked(generator.entry)
     n = generator.check_request(generator.entry, n, condition, seed=seed, start=start, batch_size=batch_size)
+    given = generator.resolve(condition, range(start, start + n))
+    if keep_patient and not _are_of_studies(given):
+        raise ConditionError(f"{generator.name}: the inputs are no DICOM files of a patient; leave out --keep-patient")
     inputs = generator.inputs_sha256(condition)
     stated_words = [_last_name(word) for word in words] if inputs is not None else words
     described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
@@ -145,37 +172,72 @@ def generate_into(
         weights_sha256=generator.weights_sha256,
         seed=seed,
         start=start,
-        condition=_nameless(described) if not input_names and described else described,
+        condition=_nameless(described) if described and _is_hidden(given, input_names) else described,
         precision=generator.precision,
-        batch_size=batch_size or (resume and _recorded_batch_size(out)) or generator.suggest_batch_size(),
-        format=format,
+        batch_size=batch_size
+        or (resume and _recorded_batch_size(out))
+        or (1 if given.has_volumes else generator.suggest_batch_size()),
+        format=format or _format_of(given),
         bits=bits,
         spacing=generator.entry.output.spacing,
         inputs_sha256=inputs,
+        layout=layout,
+        shard=shard,
+        channels=generator.entry.output.channels,
+        masks=generator.entry.output.masks,
+        classes=generator.declared.classes if generator.declared else None,
+        mask_names=generator.entry.output.mask_names,
+        mask_kind=masks,
+        keep_patient=keep_patient,
     )
-    _check(generator, n, run, condition)
+    _check(generator, n, run, condition, given)
     began = time.perf_counter()
     with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer, shown(progress) as show:
-        first, made = _write(generator, writer, n, condition, show, stop)
+        first, made = _write(generator, writer, n, condition, show, stop, GRID_SAMPLES if grid else 0)
     seconds = time.perf_counter() - began
     sheet = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
     return Generated(out, sheet, run, n, writer.written, made, seconds)
 
 
-def _check(generator: Generator, n: int, run: saving.Run, condition: Any) -> None:
+def _are_of_studies(given: Conditions) -> bool:
+    lie = [one.provenance for one in given.inputs]
+    return bool(lie) and all(one is not None and one.study is not None for one in lie)
+
+
+def _is_hidden(given: Conditions, input_names: bool | None) -> bool:
+    """Whether names of inputs are not written."""
+    return not input_names if input_names is not None else any(one.private for one in given.inputs)
+
+
+def _format_of(given: Conditions) -> str:
+    """Volumes come back as they came."""
+    if not given.has_volumes:
+        return "png"
+    return "dicom" if _are_of_studies(given) else "nifti"
+
+
+def _check(generator: Generator, n: int, run: saving.Run, condition: Any, given: Conditions) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
-    _check_output(run, generator.entry)
+    _check_output(
+        run, generator.entry, max((one.depth or 1 for one in given.inputs), default=1) if given.has_volumes else None
+    )
+    if n > MANY and run.shard is None and not formats.load(run.format).sharded:
+        files = f"{n * (2 if generator.entry.output.masks else 1):,} files in one folder are slow to list and to copy"
+        warnings.warn(f"{files}; --shard 1000 makes folders of it, --format webdataset packs them", stacklevel=3)
 
 
-def _check_output(run: saving.Run, entry: Entry) -> None:
-    """Raises SavingError: what a model makes does not fit the files."""
+def _check_output(run: saving.Run, entry: Entry, depth: int | None = None) -> None:
+    """Raises SavingError: what a model makes does not fit the files.
+
+    Args:
+        depth: slices of an input volume, which the output has too; None for pictures.
+    """
     output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-    saving.check_format(run, (output.channels, *size), output.masks)
-    if n > MANY and not formats.load(run.format).sharded:
-        files = f"{n * (2 if output.masks else 1):,} files in one folder are slow to list and to copy"
-        warnings.warn(f"{files}; --format webdataset packs them into shards", stacklevel=3)
+    if depth is not None:
+        size = (depth, *size)
+    saving.check_layout(run, (output.channels, *size), output.masks)
 
 
 def _write(
@@ -185,8 +247,9 @@ def _write(
     condition: Any,
     progress: Progress,
     stop: Callable[[], bool] | None,
+    shown: int,
 ) -> tuple[list[Samples], int]:
-    """Make and write what is missing; gives the first samples among them, for the sheet, and how many were made."""
+    """Make and write what is missing; gives those of the first ``shown`` samples, and how many were made."""
     run, first, made = writer.run, [], 0
     ranges = writer.pending(n)
     before = n - sum(map(len, ranges))
@@ -202,7 +265,7 @@ def _write(
         writer.put(samples)
         made += len(samples)
         show()
-        if samples.indices[0] < run.start + GRID_SAMPLES:
+        if samples.indices[0] < run.start + shown:
             first.append(samples)
         if stop is not None and stop():
             break
@@ -215,7 +278,24 @@ def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list
     if sum(map(len, first)) < shown:
         wanted = range(run.start, run.start + shown)
         first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
+    first = [
+        samples for samples in first if samples.images.shape[1:] == first[0].images.shape[1:]
+    ]  # volumes may differ
     return saving.write_picture(out / GRID, Samples.concatenate(first)[:shown], size=GRID_SIDE)
+
+
+def _of_each_class(entry: Entry, stated: Any, n: int | None, per_class: int) -> tuple[Any, int]:
+    """The classes that samples take in turn, and how many samples that makes."""
+    declared = entry.condition
+    if declared is None or not declared.classes or not conditions.kind_of(declared).labelled:
+        raise ConditionError(
+            f"{entry.model_id} takes no class, of which there could be {per_class} each; state the number with -n"
+        )
+    if n is not None:
+        raise ConditionError(f"{per_class} of each class and {n} samples in all were asked for; state one of them")
+    listed = declared.classes if stated is None else stated
+    classes = [listed] if isinstance(listed, str | int) else list(listed)
+    return classes, per_class * len(classes)
 
 
 def _recorded_batch_size(out: Path) -> int | None:

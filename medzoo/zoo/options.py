@@ -18,12 +18,14 @@ def overriding(
     guidance: float | None = None,
     strength: float | None = None,
     window: tuple[float, float] | None = None,
+    axis: str | None = None,
+    slice: int | None = None,
 ) -> dict[str, Any]:
     """The fields of an entry to replace: those of ``override``, with what else is stated over them.
 
     Args:
         truncation, noise, steps, sampler, guidance, strength: of ``sampling``; None as the entry says.
-        window: of ``condition``; None as the entry says.
+        window, axis, slice: of ``condition``; None as the entry says.
 
     Raises EntryError: ``override`` holds no fields by name.
     """
@@ -34,7 +36,7 @@ def overriding(
             "truncation": truncation, "noise": noise, "steps": steps, "sampler": sampler, "guidance": guidance,
             "strength": strength,
         },
-        "condition": {"window": None if window is None else tuple(window)},
+        "condition": {"window": None if window is None else tuple(window), "axis": axis, "slice": slice},
     }  # fmt: skip
     fields = dict(override or {})
     for name, values in stated.items():

@@ -175,6 +175,17 @@ def test_how_many_samples_a_condition_lists(mirror: Make) -> None:
     assert [numbers.count_inputs(one) for one in (5, [5, 6], {"age_offset": [1, 2, 3]})] == [None, 2, 3]
 
 
+def test_different_classes_are_taken_in_turn(mirror: Make) -> None:
+    """Sample i gets one class whatever the number and the start; as many as samples are one for each."""
+    generator = mirror(kind="class", classes=["a", "b", "c"])
+    labels = generator.generate(7, ["c", "a"], start=1).labels
+    assert labels is not None and labels.tolist() == [0, 2, 0, 2, 0, 2, 0]
+    part = generator.generate(3, ["c", "a"], start=4).labels
+    assert part is not None and part.tolist() == labels[3:6].tolist()
+    each = generator.generate(2, ["c", "a"], start=1)
+    assert each.condition == ("c", "a")
+
+
 def test_classes_in_arrays_and_tensors(mirror: Make) -> None:
     generator = mirror(kind="class", classes=["a", "b"])
     for condition in (np.array([1, 0]), torch.tensor([1, 0]), np.array(["b", "a"]), {"class": [1, "a"]}):

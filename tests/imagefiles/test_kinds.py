@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import time
 import tracemalloc
 import warnings
@@ -447,6 +448,23 @@ def test_scans_of_a_jpeg(tmp_path: Path) -> None:
     content = encapsulate([case.scans(stream("JPEG", (48, 32), progressive=True), 5000)])
     path = case.dicom(tmp_path / "x.dcm", RAMP, syntax=JPEGExtended12Bit, content=content)
     refused(lambda: read_image(path), "at most 200")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_picture_inside_the_page_of_a_thumbnail(tmp_path: Path, deep: bool) -> None:
+    """As OME-TIFF and raw files have it: the first directory is small, and names another one (SubIFD)."""
+    full = RAMP.astype(np.uint16) * 200 if deep else RAMP
+    path = case.tiff(tmp_path / "x.tif", RAMP[::4, ::4], full, kind=[1, 0])
+    content = bytearray(path.read_bytes())
+    first = struct.unpack_from("<I", content, 4)[0]
+    count = struct.unpack_from("<H", content, first)[0]
+    second = struct.unpack_from("<I", content, first + 2 + 12 * count)[0]
+    entries = [bytes(content[first + 2 + 12 * k : first + 14 + 12 * k]) for k in range(count)]
+    entries.append(struct.pack("<HHII", 330, 4, 1, second))
+    moved = struct.pack("<H", count + 1) + b"".join(sorted(entries, key=lambda one: one[:2][::-1])) + bytes(4)
+    struct.pack_into("<I", content, 4, len(content))
+    path.write_bytes(content + moved)
+    np.testing.assert_array_equal(read_image(path), read_image(case.tiff(tmp_path / "plain.tif", full)))
 
 
 def test_pages_of_a_tiff(tmp_path: Path) -> None:

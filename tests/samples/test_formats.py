@@ -14,9 +14,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import highdicom
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from medzoo.datasets import Protocol, load_path
 from medzoo.errors import SavingError, pip_install
@@ -50,7 +54,8 @@ def levels(images: NDArray[np.float32], bits: int) -> NDArray[Any]:
 
 
 def test_every_format_has_its_row_in_the_documentation() -> None:
-    rows = [line for line in (ROOT / "docs" / "formats.md").read_text().splitlines() if line.startswith("| `")]
+    text = (ROOT / "docs" / "formats.md").read_text().partition("## Layouts")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert sorted(row.split("`")[1] for row in rows) == formats.builtin()
     for row in rows:
         format = formats.load(row.split("`")[1])
@@ -149,8 +154,6 @@ def test_overwriting_removes_named_files_of_the_run_and_no_others(tmp_path: Path
     ],
 )
 def test_dicom_is_read_by_pydicom(tmp_path: Path, shape: tuple[int, ...], bits: Any, sop_class: str) -> None:
-    import pydicom
-
     made = samples(shape, masks=1)
     assert made.masks is not None
     spacing = (2.0, 0.7, 0.5)[-len(shape) + 1 :]
@@ -178,8 +181,6 @@ def test_dicom_is_read_by_pydicom(tmp_path: Path, shape: tuple[int, ...], bits: 
 
 
 def test_dicom_identifiers_follow_what_was_made(tmp_path: Path) -> None:
-    import pydicom
-
     def read(name: str, **changes: Any) -> Any:
         folder = save(samples((1, 8, 8), **changes), tmp_path / name, format="dicom")
         return pydicom.dcmread(folder / "00000003.dcm")
@@ -199,8 +200,6 @@ def test_dicom_identifiers_follow_what_was_made(tmp_path: Path) -> None:
 
 
 def test_dicom_takes_any_words(tmp_path: Path) -> None:
-    import pydicom
-
     folder = save(samples((1, 8, 8), model_id="Модель\\" + "x" * 80), tmp_path / "out", format="dicom")
     data = pydicom.dcmread(folder / "00000003.dcm")
     assert data.ManufacturerModelName == "Модель/" + "x" * 57
@@ -209,8 +208,6 @@ def test_dicom_takes_any_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 5, 7), (4, 5, 7), (1, 4, 5, 7), (2, 4, 5, 7)])
 def test_nifti_is_read_by_nibabel(tmp_path: Path, shape: tuple[int, ...], bits: Any) -> None:
-    import nibabel
-
     made = samples(shape, masks=2)
     assert made.masks is not None
     spacing = (2.0, 0.7, 0.5)[-len(shape) + 1 :]
@@ -233,9 +230,57 @@ def test_nifti_is_read_by_nibabel(tmp_path: Path, shape: tuple[int, ...], bits: 
     assert json.loads(image.header.extensions[0].get_content())["index"] == 4
 
 
-def test_nifti_without_spacing_says_so_and_has_no_date(tmp_path: Path) -> None:
-    import nibabel
+def test_masks_that_have_names_are_numbered(tmp_path: Path) -> None:
+    masks = np.zeros((1, 2, 6, 8), np.uint8)
+    masks[0, 0, :4], masks[0, 1, 3:, :5] = 1, 1
+    images = np.zeros((1, 1, 6, 8), np.float32)
+    made = Samples(
+        images, np.arange(1), masks=masks, model_id="m", mask_names=("grey matter", "bone"), spacing=(0.5, 0.25)
+    )
+    wanted = np.where(masks[0, 1] > 0, 2, masks[0, 0])
+    with Image.open(save(made, tmp_path / "png") / "00000000_mask.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), wanted)
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) == 3
+    nifti = nibabel.load(save(made, tmp_path / "nifti", format="nifti") / "00000000_mask.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nifti.dataobj)[..., 0], wanted.T)
+    data = pydicom.dcmread(save(made, tmp_path / "dicom", format="dicom") / "00000000_mask.dcm")
+    np.testing.assert_array_equal(data.pixel_array, wanted * 127)
+    assert "127 grey matter, 254 bone" in data.DerivationDescription
 
+
+def test_masks_as_segmentation_objects(tmp_path: Path) -> None:
+    made = samples((1, 6, 8), masks=2)
+    folder = save(made, tmp_path / "out", format="dicom", masks="seg")
+    seg = highdicom.seg.segread(folder / "00000003_mask.dcm")
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == ["mask 1", "mask 2"]
+    assert seg.SyntheticData == "YES" and "Not for clinical use" in seg.DerivationDescription
+    found = seg.get_pixels_by_source_instance([pydicom.dcmread(folder / "00000003.dcm").SOPInstanceUID])
+    np.testing.assert_array_equal(np.moveaxis(found[0], -1, 0), made.masks[0])
+    again = save(made, tmp_path / "again", format="dicom", masks="seg")
+    assert (again / "00000003_mask.dcm").read_bytes() == (folder / "00000003_mask.dcm").read_bytes()
+    with pytest.raises(SavingError, match="makes no masks"):
+        save(samples((1, 6, 8)), tmp_path / "none", format="dicom", masks="seg")
+    with pytest.raises(SavingError, match="lie nowhere have no segmentation objects"):
+        save(samples((1, 3, 6, 8), masks=1), tmp_path / "volume", format="dicom", masks="seg")
+
+
+def test_other_distances_are_other_objects(tmp_path: Path) -> None:
+    """The distances of the model do not count; those that somebody states in their place do."""
+    made = samples((1, 8, 8), spacing=(2.0, 2.0))
+    stated = {"a": None, "b": (2.0, 2.0), "c": (1.0, 1.0)}
+    folders = [save(made, tmp_path / name, format="dicom", spacing=spacing) for name, spacing in stated.items()]
+    first, same, other = (pydicom.dcmread(folder / "00000003.dcm").SOPInstanceUID for folder in folders)
+    assert first == same != other
+
+
+def test_an_origin_is_where_the_first_voxel_lies(tmp_path: Path) -> None:
+    made = samples((1, 3, 4, 5), spacing=(3.0, 2.0, 1.0), origin=(7.0, -8.0, 9.0))
+    image = nibabel.load(save(made, tmp_path / "out", format="nifti") / "00000003.nii.gz")
+    np.testing.assert_array_equal(image.affine @ [0, 0, 0, 1], [-9, 8, 7, 1])
+
+
+def test_nifti_without_spacing_says_so_and_has_no_date(tmp_path: Path) -> None:
     path = save(samples((1, 5, 7)), tmp_path / "out", format="nifti") / "00000003.nii.gz"
     image = nibabel.load(path)
     assert isinstance(image, nibabel.Nifti1Image)
@@ -275,50 +320,50 @@ def test_webdataset_holds_what_a_png_cannot(tmp_path: Path) -> None:
     assert np.array_equal(image, made.images[1]) and np.array_equal(mask, made.masks[1])
 
 
-SHARDS = replace(RUN, format="webdataset")
 SMALL = 7  # samples in a shard, at least: with batches of 4 shards of 8
+SHARDS = replace(RUN, format="webdataset", shard=SMALL)
 
 
 def test_shards_lie_on_a_grid_and_are_made_whole_again(tmp_path: Path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    assert write(calm, run=SHARDS, shard=SMALL) == list(range(10, 28))
+    assert write(calm, run=SHARDS) == list(range(10, 28))
     assert sorted(content(calm)) == ["00000010.tar", "00000018.tar", "00000026.tar", "manifest.jsonl", "run.json"]
-    assert write(out, 13, run=SHARDS, shard=SMALL) == list(range(10, 23))
+    assert write(out, 13, run=SHARDS) == list(range(10, 23))
     # A longer run makes the last shard anew, a shorter one nothing.
-    assert write(out, 5, run=SHARDS, shard=SMALL, resume=True) == []
-    assert write(out, run=SHARDS, shard=SMALL, resume=True) == list(range(18, 28))
+    assert write(out, 5, run=SHARDS, resume=True) == []
+    assert write(out, run=SHARDS, resume=True) == list(range(18, 28))
     assert content(out) == content(calm)
     (out / "00000010.tar").unlink()
     (out / "00000026.tar").unlink()
-    assert write(out, run=SHARDS, shard=SMALL, resume=True) == [*range(10, 18), 26, 27]
+    assert write(out, run=SHARDS, resume=True) == [*range(10, 18), 26, 27]
     assert content(out) == content(calm)
     (out / "00000026.tar").unlink()
-    assert write(out, 17, run=SHARDS, shard=SMALL, resume=True) == [26, 27]
+    assert write(out, 17, run=SHARDS, resume=True) == [26, 27]
     assert content(out) == content(calm)
-    write(out, 2, replace(SHARDS, seed=1), shard=SMALL, overwrite=True)
+    write(out, 2, replace(SHARDS, seed=1), overwrite=True)
     assert sorted(content(out)) == ["00000010.tar", "manifest.jsonl", "run.json"]
 
 
 def test_a_stopped_run_keeps_the_shard_it_was_at_but_never_a_smaller_one(tmp_path: Path) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    write(calm, run=SHARDS, shard=SMALL)
-    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, shard=SMALL) as writer:
+    write(calm, run=SHARDS)
+    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS) as writer:
         writer.put(batch(range(10, 14)))
         raise KeyboardInterrupt
     assert writer.written == 4 and (out / "00000010.tar").exists()
-    write(out, 7, run=SHARDS, shard=SMALL, resume=True)
+    write(out, 7, run=SHARDS, resume=True)
     before = content(out)
-    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, shard=SMALL, resume=True) as writer:
+    with pytest.raises(KeyboardInterrupt), Writer(out, SHARDS, resume=True) as writer:
         writer.put(batch(range(10, 14)))  # the file of 7 samples is not replaced by one of 4
         raise KeyboardInterrupt
     assert content(out) == before
-    write(out, run=SHARDS, shard=SMALL, resume=True)
+    write(out, run=SHARDS, resume=True)
     assert content(out) == content(calm)
 
 
 def test_a_shard_that_failed_half_way_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calm, out = tmp_path / "calm", tmp_path / "out"
-    write(calm, run=SHARDS, shard=SMALL)
+    write(calm, run=SHARDS)
     add, count = Shard.add, iter(range(100))
 
     def interrupted(shard: Shard, members: Any) -> None:
@@ -328,10 +373,10 @@ def test_a_shard_that_failed_half_way_is_left_out(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Shard, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(out, run=SHARDS, shard=SMALL)
+        write(out, run=SHARDS)
     monkeypatch.undo()
     assert sorted(content(out)) == ["00000010.tar", "manifest.jsonl", "run.json"] and len(lines(out)) == 8
-    write(out, run=SHARDS, shard=SMALL, resume=True)
+    write(out, run=SHARDS, resume=True)
     assert content(out) == content(calm)
 
 
@@ -341,19 +386,19 @@ def test_a_shard_that_failed_half_way_is_left_out(tmp_path: Path, monkeypatch: p
 def test_killed_at_any_step_and_resumed_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
-    run = replace(RUN, format=format)
-    write(tmp_path / "calm", run=run, shard=SMALL)
+    run = SHARDS if format == "webdataset" else replace(RUN, format=format)
+    write(tmp_path / "calm", run=run)
     calm = content(tmp_path / "calm")
     assert len(lines(tmp_path / "calm")) == N
     killed = 0
     for step in range(0, 90, 15) if format != "webdataset" else range(14):
         folder = tmp_path / str(step)
-        status = in_child(killed_at(step, folder, monkeypatch, run, shard=SMALL))
+        status = in_child(killed_at(step, folder, monkeypatch, run))
         killed += status == -9
         assert status in (0, -9)
         for name, found in content(folder).items() if folder.exists() else ():
             assert name.endswith(".part") or name == "manifest.jsonl" or found == calm[name]
-        write(folder, run=run, resume=True, shard=SMALL)
+        write(folder, run=run, resume=True)
         assert content(folder) == calm
     assert killed > 3
 

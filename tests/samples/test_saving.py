@@ -332,7 +332,7 @@ def test_writing_waits_when_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest
         real(path, data, **options)
 
     with Writer(tmp_path / "out", RUN) as writer:
-        monkeypatch.setattr("medzoo.samples.saving.write_bytes", slow)
+        monkeypatch.setattr("medzoo.samples.tree.write_bytes", slow)
         for first in range(10, 50, 4):
             made += 4
             writer.put(batch(range(first, first + 4)))

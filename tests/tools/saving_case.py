@@ -40,8 +40,9 @@ def write(folder: Path, n: int = N, run: Run = RUN, **options: Any) -> list[int]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Name of a file -> its bytes."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Path of a file inside the folder -> its bytes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def in_child(action: Callable[[], Any]) -> int:

@@ -74,6 +74,40 @@ def test_the_folder_and_the_number_have_defaults(
     assert done.run.condition == "malignant; benign; benign"
 
 
+def test_so_many_of_each_class(add_model: AddModel, tmp_path: Path) -> None:
+    model_id, out = add_model(condition=CLASSES), tmp_path / "out"
+    done = medzoo.generate_into(out, model_id, per_class=3, layout="classes", start=7, batch_size=4)
+    assert done.n == done.whole == 6
+    found = {name: sorted(path.name for path in (out / name).iterdir()) for name in ("benign", "malignant")}
+    assert found == {
+        "benign": ["00000008.png", "00000010.png", "00000012.png"],
+        "malignant": ["00000007.png", "00000009.png", "00000011.png"],
+    }
+    # More of each is the same run: what is there stays.
+    longer = medzoo.generate_into(out, model_id, per_class=5, layout="classes", start=7, resume=True)
+    assert longer.made == 4 + 2  # the batch that was cut short, and one more
+    one = medzoo.generate_into(tmp_path / "one", model_id, per_class=2, condition="malignant")
+    assert one.n == 2 and (tmp_path / "one" / "00000001.png").is_file()
+    with pytest.raises(ConditionError, match="2 of each class and 4 samples in all were asked for; state one"):
+        medzoo.generate_into(tmp_path / "x", model_id, 4, per_class=2)
+    with pytest.raises(ConditionError, match="takes no class, of which there could be 2 each"):
+        medzoo.generate_into(tmp_path / "x", add_model(model_id="99002_TINY"), per_class=2)
+
+
+@pytest.mark.parametrize("layout", ["pairs", "nnunet", "huggingface"])
+def test_layouts_are_the_same_after_a_stop(add_model: AddModel, tmp_path: Path, layout: str) -> None:
+    model_id, calm, out = add_model(**masked()), tmp_path / "calm", tmp_path / "out"
+    options: dict[str, Any] = {"layout": layout, "batch_size": 2, "grid": True}
+    medzoo.generate_into(calm, model_id, 6, **options)
+    assert medzoo.generate_into(out, model_id, 6, stop=lambda: True, **options).whole == 2
+    medzoo.generate_into(out, model_id, 6, resume=True, **options)
+    assert content(out) == content(calm) and (out / "grid.png").is_file()
+    assert "grid.png" not in {path.name for path in out.rglob("*/*.png")}
+    arguments = ["generate", model_id, "-n", "6", "--layout", layout, "--batch-size", "2", "--grid", "--quiet"]
+    assert CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "cli")]).exit_code == 0
+    assert content(tmp_path / "cli") == content(calm)
+
+
 def test_a_condition_in_words_is_another_for_another_condition() -> None:
     assert _described(None) is None and _described("a lung") == "a lung" and _described(3) == "3"
     assert _described({"age": 5, "scan": Path("a.png")}) == "age=5; scan=a.png"
@@ -98,14 +132,14 @@ def test_a_name_that_may_be_a_patients_stays_away(add_model: AddModel, tmp_path:
     scan = dicom(tmp_path / "DOE_JANE_1970.dcm", np.arange(256, dtype=np.uint8).reshape(16, 16))
     arguments = ["generate", add_model(**TRANSLATES), "--condition", str(scan), "--format", format, "--quiet"]
     found = {}
-    for option in ("--input-names", "--no-input-names"):
-        out = tmp_path / option
-        result = CliRunner().invoke(main, [*arguments, "--out", str(out), option])
+    for option in ("--input-names", "--no-input-names", ""):
+        out = tmp_path / (option or "usual")
+        result = CliRunner().invoke(main, [*arguments, "--out", str(out), *([option] if option else [])])
         assert result.exit_code == 0, result.output
         found[option] = any(
             b"DOE" in path.read_bytes() or "DOE" in path.name for path in out.rglob("*") if path.is_file()
         )
-    assert found == {"--input-names": True, "--no-input-names": False}
+    assert found == {"--input-names": True, "--no-input-names": False, "": False}
 
 
 def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:

@@ -17,19 +17,22 @@ from typing import Any
 from medzoo.errors import SavingError, pip_install
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
-from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
+from medzoo.samples.formats._base import Bits, Encoded, Format, Masks, Run, label_map, origin, plain, png_words, stem
 
 __all__ = [
     "Bits",
     "Encoded",
     "Format",
+    "Masks",
     "Run",
     "builtin",
     "check_format",
     "encode",
+    "label_map",
     "load",
     "names",
     "origin",
+    "plain",
     "png_words",
     "stem",
 ]
@@ -70,6 +73,8 @@ def check_format(run: Run, shape: tuple[int, ...], masks: int) -> None:
             import_module(package)
         except ImportError:
             raise SavingError(f"--format {run.format} needs {package}; type: {pip_install(install)}") from None
+    if (run.mask_kind, run.keep_patient) != ("capture", False) and run.format != "dicom":
+        raise SavingError("segmentation objects (--masks seg) and --keep-patient are DICOM's; add --format dicom")
     format.check(run, shape, masks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from medzoo.errors import SavingError
 from medzoo.samples import Samples
 
 Bits = Literal[8, 16]
+Masks = Literal["capture", "seg"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Run:
     ``bits`` are those of pixels stored as whole numbers. ``spacing`` is the size of a pixel (height, width) or voxel
     (depth, height, width) in millimetres, None where unknown. ``inputs_sha256`` is a hash of the names and contents of
     all input images, in their order; None where there are none. ``condition`` names them without their folders.
+    ``mask_names`` say what each mask shows; where they are stated, several masks are written as one map of labels.
+    ``mask_kind`` is how DICOM holds masks: ``capture`` (pictures) or ``seg`` (segmentation objects). ``keep_patient``:
+    DICOM files made from others stay in the study of the same patient.
+
+    ``layout`` is a name of ``medzoo.samples.layouts``, and ``shard`` how many samples lie in one sub-folder (None: all
+    in one), or at least in one tar file. ``channels``, ``masks`` (of a sample) and ``classes`` (names of the labels 0,
+    1, ...) are what layouts but the flat one say in names and tables.
     """
 
     model_id: str | None
@@ -39,11 +47,27 @@ class Run:
     bits: Bits = 8
     spacing: tuple[float, ...] | None = None
     inputs_sha256: str | None = None
+    mask_names: tuple[str, ...] | None = None
+    mask_kind: Masks = "capture"
+    keep_patient: bool = False
+    layout: str = "flat"
+    shard: int | None = None
+    channels: int | None = None
+    masks: int | None = None
+    classes: tuple[str, ...] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        flat = ("layout", "channels", "masks", "classes") if self.layout == "flat" else ()
+        usual = {"shard": None, "mask_names": None, "mask_kind": "capture", "keep_patient": False}
+        silent = {*flat, *(name for name, value in usual.items() if getattr(self, name) == value)}
+        return {name: value for name, value in asdict(self).items() if name not in silent}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The files of one sample, each (what follows the name of the sample, content)."""
+    """The files of one sample, each (what follows the name of the sample, content); once a layout has placed them,
+    (path in the folder, content). ``others`` are further slices of a volume, or what a shard holds beside the image."""
 
     image: tuple[str, bytes]
     mask: tuple[str, bytes] | None = None
@@ -67,6 +91,8 @@ class Format:
         encode: the files of the sample at a position; the last argument is its ``origin``.
         sharded: many samples lie in one tar file.
         needs: (package to import, what to hand to ``pip install``); None if there is none.
+        labels: the content of a file of numbers uint8 [(D,) H, W], background 0, in place of masks, beside the sample at
+            a position; None where it holds no such thing.
         decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
             ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
     """
@@ -77,6 +103,7 @@ class Format:
     encode: Callable[[Samples, int, Run, dict[str, Any]], Encoded]
     sharded: bool = False
     needs: tuple[str, str] | None = None
+    labels: Callable[[NDArray[np.uint8], Samples, int, Run, dict[str, Any]], tuple[str, bytes]] | None = None
     decode: Callable[[bytes], NDArray[np.float32]] | None = None
 
 
@@ -101,8 +128,13 @@ def stem(record: dict[str, Any]) -> str:
     index = f"{record['index']:08d}"
     if record["input"] is None:
         return index
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", record["input"])[:64].strip("-")
+    name = plain(record["input"])
     return f"{index}_{name}" if name else index
+
+
+def plain(name: str) -> str:
+    """A name in letters that every system takes; empty where none of its letters is one."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64].strip("-")
 
 
 def made_by(record: dict[str, Any]) -> str:
@@ -131,9 +163,24 @@ def whole_numbers(image: NDArray[np.float32], bits: Bits) -> NDArray[Any]:
     return scaled.astype(f"uint{bits}")  # truncates
 
 
+def is_label_map(run: Run, masks: NDArray[np.uint8]) -> bool:
+    """Whether the masks [K, ...] of a sample are written as one picture of their numbers."""
+    return run.mask_names is not None and 1 < len(masks) < 256
+
+
+def label_map(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Masks [K, (D,) H, W] as one [1, (D,) H, W]: 0 outside, k inside the k-th; of overlapping ones the last."""
+    labels = np.zeros((1, *masks.shape[1:]), np.uint8)
+    for k, mask in enumerate(masks, 1):
+        labels[0][mask > 0] = k
+    return labels
+
+
 def check_picture(run: Run, name: str, shape: tuple[int, ...], masks: int) -> None:
-    """Raises SavingError unless it is grey or RGB with at most one mask, and grey where 16 bits are asked for."""
-    if shape[0] not in (1, 3) or masks > 1:
+    """Raises SavingError unless it is grey or RGB with one mask, or several that have names, and grey where 16 bits are
+    asked for.
+    """
+    if shape[0] not in (1, 3) or masks > (1 if run.mask_names is None else 255):
         raise SavingError(
             f"{name} holds images of 1 or 3 channels and one mask, the samples are {list(shape)} with {masks} masks; "
             "take --format npz or nifti"

@@ -2,8 +2,10 @@
 
 Axes of the array: columns (to the left), rows (to the back), slices (upwards), and channels where there are several. A
 picture is a volume of one slice, and shows upright in a viewer that has the patient's left at the right. That is a
-convention, no claim about anatomy: both form codes are 2 (aligned), not 1 (scanner). Whole numbers with a slope that
-gives [0, 1]; masks 0 and 1. Spacing in millimetres where the entry states it; else 1, of unknown unit.
+convention, no claim about anatomy: both form codes are 2 (aligned), not 1 (scanner). What was made from a file that
+says where its pixels lie, lies there too, with axes in the directions of that file. Whole numbers with a slope that
+gives [0, 1]; masks 0 and 1, those that have names 0 and their numbers. Spacing in millimetres where it is known; else
+1, of unknown unit.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
 from medzoo.samples import Samples
-from medzoo.samples.formats._base import Encoded, Format, Run, made_by, whole_numbers
+from medzoo.samples.formats._base import Encoded, Format, Run, is_label_map, label_map, made_by, whole_numbers
 
 _ALIGNED = 2
 
@@ -28,32 +30,64 @@ def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
 
 
 def encode(samples: Samples, i: int, run: Run, record: dict[str, Any]) -> Encoded:
-    image = _file(whole_numbers(samples.images[i], run.bits), 1 / (2**run.bits - 1), run, record)
+    place = _place(samples, i, run)
+    image = _file(whole_numbers(samples.images[i], run.bits), 1 / (2**run.bits - 1), place, record)
     if samples.masks is None:
         return Encoded((".nii.gz", image))
-    return Encoded((".nii.gz", image), ("_mask.nii.gz", _file(samples.masks[i], 1.0, run, record)))
+    masks = samples.masks[i]
+    mask = _file(label_map(masks) if is_label_map(run, masks) else masks, 1.0, place, record)
+    return Encoded((".nii.gz", image), ("_mask.nii.gz", mask))
 
 
-def _file(pixels: NDArray[Any], slope: float, run: Run, record: dict[str, Any]) -> bytes:
-    """Bytes of a file of [C, (D,) H, W]."""
-    import nibabel
-
-    if pixels.ndim == 3:
-        pixels = pixels[:, None]
-    array = pixels.transpose(3, 2, 1, 0)
+def _place(samples: Samples, i: int, run: Run) -> tuple[NDArray[np.float64], bool, str | None]:
+    """The affine matrix of (column, row, slice), whether its lengths are millimetres, and directions to turn to."""
+    lie = None if samples.provenance is None else samples.provenance[i]
+    if lie is not None and lie.geometry is not None:
+        return lie.geometry.affine, True, lie.geometry.axes
     spacing = (1.0, *(run.spacing or (1.0, 1.0, 1.0)))[-3:]  # of a picture, 1 across
     x, y, z = reversed(spacing)
     affine = np.diag([-x, -y, z, 1.0])  # world axes go to the right, to the front and upwards
+    if samples.origin is not None:
+        back_to_front = np.array([-1.0, -1.0, 1.0])
+        affine[:3, 3] = back_to_front * (0.0, *samples.origin)[-3:][::-1]
+    return affine, bool(run.spacing), None
+
+
+def _file(
+    pixels: NDArray[Any], slope: float, place: tuple[NDArray[np.float64], bool, str | None], record: dict[str, Any]
+) -> bytes:
+    """Bytes of a file of [C, (D,) H, W]."""
+    import nibabel
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    affine, known, axes = place
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    array = pixels.transpose(3, 2, 1, 0)
     image: Any = nibabel.Nifti1Image(array[..., 0] if array.shape[3] == 1 else array, affine)
+    if axes is not None:
+        image = image.as_reoriented(ornt_transform(io_orientation(affine), axcodes2ornt(axes)))
+        affine = image.affine
     image.set_qform(affine, _ALIGNED)
     image.set_sform(affine, _ALIGNED)
     header = image.header
     header.set_slope_inter(slope, 0)
-    header.set_xyzt_units("mm" if run.spacing else "unknown")
+    header.set_xyzt_units("mm" if known else "unknown")
     header["cal_max"] = 1
     header["descrip"] = made_by(record).encode("ascii", "replace")[:79]
     header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", json.dumps(record).encode()))
     return gzip.compress(image.to_bytes(), 6, mtime=0)
 
 
-FORMAT = Format(suffixes=(".nii.gz",), about="anything", check=check, encode=encode, needs=("nibabel", "medzoo[nifti]"))
+def labels(numbers: NDArray[np.uint8], samples: Samples, i: int, run: Run, record: dict[str, Any]) -> tuple[str, bytes]:
+    return ".nii.gz", _file(numbers[None], 1.0, _place(samples, i, run), record)
+
+
+FORMAT = Format(
+    suffixes=(".nii.gz",),
+    about="anything",
+    check=check,
+    encode=encode,
+    needs=("nibabel", "medzoo[nifti]"),
+    labels=labels,
+)
