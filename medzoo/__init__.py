@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medzoo.training import train
     from medzoo.zoo import generate, info, load, stream
     from medzoo.zoo.into import generate_into
+    from medzoo.zoo.streaming import StreamDataset
     from medzoo.zoo.walking import interpolate
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "Entry",
     "MedzooError",
     "Samples",
+    "StreamDataset",
     "benchmark",
     "check",
     "generate",
@@ -50,6 +52,7 @@ _HOMES = {
     "Entry": "medzoo.entry",
     "MedzooError": "medzoo.errors",
     "Samples": "medzoo.samples",
+    "StreamDataset": "medzoo.zoo.streaming",
     "benchmark": "medzoo.bench",
     "check": "medzoo.checking",
     "generate": "medzoo.zoo",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import DatasetError
 from medzoo.text import one_line
+
+if TYPE_CHECKING:
+    from medzoo.samples.items import Items, Transform
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +92,18 @@ class Images:
     def float(self) -> NDArray[np.float32]:
         """The images as float32 [n, C, H, W] in [0, 1]."""
         return self.images.astype(np.float32) / np.float32(255)
+
+    def as_dataset(self, transform: Transform | None = None) -> Items:
+        """A torch dataset of dicts with the keys and types of ``Samples.as_dataset``, so that the two may be joined.
+
+        ``image`` is float32 in [0, 1], ``index`` the position.
+
+        Args:
+            transform: gets such a dict, whose tensors it may change; what it gives is the item.
+        """
+        from medzoo.samples.items import Items
+
+        return Items(self.images, self.masks, self.labels, np.arange(len(self)), transform)
 
 
 def relabel(images: Images, classes: Sequence[str]) -> Images:

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-    from torch.utils.data import StackDataset
 
     from medzoo.imagefiles.provenance import Provenance
     from medzoo.samples.formats import Bits, Masks
+    from medzoo.samples.items import Items, Transform
 
-OUTLINE = (0, 255, 0)  # of masks drawn on images
 # What samples that are joined have in common.
 _SHARED = ("seed", "model_id", "revision", "weights_sha256", "precision", "classes", "spacing", "origin", "mask_names")
 
@@ -178,7 +177,9 @@ class Samples:
         """
         from PIL import Image
 
-        return Image.fromarray(_picture(self[i].uint8()[0]))
+        from medzoo.samples.sheet import picture
+
+        return Image.fromarray(picture(self[i].uint8()[0]))
 
     def save(
         self,
@@ -202,7 +203,7 @@ class Samples:
                 the samples.
             masks: of DICOM: ``capture`` writes them as pictures, ``seg`` as segmentation objects.
             keep_patient: of DICOM files made from others: they stay in the study of the same patient.
-            layout: a file of ``medzoo.samples.layouts``: flat, pairs, classes, nnunet, huggingface, or a plug-in's.
+            layout: a file of ``medzoo.samples.layouts``: flat, pairs, classes, nnunet, huggingface, or of a plug-in.
             shard: samples in one sub-folder (of webdataset in one tar file, at least); None for all in one.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
@@ -215,34 +216,21 @@ class Samples:
             layout=layout, shard=shard, overwrite=overwrite,
         )  # fmt: skip
 
-    def grid(self, columns: int | None = None, masks: bool = True, size: int | None = None) -> Image:
+    def grid(
+        self, columns: int | None = None, masks: bool = True, size: int | None = None, *, captions: bool = True
+    ) -> Image:
         """All samples on one sheet, row by row.
 
         Args:
             columns: samples a row; None for about as many as rows.
             masks: show beside every image the same image with the outline of its masks.
-            size: shrink each image to at most so many pixels a side; None for no shrinking.
+            size: pixels of the longer side of an image, at most: larger ones are shrunk, smaller ones enlarged by a
+                whole factor. None shrinks none, and enlarges to at most 128.
+            captions: write index and class under each.
         """
-        from PIL import Image
+        from medzoo.samples import sheet
 
-        if not len(self):
-            raise ValueError("no samples to draw")
-        if (columns is not None and columns < 1) or (size is not None and size < 1):
-            raise ValueError(f"columns and size must be at least 1, found {columns} and {size}")
-        cells = [self._cell(i, masks and self.masks is not None) for i in range(len(self))]
-        pictures = [Image.fromarray(cell) for cell in cells]
-        shrink = min(1.0, size / max(self.images.shape[2:])) if size else 1.0
-        width, height = (max(1, round(side * shrink)) for side in pictures[0].size)
-        columns = min(columns or math.ceil(math.sqrt(len(self))), len(self))
-        gap = 2
-        sheet = Image.new(
-            "RGB", (columns * (width + gap) + gap, math.ceil(len(self) / columns) * (height + gap) + gap), (24, 24, 24)
-        )
-        for i, picture in enumerate(pictures):
-            if shrink < 1:
-                picture = picture.resize((width, height), Image.Resampling.BOX)
-            sheet.paste(picture, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
-        return sheet
+        return sheet.draw(self, columns=columns, masks=masks, size=size, captions=captions)
 
     def gif(self, path: str | Path, *, fps: float = 10.0, masks: bool = True, back: bool = False) -> Path:
         """Write all samples as one moving picture that repeats, and give its path back.
@@ -267,40 +255,21 @@ class Samples:
 
         return torch.from_numpy(self.images)
 
-    def as_dataset(self) -> StackDataset[dict[str, Any]]:
-        """A torch dataset of dicts: ``image``, ``index`` and, where there are any, ``mask`` and ``label``."""
-        import torch
-        from torch.utils.data import StackDataset
+    def as_dataset(self, transform: Transform | None = None) -> Items:
+        """A torch dataset of dicts: ``image``, ``index`` and, where there are any, ``mask`` and ``label``.
 
-        columns: dict[str, Any] = {
-            "image": self.images,
-            "mask": self.masks,
-            "label": self.labels,
-            "index": self.indices,
-        }
-        tensors: dict[str, Any] = {k: torch.from_numpy(array) for k, array in columns.items() if array is not None}
-        return StackDataset(**tensors)
+        Args:
+            transform: gets such a dict, whose tensors it may change; what it gives is the item.
+        """
+        from medzoo.samples.items import Items
+
+        return Items(self.images, self.masks, self.labels, self.indices, transform)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first 16 samples and where they come from."""
         from medzoo.samples import showing
 
         return showing.html(self)
-
-    def _cell(self, i: int, masks: bool) -> NDArray[np.uint8]:
-        """One sample as RGB uint8 [H, W, 3], or [H, 2 W, 3] with its outlined copy at the right."""
-        sample = self[i]
-        picture = _picture(sample.uint8()[0])
-        if picture.ndim == 2:
-            picture = np.repeat(picture[:, :, None], 3, axis=2)
-        if not masks:
-            return picture
-        assert sample.masks is not None
-        outlined = picture.copy()
-        for mask in sample.masks[0]:
-            edge = _outline(_flat(mask).astype(bool), thickness=max(1, mask.shape[-1] // 128))
-            outlined[:, : edge.shape[1]][edge] = OUTLINE
-        return np.concatenate([picture, outlined], axis=1)
 
 
 def _check(name: str, array: NDArray[Any], dtype: type, dims: tuple[int, ...]) -> None:
@@ -319,34 +288,3 @@ def _check_lengths(name: str, lengths: tuple[float, ...] | None, size: tuple[int
         raise ValueError(f"{name} needs a tuple of {len(size)} numbers in millimetres, found {lengths!r}")
     if not all(least < length < math.inf for length in lengths):
         raise ValueError(f"{name} must be finite{' and above 0' if least == 0 else ''}, found {lengths}")
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """[D, H, W] -> three orthogonal slices side by side, [max(H, D), W + W + H]; [H, W] as it is."""
-    if array.ndim == 2:
-        return array
-    depth, height, width = array.shape
-    slices = (array[depth // 2], array[::-1, height // 2], array[::-1, :, width // 2])
-    tallest = max(height, depth)
-    return np.concatenate(
-        [np.pad(cut, (((tallest - len(cut)) // 2, -((len(cut) - tallest) // 2)), (0, 0))) for cut in slices], axis=1
-    )
-
-
-def _picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [C, (D,) H, W] -> [H, W] or [H, W, 3]; other channel counts lie side by side in grey."""
-    planes = [_flat(channel) for channel in image]
-    if len(planes) == 3:
-        return np.stack(planes, axis=2)
-    if not planes:  # a model of masks alone
-        return _flat(np.zeros(image.shape[1:], np.uint8))
-    return np.ascontiguousarray(np.concatenate(planes, axis=1))
-
-
-def _outline(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    """The inner rim of a mask [H, W]: its pixels with an outside pixel within ``thickness``."""
-    inside = mask
-    for _ in range(thickness):
-        padded = np.pad(inside, 1, mode="edge")  # the border of the picture is no rim
-        inside = inside & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inside

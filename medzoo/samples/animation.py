@@ -13,6 +13,7 @@ from medzoo.errors import SavingError
 from medzoo.files.whole import disk_errors, write_bytes
 from medzoo.samples import Samples
 from medzoo.samples.formats._base import made_by, origin
+from medzoo.samples.sheet import cell
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +48,7 @@ def _frames(samples: Samples, masks: bool) -> list[Image]:
         raise ValueError("no samples to draw")
     if samples.images.ndim == 5 and len(samples) == 1:
         samples = _slices(samples)
-    pictures = [samples._cell(i, masks and samples.masks is not None) for i in range(len(samples))]
+    pictures = [cell(samples, i, masks and samples.masks is not None) for i in range(len(samples))]
     if all((picture[:, :, :1] == picture).all() for picture in pictures):
         pictures = [picture[:, :, 0] for picture in pictures]  # 256 greys, all of which a GIF holds
     times = max(1, -(-SMALLEST // max(pictures[0].shape[:2])))

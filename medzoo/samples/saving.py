@@ -1,7 +1,7 @@
 """Samples -> files and a manifest: whole or not there, resumable, written while the next batch is computed.
 
-    <index>.png, <index>_mask.png    the files of a sample, see ``medzoo.samples.formats``; <index>_<input> where it has
-                                     one; in folders, where ``medzoo.samples.layouts`` has them
+    <index>.png, <index>_mask.png    the files of a sample (``medzoo.samples.formats``); <index>_<input> if it has one;
+                                     in the folders of ``medzoo.samples.layouts``
     <first index>.tar                or shards, of at least 256 samples and whole batches
     manifest.jsonl                   one line a sample, in the order of the run
     run.json                         what decides the bytes of the run, with a checksum; only the same run is resumed
@@ -25,11 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from medzoo import __version__
 from medzoo.errors import SavingError
-from medzoo.files.png import encode_png
 from medzoo.files.reading import sealed
 from medzoo.files.whole import write_bytes
 from medzoo.samples import Samples, formats, layouts
@@ -45,12 +42,12 @@ from medzoo.samples.folder import (
     recorded,
     saving_errors,
 )
-from medzoo.samples.formats import Bits, Masks, Run, origin, png_words
+from medzoo.samples.formats import Bits, Masks, Run, origin
 from medzoo.samples.layouts import check_layout
 from medzoo.samples.shard import Shard
 from medzoo.samples.tree import Tree, remove
 
-__all__ = ["Run", "Writer", "check_folder", "check_layout", "recorded", "save", "write_picture"]
+__all__ = ["Run", "Writer", "check_folder", "check_layout", "recorded", "save"]
 
 _log = logging.getLogger("medzoo")
 SHARD = 256  # samples in a tar file, at least
@@ -301,12 +298,3 @@ def save(
     with Writer(folder, run, overwrite=overwrite) as writer:
         writer.put(samples)
     return Path(folder)
-
-
-def write_picture(path: Path, samples: Samples, *, size: int) -> Path:
-    """Write the contact sheet of ``samples`` with the words that say it is synthetic. Raises SavingError."""
-    sheet = np.asarray(samples.grid(size=size))
-    record = {**origin(samples, 0), "index": samples.indices.tolist()}
-    with saving_errors(path.parent):
-        write_bytes(path, encode_png(sheet, png_words(record)))
-    return path

@@ -10,7 +10,6 @@ from medzoo import cards
 from medzoo.samples import Samples
 
 SHOWN, VOLUMES, SLICES = 16, 3, 8
-TILE = 112  # pixels of the longer side of an image, at least
 
 
 def html(samples: Samples) -> str:
@@ -28,12 +27,10 @@ def html(samples: Samples) -> str:
         lines.append(f"slices {', '.join(map(str, at))} of {depth}; save a single volume as .gif() to see all")
         shown = _slices(shown, np.asarray(at))
     columns = len(shown.images) // min(len(samples), VOLUMES) if samples.images.ndim == 5 else None
-    sheet = shown.grid(columns, size=128)
+    sheet = shown.grid(columns, size=128, captions=samples.images.ndim == 4)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
-    longest = min(128, max(shown.images.shape[2:]))
-    width = sheet.width * max(1, -(-TILE // longest)) if sheet.width < 1000 else sheet.width
-    return cards.figure(about, lines, stream.getvalue(), width=width, alt="synthetic")
+    return cards.figure(about, lines, stream.getvalue(), width=sheet.width, alt="synthetic")
 
 
 def _slices(volumes: Samples, at: np.ndarray) -> Samples:

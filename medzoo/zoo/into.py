@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medzoo import conditions, zoo
 from medzoo.arguments import hinted
@@ -19,9 +18,10 @@ from medzoo.entry import Entry
 from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.progress import Progress, shown
-from medzoo.samples import Samples, formats, saving
+from medzoo.samples import Samples, formats, saving, sheet
 from medzoo.samples.folder import GRID
 from medzoo.zoo import options
+from medzoo.zoo.wording import described, last_name, nameless
 
 if TYPE_CHECKING:
     from medzoo.conditions import Conditions
@@ -143,17 +143,23 @@ def generate_into(
         stated = conditions.from_words(entry.condition, words) if words else condition
         return (stated, n) if per_class is None else _of_each_class(entry, stated, n, per_class)
 
+    def filed(entry: Entry, format: str) -> dict[str, Any]:
+        output, declared = entry.output, entry.condition
+        return {
+            "format": format, "bits": bits, "layout": layout, "shard": shard, "channels": output.channels,
+            "masks": output.masks, "classes": declared.classes if declared else None,
+            "mask_names": output.mask_names, "mask_kind": masks, "keep_patient": keep_patient,
+        }  # fmt: skip
+
     def check(family: type[Generator], entry: Entry) -> None:
         stated, number = asked(entry)
         family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
-        if format is not None:  # volumes come back as they came, which nobody knows before they are looked at
-            wanted = saving.Run(
-                entry.model_id, None, None, seed, start, None, str(precision), batch_size=1, format=format, bits=bits,
-                layout=layout, shard=shard, channels=entry.output.channels, masks=entry.output.masks,
-                classes=entry.condition.classes if entry.condition else None,
-                mask_names=entry.output.mask_names, mask_kind=masks,
-            )  # fmt: skip
-            _check_output(wanted, entry)
+        if format is None and entry.condition is not None and entry.condition.inputs:
+            return  # the inputs decide it
+        wanted = saving.Run(
+            entry.model_id, None, None, seed, start, None, str(precision), 1, **filed(entry, format or "png")
+        )
+        _check_output(wanted, entry)
 
     generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
     generator.input_names = input_names
@@ -164,39 +170,30 @@ def generate_into(
     if keep_patient and not _are_of_studies(given):
         raise ConditionError(f"{generator.name}: the inputs are no DICOM files of a patient; leave out --keep-patient")
     inputs = generator.inputs_sha256(condition)
-    stated_words = [_last_name(word) for word in words] if inputs is not None else words
-    described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
+    stated_words = [last_name(word) for word in words] if inputs is not None else words
+    in_words = "; ".join(stated_words) if words else described(condition, files=inputs is not None)
     run = saving.Run(
         model_id=generator.name,
         revision=generator.entry.revision,
         weights_sha256=generator.weights_sha256,
         seed=seed,
         start=start,
-        condition=_nameless(described) if described and _is_hidden(given, input_names) else described,
+        condition=nameless(in_words) if in_words and _is_hidden(given, input_names) else in_words,
         precision=generator.precision,
         batch_size=batch_size
         or (resume and _recorded_batch_size(out))
         or (1 if given.has_volumes else generator.suggest_batch_size()),
-        format=format or _format_of(given),
-        bits=bits,
         spacing=generator.entry.output.spacing,
         inputs_sha256=inputs,
-        layout=layout,
-        shard=shard,
-        channels=generator.entry.output.channels,
-        masks=generator.entry.output.masks,
-        classes=generator.declared.classes if generator.declared else None,
-        mask_names=generator.entry.output.mask_names,
-        mask_kind=masks,
-        keep_patient=keep_patient,
+        **filed(generator.entry, format or _format_of(given)),
     )
     _check(generator, n, run, condition, given)
     began = time.perf_counter()
     with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer, shown(progress) as show:
         first, made = _write(generator, writer, n, condition, show, stop, GRID_SAMPLES if grid else 0)
     seconds = time.perf_counter() - began
-    sheet = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
-    return Generated(out, sheet, run, n, writer.written, made, seconds)
+    grid_file = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
+    return Generated(out, grid_file, run, n, writer.written, made, seconds)
 
 
 def _are_of_studies(given: Conditions) -> bool:
@@ -219,25 +216,18 @@ def _format_of(given: Conditions) -> str:
 def _check(generator: Generator, n: int, run: saving.Run, condition: Any, given: Conditions) -> None:
     """Let everything that is wrong be said before the folder is touched."""
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
-    _check_output(
-        run, generator.entry, max((one.depth or 1 for one in given.inputs), default=1) if given.has_volumes else None
-    )
+    depth = max(one.depth or 1 for one in given.inputs) if given.has_volumes else None
+    _check_output(run, generator.entry, depth)
     if n > MANY and run.shard is None and not formats.load(run.format).sharded:
         files = f"{n * (2 if generator.entry.output.masks else 1):,} files in one folder are slow to list and to copy"
         warnings.warn(f"{files}; --shard 1000 makes folders of it, --format webdataset packs them", stacklevel=3)
 
 
 def _check_output(run: saving.Run, entry: Entry, depth: int | None = None) -> None:
-    """Raises SavingError: what a model makes does not fit the files.
-
-    Args:
-        depth: slices of an input volume, which the output has too; None for pictures.
-    """
+    """Raises SavingError: what a model makes, of ``depth`` slices where inputs decide it, does not fit the files."""
     output = entry.output
     size = output.size or (0,) * (3 if output.type.startswith("volume") else 2)
-    if depth is not None:
-        size = (depth, *size)
-    saving.check_layout(run, (output.channels, *size), output.masks)
+    saving.check_layout(run, (output.channels, *(() if depth is None else (depth,)), *size), output.masks)
 
 
 def _write(
@@ -274,14 +264,21 @@ def _write(
 
 def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list[Samples], condition: Any) -> Path:
     """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
-    shown = min(n, GRID_SAMPLES)
-    if sum(map(len, first)) < shown:
-        wanted = range(run.start, run.start + shown)
+    wanted = range(run.start, run.start + min(n, GRID_SAMPLES))
+    if sum(map(len, first)) < len(wanted):
         first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
-    first = [
-        samples for samples in first if samples.images.shape[1:] == first[0].images.shape[1:]
-    ]  # volumes may differ
-    return saving.write_picture(out / GRID, Samples.concatenate(first)[:shown], size=GRID_SIDE)
+    alike = [part for part in first if part.images.shape[1:] == first[0].images.shape[1:]]  # volumes may differ
+    samples = Samples.concatenate(alike)[: len(wanted)]
+    given, declared = generator.resolve(condition, wanted), generator.declared
+
+    def made_from(i: int) -> NDArray[np.float32]:
+        assert declared is not None
+        one = given.input(int(samples.indices[i]) - run.start)
+        image = one.read() if one.slices is None or one.depth is None else one.slices(range(one.depth)).swapaxes(0, 1)
+        low, high = declared.range
+        return (image - low) / (high - low)
+
+    return sheet.write(out / GRID, samples, size=GRID_SIDE, inputs=made_from if given.inputs else None)
 
 
 def _of_each_class(entry: Entry, stated: Any, n: int | None, per_class: int) -> tuple[Any, int]:
@@ -302,40 +299,3 @@ def _recorded_batch_size(out: Path) -> int | None:
     """Batch size of the run in a folder: the same batches give the same bytes."""
     size = (saving.recorded(out) or {}).get("batch_size")
     return size if isinstance(size, int) else None
-
-
-def _nameless(described: str) -> str:
-    """A condition told apart from others by a hash, which shows no names."""
-    return f"sha256:{hashlib.sha256(described.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def _described(condition: Any, *, files: bool = False) -> str | None:
-    """A condition in words, different for different ones: a run is only resumed with the same.
-
-    Args:
-        files: it names files or folders, of which the last name is enough: their contents are hashed, and the folders
-            above may tell whose they are.
-    """
-    if condition is None:
-        return None
-    if isinstance(condition, str | Path | int | float):
-        text = _last_name(str(condition)) if files and isinstance(condition, str | Path) else str(condition)
-    elif isinstance(condition, Mapping):
-        text = "; ".join(f"{name}={_described(value, files=files)}" for name, value in condition.items())
-    elif isinstance(condition, list | tuple):
-        text = "; ".join(str(_described(value, files=files)) for value in condition)
-    else:  # an array, a tensor, a picture, Samples
-        held = condition.images if isinstance(condition, Samples) else condition
-        array = np.ascontiguousarray(held.detach().cpu() if hasattr(held, "detach") else held)
-        return f"array {list(array.shape)} sha256:{hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
-    if len(text) <= 1000:
-        return text
-    return f"{text[:100]}... sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def _last_name(stated: str) -> str:
-    """``left=/home/a/b.png`` -> ``left=b.png``."""
-    start, is_named, path = stated.partition("=")
-    if not is_named or set(start) & {"/", os.sep}:
-        start, path = "", stated
-    return (f"{start}=" if start else "") + os.path.basename(os.path.abspath(os.path.expanduser(path)))

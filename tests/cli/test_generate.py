@@ -47,7 +47,7 @@ def test_images_masks_manifest_and_sheet(add_model: AddModel, tmp_path: Path) ->
         assert np.array_equal(read_png(out / line["mask_file"])[0], samples.masks[i, 0] * 255)
         assert line["weights_sha256"] == samples.weights_sha256 and line["revision"] == samples.revision
     sheet, words = read_png(out / "grid.png")
-    assert sheet.shape == (3 * (8 + 2) + 2, 4 * (16 + 2) + 2, 3) and "Synthetic" in words["Description"]
+    assert sheet.shape == (3 * (128 + 15 + 2) + 2, 4 * (256 + 2) + 2, 3) and "Synthetic" in words["Description"]
 
 
 def test_the_summary_for_programs(add_model: AddModel, tmp_path: Path) -> None:

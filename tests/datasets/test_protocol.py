@@ -170,6 +170,24 @@ def test_labels_and_groups_fit_the_images(known: dict[str, object], told: str) -
         images(2, **known)
 
 
+def test_real_and_synthetic_images_are_one_torch_dataset() -> None:
+    import torch
+    from torch.utils.data import ConcatDataset, DataLoader
+
+    pixels, masks = pictures(3, 1, 4, 4), np.ones((3, 1, 4, 4), np.uint8)
+    real = Images(pixels, masks, ("a", "b", "c"), np.array([1, 0, 1]), ("x", "y"))
+    drawn = np.random.default_rng(0).random((2, 1, 4, 4), np.float32)
+    made = Samples(images=drawn, indices=np.arange(2), masks=masks[:2], labels=np.array([0, 1]))
+    both = ConcatDataset([real.as_dataset(), made.as_dataset()])
+    (batch,) = DataLoader(both, batch_size=5)
+    assert batch["image"].dtype == torch.float32 and batch["label"].tolist() == [1, 0, 1, 0, 1]
+    np.testing.assert_allclose(batch["image"][:3].numpy(), real.float())
+    assert np.array_equal(batch["image"][3:].numpy(), drawn) and batch["mask"].dtype == torch.uint8
+    means = [float(mean) for mean in DataLoader(real.as_dataset(lambda item: item["image"].mean()), batch_size=1)]
+    np.testing.assert_allclose(means, real.float().mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert set(Images(pixels, None, ("a", "b", "c")).as_dataset()[0]) == {"image", "index"}
+
+
 def test_labels_of_two_sets_get_the_same_numbers() -> None:
     given = images(3, labels=np.array([0, 1, 0]), classes=("pneumonia", "zebra"))
     found = relabel(given[[0, 2]], ("normal", "pneumonia"))

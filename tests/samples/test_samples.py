@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from medzoo.samples import OUTLINE, Samples
+from medzoo.samples import Samples
+from medzoo.samples.sheet import OUTLINE, draw
 
 
 def make(n: int = 5, channels: int = 3, **changes: Any) -> Samples:
@@ -144,9 +145,10 @@ def test_volumes_are_shown_as_three_slices_through_the_middle(size: tuple[int, i
     assert np.array_equal(axial, voxels[depth // 2])
     assert np.array_equal(coronal, voxels[::-1, height // 2])  # what lies above is above
     assert np.array_equal(sagittal, voxels[::-1, :, width // 2])
-    assert volume.grid(columns=2, masks=False).size == (2 * (shown.shape[1] + 2) + 2, tall + 4)
-    assert volume.grid(columns=1).size == (2 * shown.shape[1] + 4, 2 * (tall + 2) + 2)
-    half = volume.grid(columns=1, masks=False, size=max(size) / 2)  # type: ignore[arg-type]
+    bare: dict[str, Any] = {"captions": False, "size": max(size)}
+    assert volume.grid(columns=2, masks=False, **bare).size == (2 * (shown.shape[1] + 2) + 2, tall + 4)
+    assert volume.grid(columns=1, **bare).size == (2 * shown.shape[1] + 4, 2 * (tall + 2) + 2)
+    half = volume.grid(columns=1, masks=False, size=max(size) / 2, captions=False)  # type: ignore[arg-type]
     assert half.size[0] == round(shown.shape[1] / 2) + 4
     colour = Samples(images=np.repeat(volume.images, 3, axis=1), indices=volume.indices)
     assert np.array_equal(np.asarray(colour.pil(1))[..., 0], shown)
@@ -156,7 +158,7 @@ def test_grid_lays_samples_row_by_row_with_outlined_masks() -> None:
     mask = np.zeros((5, 1, 8, 6), np.uint8)
     mask[:, :, 2:6, 1:5] = 1
     samples = make(masks=mask)
-    sheet = np.asarray(samples.grid(columns=2))
+    sheet = np.asarray(samples.grid(columns=2, size=8, captions=False))
     assert sheet.shape == (3 * (8 + 2) + 2, 2 * (12 + 2) + 2, 3)
     third = sheet[2 + 10 : 2 + 18, 2:14]
     pixels = samples.uint8()[2].transpose(1, 2, 0)
@@ -164,15 +166,68 @@ def test_grid_lays_samples_row_by_row_with_outlined_masks() -> None:
     rim = mask[2, 0].astype(bool)
     rim[3:5, 2:4] = False
     assert (third[:, 6:][rim] == OUTLINE).all() and np.array_equal(third[:, 6:][~rim], pixels[~rim])
-    assert np.asarray(samples.grid(columns=2, masks=False)).shape == (32, 2 * 8 + 2, 3)
-    assert samples.grid(columns=1, size=4).size == (6 + 4, 5 * 6 + 2)
+    assert np.asarray(samples.grid(2, False, 8, captions=False)).shape == (32, 2 * 8 + 2, 3)
+    assert samples.grid(columns=1, size=4, captions=False).size == (6 + 4, 5 * 6 + 2)
     with pytest.raises(ValueError, match="no samples"):
         samples[:0].grid()
 
 
+def test_small_images_are_enlarged_by_a_whole_factor() -> None:
+    samples = make(4)
+    tile = np.asarray(samples.grid(masks=False, captions=False))[2:130, 2:98]
+    assert np.array_equal(tile, samples.uint8()[0].transpose(1, 2, 0).repeat(16, 0).repeat(16, 1))
+    xray = Samples(images=np.zeros((4, 1, 28, 28), np.float32), indices=np.arange(4))
+    assert xray.grid(captions=False, size=128).size == xray.grid(captions=False).size == (2 * 114 + 2, 2 * 114 + 2)
+    assert xray.grid(captions=False, size=60).size == (2 * 58 + 2, 2 * 58 + 2)
+    large = Samples(images=np.zeros((1, 1, 300, 200), np.float32), indices=np.arange(1))
+    assert large.grid(captions=False).size == (204, 304) and large.grid(captions=False, size=150).size == (104, 154)
+
+
+def test_an_outline_lies_on_the_enlarged_mask() -> None:
+    mask = np.zeros((1, 1, 32, 32), np.uint8)
+    mask[:, :, 8:24, 8:24] = 1
+    samples = Samples(images=np.zeros((1, 1, 32, 32), np.float32), indices=np.arange(1), masks=mask)
+    green = (np.asarray(samples.grid(captions=False)) == OUTLINE).all(axis=2)[2:130, 130:258]
+    on = np.zeros((128, 128), bool)
+    on[32:96, 32:96] = True
+    on[33:95, 33:95] = False
+    assert np.array_equal(green, on)
+
+
+def test_a_caption_has_index_and_class() -> None:
+    plain, wordy = make(4).grid(masks=False, captions=False), make(4).grid(masks=False)
+    assert wordy.size == (plain.width, plain.height + 2 * 15)
+
+    def words(**changes: Any) -> np.ndarray:
+        return np.asarray(make(1, **changes).grid(masks=False))[131:145]
+
+    number = words(labels=None)
+    assert number.max() > 100 and (number.reshape(-1, 3) == [24, 24, 24]).all(axis=1).mean() > 0.9
+    by_name = words(labels=np.array([1]), classes=("left", "right"))
+    assert not np.array_equal(number, by_name) and np.array_equal(by_name, words(condition=("right",)))
+    assert np.array_equal(words(condition=("x" * 90,)), words(condition=("x" * 200,)))  # cut to its tile
+    assert words(classes=("正常",)).max() > 100
+
+
+def test_the_input_stands_beside_what_was_made_of_it() -> None:
+    samples = make(3, masks=None)
+    inputs = np.linspace(0, 1, 3 * 16 * 12, dtype=np.float32).reshape(3, 1, 16, 12)
+    sheet = np.asarray(draw(samples, columns=1, size=16, captions=False, inputs=lambda i: inputs[i]))
+    assert sheet.shape == (3 * 18 + 2, 2 + 12 + 12 + 2, 3)
+    first = sheet[2:18, 2:14, 0]
+    assert np.array_equal(first, np.floor(inputs[0, 0] * 255 + 0.5))
+    assert np.array_equal(sheet[2:18, 14:26], samples.uint8()[0].transpose(1, 2, 0).repeat(2, 0).repeat(2, 1))
+
+
+def test_sheets_of_wide_tiles_have_fewer_columns() -> None:
+    volumes = Samples(images=np.zeros((9, 1, 8, 40, 40), np.float32), indices=np.arange(9))
+    sheet = volumes.grid()
+    assert sheet.width < 3 * sheet.height
+
+
 def test_a_mask_that_reaches_the_border_has_no_rim_there() -> None:
     samples = make(1, masks=np.ones((1, 1, 8, 6), np.uint8))
-    sheet = np.asarray(samples.grid())
+    sheet = np.asarray(samples.grid(captions=False))
     assert not (sheet == OUTLINE).all(axis=-1).any()
 
 
@@ -192,12 +247,25 @@ def test_tensors_and_dataset() -> None:
     assert set(make(masks=None, labels=None).as_dataset()[0]) == {"image", "index"}
 
 
+def test_a_transform_may_change_its_item() -> None:
+    samples = make()
+    before = samples.images.copy()
+
+    def flipped(item: dict[str, Any]) -> tuple[Any, Any]:
+        item["image"].neg_().add_(1)
+        return item["image"], item["label"]
+
+    image, label = samples.as_dataset(transform=flipped)[1]
+    assert np.allclose(image.numpy(), 1 - before[1]) and int(label) == 1
+    assert np.array_equal(samples.images, before)
+
+
 def test_a_notebook_shows_a_sheet_that_says_synthetic() -> None:
     html = make(20, model_id="<b>")._repr_html_()
     assert "synthetic" in html and "&lt;b&gt;" in html and "<b>" not in html and "seed 3" in html
     found = re.search(r"base64,([^\"]+)", html)
     assert found is not None
-    assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == (4 * (12 + 2) + 2, 4 * (8 + 2) + 2)
+    assert Image.open(io.BytesIO(base64.b64decode(found[1]))).size == (4 * (192 + 2) + 2, 4 * (128 + 15 + 2) + 2)
     assert "img" not in make(0, labels=None, condition=None)._repr_html_()
     assert repr(make(2)) == "Samples(2 synthetic, 3x8x6 with 1 mask channel(s), model_id='99001_TINY', seed=3)"
 

@@ -14,8 +14,8 @@ import medzoo
 from medzoo.cli import main
 from medzoo.errors import ConditionError, SavingError
 from medzoo.imagefiles import read_image
-from medzoo.zoo.into import _described, _last_name
-from tests.conftest import masked
+from medzoo.zoo.wording import described, last_name
+from tests.conftest import masked, read_png
 from tests.tools.image_case import dicom, picture
 from tests.tools.saving_case import content
 
@@ -109,13 +109,13 @@ def test_layouts_are_the_same_after_a_stop(add_model: AddModel, tmp_path: Path, 
 
 
 def test_a_condition_in_words_is_another_for_another_condition() -> None:
-    assert _described(None) is None and _described("a lung") == "a lung" and _described(3) == "3"
-    assert _described({"age": 5, "scan": Path("a.png")}) == "age=5; scan=a.png"
+    assert described(None) is None and described("a lung") == "a lung" and described(3) == "3"
+    assert described({"age": 5, "scan": Path("a.png")}) == "age=5; scan=a.png"
     first, second = np.zeros((1, 2, 2), np.uint8), np.ones((1, 2, 2), np.uint8)
-    assert _described(first) == _described(first.copy()) != _described(second)
-    assert "[1, 2, 2]" in str(_described(second))
+    assert described(first) == described(first.copy()) != described(second)
+    assert "[1, 2, 2]" in str(described(second))
     many = ["a"] * 2000
-    assert len(str(_described(many))) < 200 and _described(many) != _described([*many, "b"])
+    assert len(str(described(many))) < 200 and described(many) != described([*many, "b"])
 
 
 TRANSLATES = {
@@ -140,6 +140,20 @@ def test_a_name_that_may_be_a_patients_stays_away(add_model: AddModel, tmp_path:
             b"DOE" in path.read_bytes() or "DOE" in path.name for path in out.rglob("*") if path.is_file()
         )
     assert found == {"--input-names": True, "--no-input-names": False, "": False}
+
+
+def test_the_sheet_shows_inputs_beside_outputs(add_model: AddModel, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    pixels = [np.full((16, 16), 60 * k, np.uint8) for k in (1, 2, 3)]
+    for k, one in enumerate(pixels):
+        picture(tmp_path / "scans" / f"{k}.png", one)
+    model_id, condition = add_model(**TRANSLATES), tmp_path / "scans"
+    done = medzoo.generate_into(tmp_path / "out", model_id, condition=condition, start=1, grid=True)
+    assert done.grid is not None
+    sheet = read_png(done.grid)[0]
+    assert sheet.shape == (2 * (128 + 15 + 2) + 2, 2 * (256 + 2) + 2, 3)
+    assert sheet[60, 60, 0] == 120 and sheet[60, 60 + 258, 0] == 180  # samples 1 and 2; sample 3 has the first input
+    assert sheet[60 + 145, 60, 0] == 60
 
 
 def test_a_window_of_the_inputs(add_model: AddModel, tmp_path: Path) -> None:
@@ -187,6 +201,6 @@ def test_a_run_is_not_resumed_with_other_inputs(add_model: AddModel, tmp_path: P
 
 
 def test_words_of_files_lose_their_folders() -> None:
-    assert _described({"left": "/home/a/b.png", "age": 5}, files=True) == "left=b.png; age=5"
-    assert _last_name("left=/home/a/b.png") == "left=b.png" and _last_name("/home/x=y/b.png") == "b.png"
-    assert _last_name("age=5") == "age=5" and _last_name(".") == Path.cwd().name
+    assert described({"left": "/home/a/b.png", "age": 5}, files=True) == "left=b.png; age=5"
+    assert last_name("left=/home/a/b.png") == "left=b.png" and last_name("/home/x=y/b.png") == "b.png"
+    assert last_name("age=5") == "age=5" and last_name(".") == Path.cwd().name

@@ -91,8 +91,8 @@ class Format:
         encode: the files of the sample at a position; the last argument is its ``origin``.
         sharded: many samples lie in one tar file.
         needs: (package to import, what to hand to ``pip install``); None if there is none.
-        labels: the content of a file of numbers uint8 [(D,) H, W], background 0, in place of masks, beside the sample at
-            a position; None where it holds no such thing.
+        labels: the content of a file of numbers uint8 [(D,) H, W], background 0, in place of masks, of the sample at a
+            position; None where it holds no such thing.
         decode: the content of an image or a mask file -> float32 [C, (D,) H, W] in [0, 1], so that ``medzoo bench`` and
             ``medzoo train`` read such a folder; None where they read files of these suffixes already, or cannot.
     """

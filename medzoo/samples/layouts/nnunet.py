@@ -1,8 +1,8 @@
 """``--layout nnunet``: a raw data set of nnU-Net v2, as its documentation/dataset_format.md states it.
 
 ``imagesTr/NAME_0000.png`` with ``labelsTr/NAME.png``, whose numbers follow each other from background 0, and
-``dataset.json``. A picture in colour is one file of three channels; of NIfTI files each holds one channel. The name of a
-channel decides how nnU-Net normalises it: none of ours is ``CT`` or ``noNorm``, so each is z-scored.
+``dataset.json``. A picture in colour is one file of three channels; of NIfTI files each holds one channel. The name of
+a channel decides how nnU-Net normalises it: none of ours is ``CT`` or ``noNorm``, so each is z-scored.
 """
 
 from __future__ import annotations
