@@ -15,6 +15,7 @@ import yaml
 
 from medzoo import catalog, zoo
 from medzoo.catalog import Located
+from medzoo.catalog.paths import HUB_FILE
 from medzoo.checking import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
@@ -22,7 +23,6 @@ from medzoo.files.whole import disk_errors, write_bytes
 from medzoo.publishing import card
 from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
-from medzoo.zoo import HUB_FILE
 
 GRID_OF = 16
 PLAIN = Checkpoint(container="safetensors", key=None, strip_prefix=None)

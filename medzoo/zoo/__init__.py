@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from medzoo import catalog
 from medzoo import weights as weights_module
-from medzoo.catalog import Located
+from medzoo.catalog import Located, paths
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import RegistryError, UnknownModelError
 from medzoo.samples import Samples
@@ -23,12 +23,11 @@ from medzoo.weights import Weights
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
 
-HUB_FILE = "medzoo.yaml"
 _HUB_ID = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?/?")
 
 
 def generate(
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int,
     condition: Any = None,
     *,
@@ -57,7 +56,7 @@ def generate(
 
 
 def stream(
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int,
     condition: Any = None,
     *,
@@ -73,7 +72,7 @@ def stream(
 
 
 def load(
-    model_id: str | int | None = None,
+    model_id: str | int | Path | None = None,
     *,
     family: str | None = None,
     weights: str | Path | Mapping[str, str | Path] | None = None,
@@ -85,8 +84,10 @@ def load(
     """A model, ready to run: ``generate``, ``stream``, ``latents`` and ``decode``.
 
     Args:
-        family, weights: instead of an id, a family and a file of weights on this machine (several: a mapping of
-            files by part); what an entry would state is inferred from the file.
+        model_id: an id, an address, or the path of a model: a run of ``medzoo.train``, an entry, a published folder, a
+            folder that diffusers saved, a file of weights.
+        family: of a file of weights, where several fit; None finds it.
+        weights: instead of ``model_id``, a file of weights, or several by part; what an entry would state is inferred.
         override: fields of the entry that are replaced for this run, such as ``{"sampling": {"truncation": 0.5}}``.
         fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
 
@@ -94,22 +95,24 @@ def load(
     """
     from medzoo.zoo import barefile
 
-    if model_id is None and family is not None and weights is not None:
+    if model_id is None and weights is not None:
         return barefile.load(family, weights, override or {}, fused=fused, device=device, precision=precision)
-    if model_id is None or family is not None or weights is not None:
-        raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
-    return _build(_resolve(model_id, device, precision, override or {}), fused, device, precision)
+    if model_id is None or weights is not None:
+        raise RegistryError("load takes a model (an id, a path, an address), or weights= of a file on this machine")
+    return _build(_resolve(model_id, device, precision, override or {}, family), fused, device, precision)
 
 
-def info(model_id: str | int) -> Entry:
-    """The entry that an id, a number, a unique part of an id or an ``hf://`` address means.
+def info(model_id: str | int | Path, *, family: str | None = None) -> Entry:
+    """The entry that an id, a number, a unique part of an id, a path or an ``hf://`` address means.
+
+    Its id is what samples carry: of an address that one with its commit, of a run its step, of a file its name.
 
     Raises UnknownModelError for none or several.
     """
-    return find(model_id).entry
+    return find(model_id, family).named
 
 
-def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
+def fetch_weights(model_id: str | int | Path) -> tuple[Weights, ...]:
     """Make sure that the weights of a model are on this disk, without running it; one for each of its parts."""
     return _fetch(find(model_id))
 
@@ -128,21 +131,28 @@ def fetch_part(located: Located, part: str | None) -> Weights:
     )
 
 
-def find(model_id: str | int) -> Located:
+def find(model_id: str | int | Path, family: str | None = None, override: Mapping[str, Any] | None = None) -> Located:
     """An entry and the folders that its weights may be relative to: both None where it comes from the Hub.
 
-    Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken.
+    Args:
+        model_id: an id, an address, or the path of a model (``medzoo.catalog.paths``).
+        family, override: of a bare file of weights, as ``load`` takes them.
+
+    Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken; CheckpointError: a bare file
+    is of no family, or of several.
     """
     if isinstance(model_id, str) and model_id.startswith("hf://"):
         entry, address = _hub_entry(model_id)
         return Located(entry, None, None, address)
-    path = Path(str(model_id))
-    if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
-        raise UnknownModelError(
-            f"'{model_id}' is a file: medzoo.load(family=..., weights='{model_id}') runs it, `medzoo info {model_id}` "
-            "says what is in it"
-        )
-    return catalog.resolve(model_id)
+    at = paths.what_is(model_id)
+    if at is not None and at.is_bare:
+        from medzoo.zoo import barefile
+
+        return barefile.located(at.path, family, override)
+    located = catalog.resolve(model_id)
+    if family is not None and family != located.entry.family:
+        raise RegistryError(f"{model_id}: is of family '{located.entry.family}'; leave family '{family}' out")
+    return located
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,7 @@ _last: tuple[tuple[object, ...], Generator] | None = None
 _last_lock = threading.Lock()
 
 
-def _cached_generator(model_id: str | int, device: str | None, precision: str) -> Generator:
+def _cached_generator(model_id: str | int | Path, device: str | None, precision: str) -> Generator:
     global _last
     resolved = _resolve(model_id, device, precision)
     key = (resolved, device, precision)
@@ -179,8 +189,8 @@ def _hub_entry(address: str) -> tuple[Entry, str]:
     if match is None:
         raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
     repo = match["repo"]
-    file = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
-    entry = catalog.parse(file.text, f"hf://{repo}@{file.commit[:12]}/{HUB_FILE}")
+    file = weights_module.fetch_text(repo, match["revision"], paths.HUB_FILE)
+    entry = catalog.parse(file.text, f"hf://{repo}@{file.commit[:12]}/{paths.HUB_FILE}")
 
     # A file cannot state the commit that it becomes part of: weights beside it belong to the same one.
     def pinned(source: Any) -> Any:
@@ -196,13 +206,17 @@ def _fetch(located: Located) -> tuple[Weights, ...]:
 
 
 def _resolve(
-    model_id: str | int, device: str | None, precision: str, override: Mapping[str, Any] | None = None
+    model_id: str | int | Path,
+    device: str | None,
+    precision: str,
+    override: Mapping[str, Any] | None = None,
+    family: str | None = None,
 ) -> _Resolved:
     """Everything checked that can be, then the weights, which may take a long download."""
     from medzoo.families import get_family, known_families
     from medzoo.zoo import barefile
 
-    located = find(model_id)
+    located = find(model_id, family, override)
     entry, known = located.entry, known_families()
     if entry.family not in known:
         running = [other.entry.model_id for other in catalog.scan()[0] if other.entry.family in known]
@@ -210,10 +224,10 @@ def _resolve(
             f"{entry.model_id}: its family '{entry.family}' is not built yet. "
             f"Models that run: {', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
-    family = get_family(entry.family)
-    family.check_options(device, precision)
-    chosen = barefile.overridden(entry, override, family.options) if override else entry
-    return _Resolved(replace(located, entry=chosen), _fetch(located), family)
+    cls = get_family(entry.family)
+    cls.check_options(device, precision)
+    chosen = barefile.overridden(entry, override, cls.options) if override else entry
+    return _Resolved(replace(located, entry=chosen), _fetch(located), cls)
 
 
 def _build(resolved: _Resolved, fused: bool, device: str | None, precision: str) -> Generator:
@@ -228,6 +242,5 @@ def _build(resolved: _Resolved, fused: bool, device: str | None, precision: str)
         precision=precision,
         weights_sha256=weights_module.joint_sha256({part.part: part.sha256 for part in resolved.weights}),
     )
-    if resolved.located.address is not None:
-        generator.name = resolved.located.address
+    generator.name = resolved.located.name
     return generator
