@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from medzoo.errors import UnknownModelError
+from medzoo.text import nearest
 
 
 def resolve(text: str, ids: Iterable[str]) -> str:
@@ -58,5 +58,5 @@ def _closest(text: str, ids: list[str]) -> tuple[str, ...]:
     """Up to three ids that look like ``text``, with or without their number."""
     wanted = text.upper().replace("-", "_").replace(" ", "_")
     names = {known: known for known in ids} | {known[6:]: known for known in ids} | {known[:5]: known for known in ids}
-    close = difflib.get_close_matches(wanted, list(names), n=6, cutoff=0.5)
+    close = nearest(wanted, names, most=6, cutoff=0.5)
     return tuple(dict.fromkeys(names[name] for name in close))[:3]

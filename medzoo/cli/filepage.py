@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medzoo.cli import table
+
 if TYPE_CHECKING:
+    from medzoo.cli.table import Section
     from medzoo.families import Generator
     from medzoo.weights.inspection import Contents, Part, StateDict
     from medzoo.zoo.finding import Fits
 
-_INDENT = 14
 _MOST = 40  # lines of one section; --json has them all
 
 
@@ -26,21 +28,21 @@ def page(path: Path, family: str | None = None) -> str:
         family: the one to look for; None tries all.
     """
     if path.is_dir():
-        found = _fits(path, family)
-        lines = [str(path), "a folder that diffusers saved", "", *_section("Holds", _files(path))]
-        return "\n".join([*lines, *_families(path, found, None), "", _NOTHING_RUN])
+        sections: list[Section] = [("Holds", list(_files(path))), *_families(path, _fits(path, family), None)]
+        return table.page([str(path), "a folder that diffusers saved"], sections, _NOTHING_RUN)
     contents = _contents(path)
-    lines = [contents.path, f"{contents.kind}, {_size(contents.size)}", ""]
-    lines += _section("Refused", contents.refused)
-    lines += _section("Read as", [f"container: {contents.container}"] if contents.container else [])
-    lines += _section("Names", contents.names)
-    lines += _section("Source code", [_source(contents.source)] if contents.source else [])
-    lines += _section("Metadata", (f"{name}: {text}" for name, text in contents.metadata.items()))
-    lines += _section("Holds", _tree(contents.parts, 0))
-    lines += _section("Weights", (line for state in contents.state_dicts for line in _choice(state)))
+    sections = [
+        ("Refused", _cut(contents.refused)),
+        ("Read as", [f"container: {contents.container}"] if contents.container else []),
+        ("Names", _cut(contents.names)),
+        ("Source code", [_source(contents.source)] if contents.source else []),
+        ("Metadata", _cut(f"{name}: {text}" for name, text in contents.metadata.items())),
+        ("Holds", _cut(_tree(contents.parts, 0))),
+        ("Weights", _cut(line for state in contents.state_dicts for line in _choice(state))),
+    ]
     if contents.container:
-        lines += _families(path, _fits(path, family), contents.container)
-    return "\n".join([*lines, "", _NOTHING_RUN])
+        sections += _families(path, _fits(path, family), contents.container)
+    return table.page([contents.path, f"{contents.kind}, {_size(contents.size)}"], sections, _NOTHING_RUN)
 
 
 _NOTHING_RUN = "Nothing of the file was run."
@@ -86,7 +88,7 @@ def _files(folder: Path) -> Iterator[str]:
             yield f"{part}: {path.relative_to(folder)}, {_size(path.stat().st_size)}"
 
 
-def _families(path: Path, found: Fits, container: str | None) -> list[str]:
+def _families(path: Path, found: Fits, container: str | None) -> list[Section]:
     """Which families fit, where in the file, and what to type then."""
     lines: list[str] = []
     for name, generator in found.generators.items():
@@ -94,8 +96,8 @@ def _families(path: Path, found: Fits, container: str | None) -> list[str]:
         lines += [f"  the same network as {', '.join(found.same[name])}"] if name in found.same else []
     lines += [f"{name}: {line}" for name, error in found.undecided.items() for line in str(error).splitlines()]
     if not lines:
-        return _section("Family", _none(path, found))
-    return [*_section("Family", lines), *_section("Use", _use(path, found))]
+        return [("Family", _none(path, found))]
+    return [("Family", lines), ("Use", _use(path, found))]
 
 
 def _none(path: Path, found: Fits) -> list[str]:
@@ -133,22 +135,25 @@ def _makes(generator: Generator) -> str:
 
 def _use(path: Path, found: Fits) -> list[str]:
     names = (*found.generators, *found.undecided)
-    typed, option = shlex.quote(str(path)), f" --family {names[0]}" if len(names) > 1 else ""
+    typed, family = shlex.quote(str(path)), f" --family {names[0]}" if len(names) > 1 else ""
+    option = family
     if names[0] in found.undecided:
-        return [f"medzoo new model --weights {typed}{option} --key KEY --strip-prefix PREFIX  (drafts an entry of one)"]
+        return [f"medzoo new model --weights {typed}{family} --key KEY --strip-prefix PREFIX  (drafts an entry of one)"]
     python = f", family={names[0]!r}" if option else ""
+    if found.generators[names[0]].entry.output.channels not in (1, 3):
+        option += " --format npz"  # a PNG cannot hold it
     return [
         f"medzoo.load({str(path)!r}{python})",
         f"medzoo generate {typed}{option} -n 16 --out samples",
-        f"medzoo new model --weights {typed}{option}  (drafts its entry, to state the rest and to publish it)",
+        f"medzoo new model --weights {typed}{family}  (drafts its entry, to state the rest and to publish it)",
     ]
 
 
-def _section(name: str, lines: Iterable[str]) -> list[str]:
+def _cut(lines: Iterable[str]) -> list[str]:
     shown = list(lines)
     if len(shown) > _MOST:
         shown = [*shown[:_MOST], f"... and {len(shown) - _MOST} more lines; --json shows more"]
-    return [f"{name if i == 0 else '':{_INDENT}}{line}" for i, line in enumerate(shown)]
+    return shown
 
 
 def _tree(parts: Iterable[Part], level: int) -> Iterator[str]:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo.entry import SAMPLERS
-from medzoo.files.streams import is_terminal
+from medzoo.entry import NOISES, SAMPLERS
 from medzoo.samples import formats
 
 if TYPE_CHECKING:
-    from medzoo.zoo.into import Generated, Progress
+    from medzoo.zoo.into import Generated
 
 
 @click.command()
-@click.argument("model_id")
+@click.argument("model_id", metavar="ID|PATH")
 @click.option(
     "-n",
     "--number",
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     "--input-names/--no-input-names", default=True, show_default=True,
     help="Whether outputs carry the names of input image files, which may be those of patients.",
 )  # fmt: skip
+@click.option("--family", help="Of a file of weights: the family to look for in it.  [default: all are tried]")
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Diffusion models.  [default: the entry's]")
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True),
     help="Diffusion models that begin with an image: how much noise it gets.",
 )
+@click.option("--noise", type=click.Choice(NOISES), help="StyleGAN: injected noise.  [default: the entry's]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
 @click.option(
@@ -71,21 +72,24 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> None:
-    """Generate samples of MODEL_ID: images, masks if it makes any, and manifest.jsonl.
+    """Generate samples of a model: images, masks if it makes any, and manifest.jsonl.
+
+    It is an id (or a part of one), hf://organisation/repository, or the path of a training run, an entry, a published
+    folder, a folder of diffusers or a file of weights.
 
     Sample i is the same whatever the number, batch size or start. Synthetic images, not for clinical use.
     """
     from medzoo.zoo.into import generate_into
 
     quiet, as_json = options.pop("quiet"), options.pop("as_json")
-    with _ctrl_c() as stopped, _bar(quiet or as_json) as bar:
+    with _ctrl_c() as stopped:
         done = generate_into(
             out,
             model_id,
             n,
             words=options.pop("conditions"),
             bits=8 if options.pop("bits") == "8" else 16,
-            progress=bar,
+            progress=not (quiet or as_json),
             stop=lambda: bool(stopped),
             **options,
         )
@@ -114,30 +118,6 @@ def _ctrl_c() -> Iterator[list[bool]]:
         yield stopped
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Progress]:
-    """A bar of samples, which appears when the first are under way."""
-    from tqdm import tqdm
-
-    # In a log file a bar line every ten seconds will do.
-    pace = 0.1 if is_terminal(sys.stderr) else 10.0
-    bars: list[tqdm[Any]] = []
-
-    def show(done: int, n: int, step: tuple[int, int] | None) -> None:
-        if not bars:
-            options: dict[str, Any] = {"mininterval": pace, "miniters": 0, "dynamic_ncols": True}
-            bars.append(tqdm(total=n, initial=done, unit="image", disable=quiet, **options))
-        if step is not None:
-            bars[0].set_postfix_str(f"step {step[0]} of {step[1]}", refresh=False)
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 def _report(done: Generated, as_json: bool) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medzoo.cli import table
 from medzoo.errors import MedzooError
 
 if TYPE_CHECKING:
+    from medzoo.cli.table import Section
     from medzoo.training import Run
 
-_INDENT = 14
 _LAST = 5  # measurements that are shown
 _NUMBERS = 6  # of one line
 
@@ -25,14 +26,17 @@ def page(folder: Path) -> str:
     config = run.config
     technique = ", ".join(str(one["name"]) for one in config.techniques) or "none"
     size = config.size if isinstance(config.size, int) else " x ".join(map(str, config.size))
-    lines = [str(folder), f"a training run: {config.family}, {size} px, of {config.source}", ""]
-    lines += _section("Steps", [_steps(run)])
-    lines += _section("Settings", [f"batch {config.batch}, techniques: {technique}; all of them in config.yaml"])
-    lines += _section("Losses", _losses(run.log()))
-    lines += _section("Held out", _measurements(run))
-    lines += _section("Makes", [_makes(folder)])
-    lines += _section("Pictures", [str(folder / "samples")])
-    return "\n".join([*lines, *_section("Next", _next(run))])
+    title = [str(folder), f"a training run: {config.family}, {size} px, of {config.source}"]
+    sections: list[Section] = [
+        ("Steps", [_steps(run)]),
+        ("Settings", [f"batch {config.batch}, techniques: {technique}; all of them in config.yaml"]),
+        ("Losses", _losses(run.log())),
+        ("Held out", _measurements(run)),
+        ("Makes", [_makes(folder)]),
+        ("Pictures", [str(folder / "samples")]),
+        ("Next", _next(run)),
+    ]
+    return table.page(title, sections, "Synthetic images for research; not for clinical use.")
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -47,10 +51,6 @@ def facts(folder: Path) -> dict[str, Any]:
         "best": None if best is None else {"step": best.step, **best.scores},
         "log": run.log()[-1:], "heldout": run.heldout(),
     }  # fmt: skip
-
-
-def _section(name: str, lines: Sequence[str]) -> list[str]:
-    return [f"{name if i == 0 else '':{_INDENT}}{line}" for i, line in enumerate(lines)]
 
 
 def _steps(run: Run) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.errors import TrainingError
+from medzoo.errors import TrainingError, pip_install
 
 
 class Board:
@@ -25,7 +25,8 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise TrainingError("--tensorboard needs one more package: pip install 'medzoo[tensorboard]'") from None
+            install = pip_install("medzoo[tensorboard]")
+            raise TrainingError(f"--tensorboard needs one more package; type: {install}") from None
         self.kind, self.folder = SummaryWriter, run / "tensorboard"
 
     def open(self, step: int) -> None:

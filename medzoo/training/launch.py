@@ -12,6 +12,7 @@ from typing import Any
 
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
+from medzoo.files.whole import check_local
 from medzoo.training import parallel
 from medzoo.training.board import Board
 from medzoo.training.config import STEPS, TrainConfig, VolumeConfig, fitting_batch, load_config, settings_of
@@ -70,6 +71,7 @@ def train(
     """
     if out is None:
         raise TrainingError("state out, the folder of the run")
+    check_local(out, TrainingError)
     folder, root = Path(out), None if data is None else Path(data)
     with parallel.joined(device) as place:
         board = parallel.on_rank0(lambda: Board(folder)) if tensorboard else None  # before anything slow

@@ -91,7 +91,7 @@ class BareFiles:
         for path in files.values():
             if not path.is_file():
                 folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
-                raise WeightsError(folder if path.is_dir() else f"there is no file {path}")
+                raise WeightsError(folder if path.is_dir() else f"there is no file '{path}'")
         self.files, self.override = files, override
         self.numbers = {part: path for part, path in files.items() if not _is_text(path)}
         if not self.numbers:
@@ -195,7 +195,7 @@ def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str]
     try:
         return Entry.model_validate(_merged(entry.model_dump(), override))
     except ValidationError as error:
-        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error))) from None
+        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error, record=Entry))) from None
 
 
 def _stated(stated: Any) -> dict[str, Any]:
