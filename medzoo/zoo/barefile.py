@@ -6,6 +6,7 @@ the output and the condition from the configuration. A folder that diffusers sav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class BareFiles:
 
     Attributes:
         name: the last name of the file or folder, by which samples call the model.
+        model_id: of its entry, made of the name; what errors call it.
 
     Raises WeightsError, CheckpointError, EntryError.
     """
@@ -85,6 +87,7 @@ class BareFiles:
         except OSError as error:
             raise WeightsError(f"weights={weights}: {error.strerror}") from None
         self.name = next(iter(files.values())).resolve().name
+        self.model_id = f"00000_{re.sub(r'[^A-Z0-9]+', '_', self.name.upper()).strip('_') or 'LOCAL'}"
         if None in files and (files[None] / diffusers_folder.INDEX).is_file():
             files, inferred = diffusers_folder.read(files[None])
             override = _merged(inferred, override)
@@ -121,7 +124,8 @@ class BareFiles:
         def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[Entry, Mapping[str, Tensor]]:
             others = {part: file.found(checkpoint) for part, file in opened.items() if part != first}
             state = joined({part: {first: tensors, **others, **texts}[part] for part in files})
-            known = {"weights": self.sources, "config": _arguments(cls, files, opened[first].content, checkpoint)}
+            config = _arguments(cls, files, opened[first].content, checkpoint)
+            known = {"model_id": self.model_id, "weights": self.sources, "config": config}
             fields = _merged(_merged(known, override), {"checkpoint": checkpoint.model_dump()})
             return entry_for(cls, family, state, fields), state
 
@@ -155,7 +159,7 @@ def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str
     name = ", ".join(path.name for path in files.values())
     lines: dict[str, str] = {}
     for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
-        lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
+        lines.setdefault(re.sub(r"^00000_[A-Z0-9_]+: ", "", str(error)), words)
     reasons = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
     return (
         f"{name}: nothing in it is a generator of family '{family}'.{reasons}\n"
