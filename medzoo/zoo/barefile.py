@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,26 @@ def located(path: Path, family: str | None = None, override: Mapping[str, Any] |
 
     Its weights are ``local`` sources, so that it is fetched and checked as every other entry is.
     """
-    generator = load(family, path, override or {}, fused=False, device="cpu", precision="float32")
+    if override:
+        return _located(path, family, override)
+    return _remembered(path, family, _stamps(path))
+
+
+@lru_cache(maxsize=8)  # calls in a loop do not try every family again
+def _remembered(path: Path, family: str | None, stamps: tuple[tuple[str, int, int], ...]) -> Located:
+    return _located(path, family, {})
+
+
+def _located(path: Path, family: str | None, override: Mapping[str, Any]) -> Located:
+    generator = load(family, path, override, fused=False, device="cpu", precision="float32")
     return Located(generator.entry, None, path.resolve().parent, label=generator.name)
+
+
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """What tells that files have changed: those of a folder, of an index all beside it, else the file itself."""
+    folder = path if path.is_dir() else path.parent if shards.is_index(path) else None
+    files = [path] if folder is None else sorted(one for one in folder.rglob("*") if one.is_file())
+    return tuple((str(one.resolve()), one.stat().st_mtime_ns, one.stat().st_size) for one in files)
 
 
 class NotFitting(CheckpointError):

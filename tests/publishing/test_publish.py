@@ -208,7 +208,7 @@ def test_scores_of_a_card_and_how_to_cite(hub: WritableHub, add_model: Callable[
     assert "a `tag`" in fields["tags"]
     first, folded = text.split("<details>", 1)
     assert "| FD | 0.25 (0.2 to 0.3) |  | lower |" in first and "| SEG_DICE |" in first and "| --- |" in first
-    assert "<summary>1 more scores</summary>" in folded and "| IS |" in folded.partition("</details>")[0]
+    assert "<summary>1 more score</summary>" in folded and "| IS |" in folded.partition("</details>")[0]
     assert "SPEED" not in text
     assert "pip install medzoo" in text and "medzoo generate hf://user/tiny" in text
     cited = text.partition("```bibtex\n")[2].partition("\n```")[0]

@@ -426,6 +426,19 @@ def test_a_bare_file_is_a_model(tmp_path: Path, layout: str) -> None:
         zoo.load(family="fastgan", weights=tmp_path / "gone.pt")
 
 
+def test_calls_in_a_loop_look_for_the_family_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medzoo.zoo import finding
+
+    state = random_state({"family": "dcgan", "config": {"ngf": 4, "nz": 8, "nc": 1, "image_size": 32}})
+    path, asked, only = tmp_path / "x.pt", [], finding.only
+    monkeypatch.setattr(finding, "only", lambda bare, **options: asked.append(bare.name) or only(bare, **options))
+    torch.save(state, path)
+    first = [zoo.generate(path, 1) for _ in range(3)]
+    assert asked == ["x.pt"] and len({one.revision for one in first}) == 1
+    torch.save({name: value * 2 for name, value in state.items()}, path)
+    assert zoo.generate(path, 1).revision != first[0].revision  # the file has changed
+
+
 def test_two_models_from_many_threads(add_model: AddModel) -> None:
     ids = [add_model(), add_model(model_id="99002_OTHER")]
     interval = sys.getswitchinterval()
