@@ -190,7 +190,7 @@ def test_the_card(hub: WritableHub, model: str) -> None:
 def test_scores_of_a_card_and_how_to_cite(hub: WritableHub, add_model: Callable[..., str]) -> None:
     citation = {"text": "Doe et al., {Nowhere} (2025) ```", "doi": "10.1/x"}
     model = add_model(**STATED, **masked(), citation=citation, tags=["a `tag`"])
-    scores = [
+    scores: list[dict[str, Any]] = [
         {"name": name, "title": name.upper(), "metric": name, "group": group, "features": None, "better": "lower",
          "percent": False, "version": 1, "about": "", "value": 0.25, "low": 0.2, "high": 0.3, "error": None,
          "note": None, "detail": {}, "seeds": []}
