@@ -207,6 +207,12 @@ class Sampling(Record):
 
 
 TEXT = (".json", ".txt")
+_INDEX = re.compile(r".*\.index(\.\w+)?\.json", re.DOTALL)
+
+
+def is_index(name: str) -> bool:
+    """Whether a file is called as indices of several files of numbers are: ``model.safetensors.index.json``."""
+    return _INDEX.fullmatch(name) is not None
 
 
 class Source(Record):
@@ -227,8 +233,8 @@ class Source(Record):
 
     @property
     def is_text(self) -> bool:
-        """Whether words are expected, not numbers."""
-        return self.name.endswith(TEXT)
+        """Whether text is expected, not numbers; an index of files of numbers is none."""
+        return self.name.endswith(TEXT) and not is_index(self.name)
 
 
 class PackageSource(Source):

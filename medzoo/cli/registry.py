@@ -19,7 +19,6 @@ from medzoo.results import ranking
 if TYPE_CHECKING:
     from medzoo.entry import Entry
     from medzoo.results import Result
-    from medzoo.weights.inspection import Contents
 
 RESULTS = "Folder of your own results, in addition to the included ones.  [default: results]"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -83,25 +82,34 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model_id", metavar="ID|FILE")
+@click.argument("model_id", metavar="ID|PATH")
 @click.option("--full", is_flag=True, help="Also every score and check in its own words, hashes, all sources.")
+@click.option("--family", help="Of a file of weights: the family to look for in it.  [default: all are tried]")
 @json_option
-def info(model_id: str, full: bool, as_json: bool) -> None:
+def info(model_id: str, full: bool, family: str | None, as_json: bool) -> None:
     """Show what is known about one model: what it makes, licences, data, scores beside those of real images.
 
-    ID may be its number, a unique part of its id, or hf://organisation/repository. For a FILE of weights (.pkl, .pth,
-    .pt, .safetensors, ...), show what is in it, without running any of it.
+    ID may be its number, a unique part of its id, or hf://organisation/repository. PATH may be an entry, a published
+    folder, a training run (its steps, losses and scores), a file of weights or a folder of diffusers (what is in it,
+    without running any of it, and which family fits).
     """
-    from medzoo.weights import inspection
+    from medzoo.catalog import paths
 
-    if inspection.is_file(model_id):
-        _show_file(inspection.inspect(Path(model_id)), as_json)
+    at = paths.what_is(model_id)
+    if at is not None and at.kind in ("run", "weights", "pipeline"):
+        from medzoo.cli import filepage, runpage
+
+        if at.kind == "run":
+            click.echo(_json(runpage.facts(at.path)) if as_json else runpage.page(at.path))
+        else:
+            click.echo(_json(filepage.facts(at.path, family)) if as_json else filepage.page(at.path, family))
         return
     from medzoo.cli.page import page
     from medzoo.zoo import find
 
-    located = find(model_id)
-    click.echo(_json(_stated(located.entry)) if as_json else page(located, full=full))
+    located = find(model_id, family)
+    typed = model_id if at is not None else located.address
+    click.echo(_json(_stated(located.named)) if as_json else page(located, full=full, typed=typed))
 
 
 @click.command()
@@ -172,12 +180,6 @@ def _results(benchmark: str, own: Path) -> list[Result]:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "-" if low is None or high is None else f"{low:.4g} to {high:.4g}"
-
-
-def _show_file(contents: Contents, as_json: bool) -> None:
-    from medzoo.cli import filepage
-
-    click.echo(_json(asdict(contents)) if as_json else filepage.page(contents))
 
 
 def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:

@@ -16,7 +16,7 @@ from medzoo.files.whole import check_local
 from medzoo.training import parallel
 from medzoo.training.board import Board
 from medzoo.training.config import STEPS, TrainConfig, VolumeConfig, fitting_batch, load_config, settings_of
-from medzoo.training.data import load
+from medzoo.training.data import about, load
 from medzoo.training.heldout import HeldOut
 from medzoo.training.interrupt import Stopped, noted_signals
 from medzoo.training.progress import Report, bar
@@ -79,7 +79,8 @@ def train(
             lambda: from_fields(settings, root, steps) if config is None else from_config(config, root, steps, settings)
         )
         measure = parallel.on_rank0(lambda: HeldOut(job.held, str(place), job.train)) if held_out else None
-        trainer = Trainer(job.config, job.train, folder, measure, place, board)
+        described = about(job.config, job.train)
+        trainer = Trainer(job.config, job.train, folder, measure, place, board, about=described)
         quiet = quiet or parallel.rank() > 0
         if not quiet:
             counts = f"{len(job.train)} images to learn, {len(job.held)} held out"

@@ -1,6 +1,7 @@
 """The files of one training run, and how they stay whole and in step through a kill, a full disk or a second process.
 
     config.yaml        what is trained; a run never goes on with another configuration
+    medzoo.yaml        what the model is: its entry, by which the folder generates
     latest.pt          everything needed to go on: the one file that decides; its checksum is in it
     best.safetensors   the averaged generator of the best measurement, copied out of latest.pt; with a checksum too
     log.csv            losses and numbers of techniques, a line every ten steps
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medzoo.catalog.paths import HUB_FILE
 from medzoo.errors import TrainingError
 from medzoo.files.lock import held
 from medzoo.files.reading import parse_json, read_bytes
@@ -85,6 +87,13 @@ class RunFolder:
             )
         with self.disk_errors():
             write_bytes(self.config, dump_config(config).encode())
+
+    def describe(self, entry: str) -> None:
+        """Write the entry of the model, unless it is there as it should be."""
+        path = self.path / HUB_FILE
+        if _content(path) != entry.encode():
+            with self.disk_errors():
+                write_bytes(path, entry.encode())
 
     def save(self, state: Mapping[str, Any], best: Best | None) -> None:
         """Write ``latest.pt``, then what follows it."""

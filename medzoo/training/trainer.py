@@ -34,8 +34,9 @@ from medzoo.training import parallel
 from medzoo.training.adversarial import AdversarialLearner
 from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig
-from medzoo.training.data import facts_of, stack, tensors
+from medzoo.training.data import About, facts_of, stack, tensors
 from medzoo.training.direct import DirectLearner
+from medzoo.training.drafting import own_entry
 from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
 from medzoo.training.progress import Report
 from medzoo.training.recipes import Adversarial, kind
@@ -56,6 +57,7 @@ class Trainer:
         board: shows TensorBoard what the tables and pictures hold.
         grid: samples of a picture.
         log_every: steps between two lines of ``log.csv``.
+        about: the images; the folder then carries the entry of its model, by which it generates.
 
     Raises:
         TrainingError: the images do not fit the configuration.
@@ -72,6 +74,7 @@ class Trainer:
         *,
         grid: int = 32,
         log_every: int = 10,
+        about: About | None = None,
     ) -> None:
         self.config, self.held_out, self.folder, self.board = config, held_out, RunFolder(folder), board
         self.grid, self.log_every = grid, log_every
@@ -81,6 +84,7 @@ class Trainer:
         self.learner: AdversarialLearner | DirectLearner = parallel.rank_by_rank(
             lambda: learner(config, *tensors(train, config), facts, self.device)
         )
+        self.entry = None if about is None else own_entry(config, about, self.learner.recipe)
         self.step = 0
         self.best: Best | None = None
         self.stopped: str | None = None  # why the run ended before its last step
@@ -104,6 +108,8 @@ class Trainer:
         """
         with ExitStack() as stack:
             parallel.on_rank0(lambda: stack.enter_context(self.folder.opened(self.config)))
+            if self.entry is not None:
+                parallel.on_rank0(partial(self.folder.describe, self.entry))
             self.resume()
             if self.board is not None:
                 stack.enter_context(self.open_board(self.board))

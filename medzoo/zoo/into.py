@@ -63,10 +63,11 @@ class Generated:
 @hinted({})
 def generate_into(
     folder: str | Path | None,
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int | None = None,
     condition: Any = None,
     *,
+    family: str | None = None,
     words: tuple[str, ...] = (),
     seed: int = 0,
     start: int = 0,
@@ -103,7 +104,7 @@ def generate_into(
 
     Args:
         folder: where the files go; None for ``samples/MODEL_ID``.
-        model_id: as ``medzoo.generate`` takes it.
+        model_id, family: as ``medzoo.generate`` takes them.
         n: how many; None for 10, or one for each input that ``condition`` lists.
         condition: what the model is conditioned on: one for all samples or one for each.
         words: the condition as ``--condition`` takes it, instead.
@@ -151,9 +152,9 @@ def generate_into(
             "mask_names": output.mask_names, "mask_kind": masks, "keep_patient": keep_patient,
         }  # fmt: skip
 
-    def check(family: type[Generator], entry: Entry) -> None:
+    def check(cls: type[Generator], entry: Entry) -> None:
         stated, number = asked(entry)
-        family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        cls.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
         if format is None and entry.condition is not None and entry.condition.inputs:
             return  # the inputs decide it
         wanted = saving.Run(
@@ -161,7 +162,7 @@ def generate_into(
         )
         _check_output(wanted, entry)
 
-    generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
+    generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision, family=family)
     generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     condition, n = asked(generator.entry)
