@@ -29,6 +29,8 @@ ModelId = Annotated[str, Field(pattern=r"^[0-9]{5}_[A-Z0-9][A-Z0-9_-]*$")]
 # Samplers of diffusion models. To add one, name it here and write it in ``medzoo/diffusion/samplers.py``.
 SamplerName = Literal["ddpm", "ddim", "dpm++", "heun"]
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+NoiseName = Literal["const", "random", "none"]
+NOISES: tuple[NoiseName, ...] = get_args(NoiseName)
 
 
 def _inside(path: str) -> str:
@@ -192,7 +194,7 @@ class Sampling(Record):
     sampler: SamplerName | None = None
     guidance: Annotated[float, Field(ge=0)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
-    noise: Literal["const", "random", "none"] | None = None
+    noise: NoiseName | None = None
 
 
 TEXT = (".json", ".txt")

@@ -1,6 +1,7 @@
 """Every error that medzoo raises on purpose.
 
     MedzooError
+    |-- ArgumentError          a function was called with an argument that it does not take (a TypeError, too)
     |-- RegistryError          a registry file or folder is wrong
     |   |-- EntryError         one YAML entry is broken (file, line, every problem)
     |   `-- UnknownModelError  no entry has that id (carries the closest matches)
@@ -26,12 +27,13 @@ what to type next. The command line prints the message alone, without a tracebac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from medzoo.text import printable
+from medzoo.text import did_you_mean, printable
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
 
@@ -40,6 +42,10 @@ class MedzooError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class ArgumentError(MedzooError, TypeError):
+    """A function was called with an argument that it does not take; the message says which one is meant."""
 
 
 class RegistryError(MedzooError):
@@ -122,26 +128,54 @@ class PublishError(MedzooError):
     """A model may not be published as it is, or the Hub does not take it."""
 
 
-def problems(error: ValidationError, *under: str) -> list[str]:
-    """``field: expected ..., found ...`` for each finding of pydantic; ``under`` is the path of the record's field."""
+def problems(error: ValidationError, *under: str, record: type[BaseModel] | None = None) -> list[str]:
+    """``field: expected ..., found ...`` for each finding of pydantic.
+
+    Args:
+        under: path of the record's field.
+        record: what was validated, so that an unknown field gets the one that was meant.
+    """
     found = []
     for detail in error.errors(include_url=False):
         where = ".".join(map(str, (*under, *detail["loc"])))
-        found.append(f"{where}: {sentence(detail)}" if where else sentence(detail))
+        words = sentence(detail, fields=() if record is None else fields_at(record, detail["loc"][:-1]))
+        found.append(f"{where}: {words}" if where else words)
     return found
 
 
-def sentence(detail: ErrorDetails, shown: str | None = None) -> str:
+def fields_at(record: type[BaseModel], loc: Sequence[int | str]) -> tuple[str, ...]:
+    """Names of the fields that the record at a place inside ``record`` takes.
+
+    Args:
+        loc: fields, numbers of list items and tags of unions, as pydantic states a place.
+    """
+    here = [record]
+    for part in loc:
+        inside = [known.model_fields[part] for known in here if isinstance(part, str) and part in known.model_fields]
+        here = [known for field in inside for known in _records(field.annotation)] or here  # a number, a tag
+    return tuple(dict.fromkeys(name for known in here for name in known.model_fields))
+
+
+def _records(annotation: Any) -> list[type[BaseModel]]:
+    """The records in a type: ``tuple[Score, ...] | None`` -> [Score]."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [known for argument in get_args(annotation) for known in _records(argument)]
+
+
+def sentence(detail: ErrorDetails, shown: str | None = None, fields: Iterable[str] = ()) -> str:
     """What one finding of pydantic expected and found, without its place.
 
     Args:
         shown: the value as its author wrote it; None for that of the finding.
+        fields: names that may be meant by an unknown one.
     """
     kind = detail["type"]
     if kind == "missing":
         return "missing; state it"
     if kind == "extra_forbidden":
-        return "unknown field; remove it, or correct its name"
+        meant = did_you_mean(str(detail["loc"][-1]), fields)
+        return f"unknown field{meant or '; remove it, or correct its name'}"
     if kind == "value_error":  # this project's own, which say what they found
         return detail["msg"].removeprefix("Value error, ")
     expected = detail["msg"].replace("Input should be", "expected")

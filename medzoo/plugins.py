@@ -6,7 +6,6 @@ through an entry-point group with the name of the folder's package, for example 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from medzoo.errors import MedzooError
+from medzoo.text import did_you_mean
 
 T = TypeVar("T")
 
@@ -66,9 +66,9 @@ class Folder(Generic[T]):
             return self.pick(importlib.import_module(f"{self.package}.{name}"))
         others = self._elsewhere()
         if name not in others:
-            close = difflib.get_close_matches(name, self.names(), n=1)
-            meant = f"; did you mean '{close[0]}'? There" if close else "; there"
-            raise self.error(f"no {self.what} is named '{name}'{meant} are {', '.join(self.names())}{self.hint}")
+            meant = did_you_mean(name, self.names())
+            there = f"{meant} There" if meant else "; there"
+            raise self.error(f"no {self.what} is named '{name}'{there} are {', '.join(self.names())}{self.hint}")
         return self._imported(name, others[name])
 
     def _elsewhere(self) -> dict[str, str]:

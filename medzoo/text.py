@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 LONGEST = 20_000  # characters of one message
 _CREDENTIALS = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]+@")
@@ -38,6 +39,24 @@ def as_markdown(text: str, *, links: bool = False) -> str:
     text = " ".join(printable(text).split())
     pieces = _ADDRESS.split(text) if links else [text]
     return "".join(f"<{piece}>" if i % 2 else _unmarked(piece, first=i == 0) for i, piece in enumerate(pieces))
+
+
+def nearest(word: str, among: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> tuple[str, ...]:
+    """The words that look most like ``word`` in upper or lower case, best first; () where none is close.
+
+    Args:
+        cutoff: how alike they have to be, from 0 to 1.
+    """
+    import difflib  # of an error only
+
+    names = {name.casefold(): name for name in among}
+    return tuple(names[close] for close in difflib.get_close_matches(word.casefold(), names, n=most, cutoff=cutoff))
+
+
+def did_you_mean(word: str, among: Iterable[str]) -> str:
+    """``; did you mean 'steps'?``, to follow what says that ``word`` is unknown; empty where nothing is close."""
+    close = nearest(word, among)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _unmarked(text: str, *, first: bool) -> str:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from medzoo.entry import Condition, Entry, Output
+from medzoo.errors import fields_at, problems
 from tests.tools.paths import ROOT
 
 MEDNIST = ROOT / "registry" / "models" / "00101_MONAI_GAN_MEDNIST_HAND.yaml"
@@ -136,3 +137,14 @@ def test_where_no_hash_is_known_the_revision_follows_the_place(fields: dict[str,
     assert len(set(found)) == len(found)
     assert revision(unet, vae) == revision(vae, unet) and revision({**hub, "size": 5}) == revision(hub)
     assert revision({**known[0], "repo": "org/mirror"}, known[1]) == revision(*known)
+
+
+def test_an_unknown_field_gets_the_one_that_was_meant(fields: dict[str, Any]) -> None:
+    assert fields_at(Entry, ("sampling",))[:2] == ("latent", "norm_stats") and "title" in fields_at(Entry, ())
+    assert {"repo", "url"} <= set(fields_at(Entry, ("weights", 0))) and "metric" in fields_at(Entry, ("reported", 3))
+    fields["sampling"]["step"] = fields["licence"] = None
+    with pytest.raises(ValidationError) as error:
+        Entry.model_validate(fields)
+    assert sorted(problems(error.value, record=Entry)) == [
+        "licence: unknown field; did you mean 'license'?", "sampling.step: unknown field; did you mean 'steps'?"
+    ]  # fmt: skip

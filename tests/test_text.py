@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medzoo.errors import CheckpointError
-from medzoo.text import as_markdown, one_line, printable
+from medzoo.text import as_markdown, did_you_mean, nearest, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,12 @@ def test_long_text_is_cut() -> None:
 
 def test_one_line() -> None:
     assert one_line("title\n99999_FAKE\t8x8") == r"title\n99999_FAKE\t8x8"
+
+
+def test_unknown_words_get_the_nearest() -> None:
+    assert nearest("STEP", ["noise", "steps", "strength"]) == ("steps",) and nearest("unicorn", ["steps"]) == ()
+    assert nearest("polypp", ["Polyp", "polyps"], most=2) == ("Polyp", "polyps")
+    assert did_you_mean("step", ["steps"]) == "; did you mean 'steps'?" and did_you_mean("x", ["steps"]) == ""
 
 
 @given(st.text())

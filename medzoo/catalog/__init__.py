@@ -6,7 +6,6 @@ any other file, and a broken file hides only itself.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from medzoo.catalog.places import (
 )
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 from medzoo.files.reading import read_text
+from medzoo.text import nearest
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
@@ -294,5 +294,5 @@ def _closest(text: str, ids: list[str]) -> tuple[str, ...]:
     """Up to three ids that look like ``text``, with or without their number."""
     wanted = text.upper().replace("-", "_").replace(" ", "_")
     names = {known: known for known in ids} | {known[6:]: known for known in ids} | {known[:5]: known for known in ids}
-    close = difflib.get_close_matches(wanted, list(names), n=6, cutoff=0.5)
+    close = nearest(wanted, names, most=6, cutoff=0.5)
     return tuple(dict.fromkeys(names[name] for name in close))[:3]

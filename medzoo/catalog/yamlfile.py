@@ -6,14 +6,13 @@ fields, everything else validates.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from medzoo import limits
-from medzoo.errors import EntryError, sentence
+from medzoo.errors import EntryError, fields_at, sentence
 from medzoo.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def parse(text: str, name: str, record: type[R], what: str = "entry") -> R:
     except ValidationError as error:
         details = error.errors(include_url=False)
         shown = details[: limits.most("problems")]
-        problems += [_problem(root, detail, details, what) for detail in shown]
+        problems += [_problem(root, detail, record, what) for detail in shown]
         raise _entry_error(name, problems, more=len(details) - len(shown)) from None
     if problems:
         raise _entry_error(name, problems)
@@ -170,7 +169,7 @@ def _entry_error(name: str, problems: list[tuple[int, str]], more: int = 0) -> E
     return EntryError("\n".join(lines))
 
 
-def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails], what: str) -> tuple[int, str]:
+def _problem(root: yaml.Node, detail: ErrorDetails, record: type[Record], what: str) -> tuple[int, str]:
     """One finding of pydantic -> (line, sentence that says what was expected and what was found)."""
     loc, kind = detail["loc"], detail["type"]
     node, path = _find(root, loc)
@@ -179,10 +178,9 @@ def _problem(root: yaml.Node, detail: ErrorDetails, details: list[ErrorDetails],
         where = f"{where}.{loc[-1]}" if where else str(loc[-1])
         words = "missing; state it (null where unknown)"
     elif kind == "extra_forbidden":
-        beside = [other["loc"] for other in details if other["type"] == "missing" and other["loc"][:-1] == loc[:-1]]
-        absent = [str(one[-1]) for one in beside]
-        close = difflib.get_close_matches(str(loc[-1]), absent, n=1)
-        words = f"unknown field; did you mean '{close[0]}'?" if close else "unknown field; remove it"
+        around, _ = _find(root, loc[:-1])
+        absent = [name for name in fields_at(record, loc[:-1]) if _child(around, name) is None]
+        words = sentence(detail, fields=absent)
     elif kind == "value_error":
         words = sentence(detail)
     else:

@@ -19,7 +19,7 @@ import click
 import medzoo
 from medzoo.errors import MedzooError
 from medzoo.files import streams
-from medzoo.text import one_line, printable
+from medzoo.text import did_you_mean, one_line, printable
 
 # Verb -> (module:command, the line that --help shows). Kept here so that --help imports nothing else.
 VERBS = {
@@ -62,10 +62,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], VERBS, n=1)
-            ctx.fail(f"No command '{args[0]}'; " + (f"did you mean '{close[0]}'?" if close else "see medzoo --help"))
+            ctx.fail(f"No command '{args[0]}'{did_you_mean(args[0], VERBS) or '; see medzoo --help'}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:

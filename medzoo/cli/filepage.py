@@ -6,31 +6,35 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from medzoo.cli import table
+
 if TYPE_CHECKING:
+    from medzoo.cli.table import Section
     from medzoo.weights.inspection import Contents, Part, StateDict
 
-_INDENT = 14
 _MOST = 40  # lines of one section; --json has them all
 
 
 def page(contents: Contents) -> str:
     """The whole page as text."""
-    lines = [contents.path, f"{contents.kind}, {_size(contents.size)}", ""]
-    lines += _section("Refused", contents.refused)
-    lines += _section("Read as", [f"container: {contents.container}"] if contents.container else [])
-    lines += _section("Names", contents.names)
-    lines += _section("Source code", [_source(contents.source)] if contents.source else [])
-    lines += _section("Metadata", (f"{name}: {text}" for name, text in contents.metadata.items()))
-    lines += _section("Holds", _tree(contents.parts, 0))
-    lines += _section("Weights", (line for state in contents.state_dicts for line in _choice(state)))
-    return "\n".join([*lines, "", "Nothing of the file was run."])
+    sections: list[Section] = [
+        ("Refused", _cut(contents.refused)),
+        ("Read as", [f"container: {contents.container}"] if contents.container else []),
+        ("Names", _cut(contents.names)),
+        ("Source code", [_source(contents.source)] if contents.source else []),
+        ("Metadata", _cut(f"{name}: {text}" for name, text in contents.metadata.items())),
+        ("Holds", _cut(_tree(contents.parts, 0))),
+        ("Weights", _cut(line for state in contents.state_dicts for line in _choice(state))),
+    ]
+    title = [contents.path, f"{contents.kind}, {_size(contents.size)}"]
+    return table.page(title, sections, "Nothing of the file was run.")
 
 
-def _section(name: str, lines: Iterable[str]) -> list[str]:
+def _cut(lines: Iterable[str]) -> list[str]:
     shown = list(lines)
     if len(shown) > _MOST:
         shown = [*shown[:_MOST], f"... and {len(shown) - _MOST} more lines; --json shows more"]
-    return [f"{name if i == 0 else '':{_INDENT}}{line}" for i, line in enumerate(shown)]
+    return shown
 
 
 def _tree(parts: Iterable[Part], level: int) -> Iterator[str]:

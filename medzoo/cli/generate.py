@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medzoo.entry import SAMPLERS
-from medzoo.files.streams import is_terminal
+from medzoo.entry import NOISES, SAMPLERS
 from medzoo.samples import formats
 
 if TYPE_CHECKING:
-    from medzoo.zoo.into import Generated, Progress
+    from medzoo.zoo.into import Generated
 
 
 @click.command()
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True),
     help="Diffusion models that begin with an image: how much noise it gets.",
 )
+@click.option("--noise", type=click.Choice(NOISES), help="StyleGAN: injected noise.  [default: the entry's]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
 @click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
 @click.option(
@@ -78,14 +78,14 @@ def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> 
     from medzoo.zoo.into import generate_into
 
     quiet, as_json = options.pop("quiet"), options.pop("as_json")
-    with _ctrl_c() as stopped, _bar(quiet or as_json) as bar:
+    with _ctrl_c() as stopped:
         done = generate_into(
             out,
             model_id,
             n,
             words=options.pop("conditions"),
             bits=8 if options.pop("bits") == "8" else 16,
-            progress=bar,
+            progress=not (quiet or as_json),
             stop=lambda: bool(stopped),
             **options,
         )
@@ -114,30 +114,6 @@ def _ctrl_c() -> Iterator[list[bool]]:
         yield stopped
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Progress]:
-    """A bar of samples, which appears when the first are under way."""
-    from tqdm import tqdm
-
-    # In a log file a bar line every ten seconds will do.
-    pace = 0.1 if is_terminal(sys.stderr) else 10.0
-    bars: list[tqdm[Any]] = []
-
-    def show(done: int, n: int, step: tuple[int, int] | None) -> None:
-        if not bars:
-            options: dict[str, Any] = {"mininterval": pace, "miniters": 0, "dynamic_ncols": True}
-            bars.append(tqdm(total=n, initial=done, unit="image", disable=quiet, **options))
-        if step is not None:
-            bars[0].set_postfix_str(f"step {step[0]} of {step[1]}", refresh=False)
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 def _report(done: Generated, as_json: bool) -> None:

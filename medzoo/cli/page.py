@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import sys
-import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medzoo import conditions, weights
+from medzoo.cli import table
+from medzoo.cli.scores import measured
+from medzoo.cli.table import Grid, Typed
 from medzoo.errors import MedzooError
 from medzoo.families import known_families
-from medzoo.files.streams import is_terminal
 from medzoo.results.ranking import direction
 
 if TYPE_CHECKING:
     from medzoo.catalog import Located
+    from medzoo.cli.table import Section
     from medzoo.entry import Condition, Entry, Sampling, Score, Verified, WeightSource
 
 NOTICE = "Synthetic images for research; not for clinical use."
-_INDENT = 14
 
 
-def page(located: Located) -> str:
-    """The whole page as text, wrapped to the terminal (not wrapped in a pipe)."""
+def page(located: Located, *, full: bool = False, results: Path | None = Path("results")) -> str:
+    """The whole page as text, wrapped to the terminal (not wrapped in a pipe).
+
+    Args:
+        full: also what checks and scores say in their own words, hashes, and every source of weights.
+        results: folder of the person's own results of ``medzoo bench``.
+    """
     entry = located.entry
-    lines = [entry.model_id, entry.title, ""]
-    for name, paragraphs in sections(entry):
-        lines += _section(name, [*paragraphs, _here(located)] if name == "Weights" else paragraphs)
-    return "\n".join([*lines, "", NOTICE])
+    shown = [
+        (name, [*parts, _here(located)] if name == "Weights" else parts)
+        for name, parts in sections(entry, full=full, results=results)
+    ]
+    more = "" if full else f"\nMore: medzoo info {entry.number} --full"
+    return table.page([entry.model_id, entry.title], shown, NOTICE + more)
 
 
-def sections(entry: Entry) -> list[tuple[str, list[str]]]:
-    """What the page says beside the title: (name, paragraphs), the same on every machine."""
+def sections(entry: Entry, *, full: bool = True, results: Path | None = None) -> list[Section]:
+    """What the page says beside the title: (name, paragraphs and tables), the same on every machine.
+
+    Args:
+        full, results: as for ``page``.
+    """
     license = entry.license
     runs = "" if entry.family in known_families() else " (not built yet: cannot run here)"
+    scores = measured(entry, results, full=full)
     return [
         ("Makes", [_makes(entry)]),
         ("Of", [", ".join(part for part in (entry.modality, entry.organ) if part)]),
@@ -44,35 +56,45 @@ def sections(entry: Entry) -> list[tuple[str, list[str]]]:
         ("Samples", _samples(entry.sampling)),
         ("Licences", [f"weights: {license.weights or 'none stated'}", f"data: {license.data or 'not known'}"]),
         ("Learned from", _data(entry)),
-        ("Reported", [_score(score) for score in entry.reported] or ["no scores"]),
-        ("Verified", [_check(check) for check in entry.verified] or ["nothing yet"]),
-        ("Weights", [_source(source) for source in entry.weights]),
+        ("Scores", scores),
+        ("Reported", _reported(entry, full)),
+        ("Checked", _checked(entry, full, bool(scores))),
+        ("Weights", _weights(entry, full)),
         ("Cite", [_citation(entry)]),
         ("Notes", [entry.notes] if entry.notes else []),
-        ("Use", _use(entry)),
+        ("Use", [Typed(line) for line in _use(entry)]),
     ]
 
 
-def _section(name: str, paragraphs: list[str]) -> list[str]:
-    lines: list[str] = []
-    for paragraph in paragraphs:
-        first = f"{name if not lines else '':{_INDENT}}"
-        lines += _wrapped(paragraph, first)
-    return lines
+def _reported(entry: Entry, full: bool) -> list[str | Grid]:
+    """What others published: in their own words, or as a table."""
+    if not entry.reported:
+        return ["no scores"]
+    if full:
+        return [_score(score) for score in entry.reported]
+    rows = [
+        (score.metric, f"{score.value:g}", _better(score.metric), score.protocol or "no protocol stated")
+        for score in entry.reported
+    ]
+    return [Grid(("SCORE", "VALUE", "BETTER", "PROTOCOL"), rows)]
 
 
-def _wrapped(text: str, first: str) -> list[str]:
-    if not is_terminal(sys.stdout):
-        return [first + text]
-    width = max(shutil.get_terminal_size().columns, 40)
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=" " * (_INDENT + 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _checked(entry: Entry, full: bool, measured_here: bool) -> list[str]:
+    """What was looked at here; in short without what the table of scores shows, and without how it was done."""
+    if not entry.verified:
+        return ["nothing yet"]
+    if full:
+        return [_check(check) for check in entry.verified]
+    kept = [check for check in entry.verified if not (measured_here and check.metric)]
+    return [f"{check.what} ({check.when.isoformat()})" for check in kept]
+
+
+def _weights(entry: Entry, full: bool) -> list[str]:
+    if full or not entry.weights:
+        return [_source(source) for source in entry.weights]
+    first = _place(entry.weights[0])
+    more = len(entry.weights) - 1
+    return [first + (f", and {more} more source{'s' * (more > 1)}" if more else "")]
 
 
 def _makes(entry: Entry) -> str:
@@ -127,28 +149,40 @@ def _check(check: Verified) -> str:
 
 
 def _way(metric: str) -> str:
+    better = _better(metric)
+    return f" ({better} is better)" if better != "-" else ""
+
+
+def _better(metric: str) -> str:
     try:
-        return f" ({direction(metric)} is better)"
+        return direction(metric)
     except MedzooError:
-        return ""
+        return "-"
 
 
 def _source(source: WeightSource) -> str:
-    if source.kind == "package":
-        where = f"came along: {source.file}"
-    elif source.kind == "hub":
-        where = f"Hugging Face Hub: {source.repo}, {source.file}, revision {source.revision or 'not pinned'}"
-    elif source.kind == "http":
-        where = source.url + (f", member {source.member}" if source.member else "")
-    else:
-        where = f"local file: {source.path}"
     unknown = "sha256 not known yet: the first download is recorded and compared ever after"
-    return f"{where}; {f'sha256 {source.sha256}' if source.sha256 else unknown}"
+    return f"{_place(source)}; {f'sha256 {source.sha256}' if source.sha256 else unknown}"
+
+
+def _place(source: WeightSource) -> str:
+    if source.kind == "package":
+        return f"came along: {source.file}"
+    if source.kind == "hub":
+        return f"Hugging Face Hub: {source.repo}, {source.file}, revision {source.revision or 'not pinned'}"
+    if source.kind == "http":
+        return source.url + (f", member {source.member}" if source.member else "")
+    return f"local file: {source.path}"
 
 
 def _here(located: Located) -> str:
-    here = weights.is_available_offline(located.entry, located.registry, located.path)
-    return "On this machine: " + ("yes" if here else "no")
+    """Whether it runs now, or what is downloaded first."""
+    entry = located.entry
+    if weights.is_available_offline(entry, located.registry, located.path):
+        return "On this machine: yes"
+    known = {source.part: source.size for source in entry.weights if source.size is not None}
+    size = f", {sum(known.values()) / 1e6:,.1f} MB" if set(known) == set(entry.parts) else ""
+    return f"On this machine: no; downloaded when it is first used{size}"
 
 
 def _citation(entry: Entry) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medzoo.catalog import RawEntry, lookup
-from medzoo.cli.table import table
-from medzoo.files.streams import is_terminal
+from medzoo.catalog.downloads import missing
+from medzoo.cli.table import table, width
 from medzoo.results import ranking
 
 if TYPE_CHECKING:
@@ -22,23 +22,31 @@ if TYPE_CHECKING:
     from medzoo.weights.inspection import Contents
 
 RESULTS = "Folder of your own results, in addition to the included ones.  [default: results]"
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.command("list")
-@click.option("--modality", metavar="WORDS", help="mammography, endoscopy, x-ray, MRI, ...")
-@click.option("--organ", metavar="WORDS", help="breast, colon, lung, brain, ...")
-@click.option("--family", metavar="NAME", help="fastgan, dcgan, cyclegan, ...")
+@click.option("--modality", metavar="WORDS", help="How images are taken: mammography, endoscopy, x-ray, MRI, ...")
+@click.option("--organ", metavar="WORDS", help="What they show: breast, colon, lung, brain, ...")
+@click.option("--family", metavar="NAME", help="Architecture: fastgan, dcgan, cyclegan, diffusion, ...")
 @click.option("--condition", type=click.Choice(lookup.CONDITIONS), help="What the model takes beside noise.")
 @click.option(
     "--masks/--no-masks", default=None, help="Only models that also generate masks, or only those that do not."
 )
-@click.option("--size", metavar="SIZE", help="256, '>=256', '<512' (every side), or 224x192 (height x width).")
+@click.option(
+    "--size",
+    metavar="SIZE",
+    help="Pixels of its images: 256, '>=256', '<512' (every side), or 224x192 (height x width).",
+)
 @click.option("--license", metavar="WORDS", help="Licence of the weights: mit, bsd, gpl, ..., or none.")
 @click.option("--offline", is_flag=True, help="Only models whose weights are on this machine.")
 @json_option
 def list_(as_json: bool, **filters: Any) -> None:
-    """List the models that match all filters, one per line."""
+    """List the models that match all filters.
+
+    WEIGHTS says which run at once ("here"), and how much is downloaded before another does, where that is known.
+    A terminal shows what fits its width; a pipe gets every column, separated by tabs.
+    """
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found and raw_entries:
@@ -60,9 +68,12 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @click.argument("model_id", metavar="ID|FILE")
+@click.option(
+    "--full", is_flag=True, help="Also every score and check in its own words, hashes, all sources."
+)
 @json_option
-def info(model_id: str, as_json: bool) -> None:
-    """Show all that is known about one model.
+def info(model_id: str, full: bool, as_json: bool) -> None:
+    """Show what is known about one model: what it makes, licences, data, scores beside those of real images.
 
     ID may be its number, a unique part of its id, or hf://organisation/repository. For a FILE of weights (.pkl, .pth,
     .pt, .safetensors, ...), show what is in it, without running any of it.
@@ -76,12 +87,17 @@ def info(model_id: str, as_json: bool) -> None:
     from medzoo.zoo import find
 
     located = find(model_id)
-    click.echo(_json(_stated(located.entry)) if as_json else page(located))
+    click.echo(_json(_stated(located.entry)) if as_json else page(located, full=full))
 
 
 @click.command()
 @click.option(
-    "--by", "--metric", "metric", metavar="METRIC", required=True, help="FID, FID_RADIMAGENET, SEG_IOU, kid, ..."
+    "--by",
+    "--metric",
+    "metric",
+    metavar="METRIC",
+    required=True,
+    help="The score: FID, FID_RADIMAGENET, SEG_IOU, ...; with --benchmark kid, seg_dice, ...",
 )
 @click.option(
     "--benchmark", metavar="NAME", help="Order the scores that `medzoo bench` measured, with their reference points."
@@ -113,6 +129,8 @@ def rank(metric: str, benchmark: str | None, features: str | None, results: Path
     click.echo(table([result.metric, *header], rows))
     note = f"{result.metric}: {result.better} is better; {len(result.without)} models without it are not listed"
     click.echo(note, err=True)
+    if benchmark is None and len({row.model_id for row in result.rows}) > 1:
+        click.echo("Measured on different data by different protocols: the order compares no models", err=True)
 
 
 def _results(benchmark: str, own: Path) -> list[Result]:
@@ -139,23 +157,61 @@ def _show_file(contents: Contents, as_json: bool) -> None:
 def _show(raw_entries: Sequence[RawEntry], as_json: bool) -> None:
     if as_json:
         click.echo(_json([_stated(entry) for entry in lookup.entries(raw_entries)]))
-    elif raw_entries:
-        click.echo(table(["ID", "SIZE", "MASKS", "CONDITION", "LICENCE", "TITLE"], [_row(raw) for raw in raw_entries]))
-        if is_terminal(sys.stdout):
-            click.echo(f"{len(raw_entries)} models; for more about one: medzoo info ID", err=True)
+        return
+    if not raw_entries:
+        return
+    to_load = [missing(raw) for raw in raw_entries]
+    columns = _columns(raw_entries, to_load)
+    room = width()
+    chosen = list(columns)
+    if room is not None:
+        columns["NO."] = _numbers(columns["ID"])
+        chosen = ["NO.", "TITLE", *(name for least, name in _SHOWN if room >= least)]
+    click.echo(table(chosen, list(zip(*(columns[name] for name in chosen), strict=True))))
+    if room is not None:
+        here = to_load.count(0)
+        example = next((raw.path.stem[:5] for raw, size in zip(raw_entries, to_load, strict=True) if size == 0), "ID")
+        click.echo(
+            f"{len(raw_entries)} models; {here} run here at once, the others are downloaded when they are first used\n"
+            f"more about one: medzoo info {example}",
+            err=True,
+        )
 
 
-def _row(raw: RawEntry) -> list[str]:
-    fields = raw.fields
-    output, condition = fields["output"], fields["condition"]
-    return [
-        raw.path.stem,
-        "x".join(str(side) for side in output["size"] or ["varies"]),
-        str(output["masks"] or "-"),
-        condition["kind"] if condition else "-",
-        fields["license"]["weights"] or "not stated",
-        fields["title"],
-    ]
+# A terminal shows number and title, and from these widths on the columns that then fit.
+_SHOWN = (
+    (120, "MODALITY"), (160, "FAMILY"), (100, "SIZE"), (120, "CONDITION"), (180, "LICENCE"), (0, "WEIGHTS")
+)  # fmt: skip
+
+
+def _columns(raw_entries: Sequence[RawEntry], to_load: Sequence[int | None]) -> dict[str, list[str]]:
+    """Every column by its name, in the order in which a pipe gets them."""
+    rows = [raw.fields for raw in raw_entries]
+    ids = [raw.path.stem for raw in raw_entries]
+    return {
+        "ID": ids,
+        "SIZE": ["x".join(map(str, row["output"]["size"] or ["varies"])) for row in rows],
+        "MASKS": [str(row["output"]["masks"] or "-") for row in rows],
+        "CONDITION": [row["condition"]["kind"] if row["condition"] else "-" for row in rows],
+        "MODALITY": [row["modality"] for row in rows],
+        "ORGAN": [row["organ"] or "-" for row in rows],
+        "FAMILY": [row["family"] for row in rows],
+        "LICENCE": [row["license"]["weights"] or "not stated" for row in rows],
+        "WEIGHTS": [_amount(size) for size in to_load],
+        "TITLE": [row["title"] for row in rows],
+    }
+
+
+def _numbers(ids: Sequence[str]) -> list[str]:
+    """The number of each id, which is enough to type; the whole id where two share a number."""
+    count = Counter(one[:5] for one in ids)
+    return [one[:5] if count[one[:5]] == 1 else one for one in ids]
+
+
+def _amount(size: int | None) -> str:
+    if size is None:
+        return "download"
+    return "here" if size == 0 else f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
 
 def _choices(raw_entries: Sequence[RawEntry], filters: dict[str, Any]) -> str:

@@ -12,22 +12,27 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from medzoo import device as devices
+from medzoo.arguments import hinted
 from medzoo.conditions import kind_of
 from medzoo.entry import Condition, Entry, Record
 from medzoo.errors import ConditionError, GenerationError
-from medzoo.families import _loading, _running
-from medzoo.families._condition import Conditions, Given, accepted, count_inputs, resolve_condition
+from medzoo.families import _loading, _request, _running
+from medzoo.families._condition import Conditions, Given, accepted, count_inputs
 from medzoo.families._running import whole_number
 from medzoo.nets import use_statistics
+from medzoo.progress import Progress
 from medzoo.randomness import INDICES, SEEDS, Distribution, Noise
 from medzoo.samples import Samples
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What a loaded model cannot be asked for any more.
+_LOADED = {
+    name: f"state it when the model is loaded: medzoo.load(..., {name}=...)"
+    for name in ("truncation", "noise", "steps", "sampler", "guidance", "strength", "window", "device", "precision")
+} | {"folder": "samples.save(FOLDER) writes files, and medzoo.generate_into writes as it goes"}
 
 
 class FamilyConfig(Record):
@@ -45,7 +50,7 @@ class Generator:
         fused: rewrite the network for speed (same images to 1e-4); False runs it as its authors ran it, and makes
             ``decode`` differentiable.
         device: "cpu", "cuda", "cuda:1", "mps"; None for a CUDA device if there is one, else the CPU.
-        precision: float32, bfloat16 or float16; what comes out is float32 always.
+        precision: float32, bfloat16 or float16, or the type of torch; what comes out is float32 always.
         weights_sha256: hash of the checkpoint file, noted in every Samples.
 
     Attributes:
@@ -84,12 +89,13 @@ class Generator:
         *,
         fused: bool = True,
         device: str | torch.device | None = None,
-        precision: str = "float32",
+        precision: str | torch.dtype = "float32",
         weights_sha256: str | None = None,
     ) -> None:
-        self.entry, self.fused, self.precision, self.weights_sha256 = entry, fused, precision, weights_sha256
+        self.entry, self.fused, self.weights_sha256 = entry, fused, weights_sha256
         self.name = entry.model_id
         self.device, self.dtype = self.check_options(device, precision)
+        self.precision = str(self.dtype).removeprefix("torch.")
         self.config: Any = self.configure(entry, state)
         self.declared = self._declared()
         _loading.check_sizes(self)
@@ -155,16 +161,12 @@ class Generator:
 
     def resolve(self, condition: Any, indices: range) -> Conditions:
         """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
-        conditions = resolve_condition(self.entry, self.declared, condition, indices)
+        conditions = _request.conditions(type(self), self.entry, self.declared, condition, indices)
         if not self.input_names:
             files = enumerate(conditions.inputs)
             conditions = replace(
                 conditions, inputs=tuple(replace(file, words=f"input {i}", name=f"input{i}") for i, file in files)
             )
-        rows = conditions.attributes
-        if rows is not None and not self.draws_attributes and np.isnan(rows).any():
-            missing = [name for k, name in enumerate(conditions.names_of) if np.isnan(rows[:, k]).any()]
-            raise ConditionError(f"{self.entry.model_id} needs a number for {', '.join(missing)}")
         return conditions
 
     def check_given(self, given: Given) -> None:
@@ -188,11 +190,23 @@ class Generator:
     # What every family has.
 
     @staticmethod
-    def check_options(device: str | torch.device | None, precision: str) -> tuple[torch.device, torch.dtype]:
+    def check_options(
+        device: str | torch.device | None, precision: str | torch.dtype
+    ) -> tuple[torch.device, torch.dtype]:
         """What the two words mean. Raises DeviceError or GenerationError, naming what there is."""
-        if precision not in PRECISIONS:
-            raise GenerationError(f"unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}")
-        return devices.find(device), PRECISIONS[precision]
+        dtype = _request.precision_type(precision)
+        return devices.find(device), dtype
+
+    @classmethod
+    def check_request(cls, entry: Entry, n: int | None, condition: Any = None, **numbers: Any) -> int:
+        """Check a request as far as the entry tells, before weights are there; gives the number of samples.
+
+        Args:
+            numbers: ``seed``, ``start`` and ``batch_size`` of ``generate``.
+
+        Raises GenerationError, ConditionError or ImageFileError.
+        """
+        return _request.check(cls, entry, n, condition, **numbers)
 
     @classmethod
     def configure(cls, entry: Entry, state: Mapping[str, Tensor]) -> Any:
@@ -242,18 +256,28 @@ class Generator:
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
+    @hinted(_LOADED)
     def generate(
-        self, n: int, condition: Any = None, *, seed: int = 0, start: int = 0, batch_size: int | None = None
+        self,
+        n: int | None = None,
+        condition: Any = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int | None = None,
+        progress: bool | Progress | None = None,
     ) -> Samples:
         """Samples ``start`` to ``start + n - 1`` of a seed; the same whatever the batch size.
 
         Args:
+            n: how many; None for one for each thing that ``condition`` lists, else 10.
             condition: see ``docs/conditions.md``; one for all samples or one for each, images in turn.
             batch_size: None lets memory decide.
+            progress: a bar: True, False, or None where a person sees it and has to wait; or a function.
 
         Raises GenerationError, ConditionError or DeviceError (not even one sample fits in memory).
         """
-        parts = list(self.stream(n, condition, seed=seed, start=start, batch_size=batch_size))
+        parts = list(self.stream(n, condition, seed=seed, start=start, batch_size=batch_size, progress=progress))
         if len({part.images.shape[1:] for part in parts}) > 1:
             raise ConditionError(
                 f"{self.entry.model_id}: the inputs give images of several sizes, which do not fit in one array; "
@@ -261,35 +285,35 @@ class Generator:
             )
         return Samples.concatenate(parts) if parts else _running.no_samples(self, seed)
 
+    @hinted(_LOADED)
     def stream(
         self,
-        n: int,
+        n: int | None = None,
         condition: Any = None,
         *,
         seed: int = 0,
         start: int = 0,
         batch_size: int | None = None,
         among: Sequence[range] | None = None,
+        progress: bool | Progress | None = False,
     ) -> Iterator[Samples]:
         """The samples of ``generate``, one batch at a time, in constant memory. Arguments are checked at once.
 
         Args:
             among: only the samples with these indices, such as a killed run has left; None for all.
         """
-        n, start = whole_number("n", n, INDICES), whole_number("start", start, INDICES)
-        whole_number("start + n", start + n, INDICES)
-        seed = whole_number("seed", seed, SEEDS)
+        n, seed, start = _request.numbers(
+            _request.number(self.entry, self.declared, n, condition), seed, start, batch_size
+        )
         conditions = self.resolve(condition, range(start, start + n))
-        if batch_size is not None:
-            whole_number("batch_size", batch_size, INDICES, least=1)
-        if conditions.inputs and n:
-            conditions.inputs[start % len(conditions.inputs)].read()  # before anything is written
+        _request.read_first(conditions)
         size = batch_size or self.suggest_batch_size()
         parts = [range(start, start + n)] if among is None else among
-        return chain.from_iterable(
+        samples = chain.from_iterable(
             _running.batches(self, part, conditions[part.start - start : part.stop - start], seed, size)
             for part in parts
         )
+        return samples if progress is False else _running.watched(self, samples, sum(map(len, parts)), progress)
 
     def suggest_batch_size(self) -> int:
         """A batch that fits in the free memory of the device by a cautious guess; 8 where the size is unknown."""

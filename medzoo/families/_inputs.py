@@ -111,7 +111,7 @@ def _list(
         if missing:
             known = [*(declared.inputs or ()), *(number.name for number in declared.attributes or ())]
             hint = f"; what has names: {', '.join(known)}" if "=" in str(stated) else ""
-            raise ConditionError(f"{model_id}: there is no file {missing[0]}{hint}")
+            raise ConditionError(f"{model_id}: there is no file or folder '{missing[0]}'{hint}")
         return [_file(declared, file, channels) for file in files]
     if isinstance(stated, list | tuple):
         inputs = [image for item in stated for image in _list(model_id, declared, item, channels, joined=joined)]

@@ -34,9 +34,8 @@ def configure(family: type[Generator], entry: Entry, state: Mapping[str, Tensor]
     try:
         return family.Config.model_validate(inferred | stated)
     except ValidationError as error:
-        raise EntryError(
-            f"{entry.model_id}: 'config' does not fit family '{entry.family}': " + "; ".join(problems(error, "config"))
-        ) from None
+        found = "; ".join(problems(error, "config", record=family.Config))
+        raise EntryError(f"{entry.model_id}: 'config' does not fit family '{entry.family}': {found}") from None
 
 
 def check_sizes(generator: Generator) -> None:

@@ -15,6 +15,7 @@ from medzoo.conditions import kind_of
 from medzoo.errors import DeviceError, GenerationError
 from medzoo.families._condition import Conditions, Given
 from medzoo.families._loading import listed
+from medzoo.progress import Progress, shown
 from medzoo.randomness import Noise
 from medzoo.samples import Samples
 
@@ -38,6 +39,23 @@ def batches(generator: Generator, indices: range, conditions: Conditions, seed: 
             f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
             "free some, or choose another with device= (--device)"
         ) from None
+
+
+def watched(
+    generator: Generator, batches: Iterator[Samples], n: int, progress: bool | Progress | None
+) -> Iterator[Samples]:
+    """The same batches, with ``progress`` (see ``medzoo.progress``) after each and within it."""
+    done = 0
+    with shown(progress) as show:
+        before, generator.on_progress = generator.on_progress, lambda step, steps: show(done, n, (step, steps))
+        try:
+            show(0, n, None)
+            for samples in batches:
+                done += len(samples)
+                show(done, n, None)
+                yield samples
+        finally:
+            generator.on_progress = before
 
 
 def draw_classes(generator: Generator, conditions: Conditions, noise: Noise) -> Conditions:
@@ -134,5 +152,6 @@ def _origin(generator: Generator, seed: int) -> dict[str, Any]:
     entry = generator.entry
     return {
         "seed": seed, "model_id": generator.name, "revision": entry.revision,
-        "weights_sha256": generator.weights_sha256,
+        "weights_sha256": generator.weights_sha256, "precision": generator.precision,
+        "classes": entry.condition.classes if entry.condition else None, "spacing": entry.output.spacing,
     }  # fmt: skip

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from medzoo.samples.formats import Bits
 
 OUTLINE = (0, 255, 0)  # of masks drawn on images
+# What samples that are joined have in common.
+_SHARED = ("seed", "model_id", "revision", "weights_sha256", "precision", "classes", "spacing", "origin")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,6 +43,11 @@ class Samples:
         condition: in words what each sample was conditioned on, n of them; None without a condition.
         names: names of the input images of an image-conditioned model, n of them, which files of samples keep.
         model_id, revision, weights_sha256: which model, which entry, which numbers; None where none.
+        precision: in which the model ran: float32, bfloat16 or float16.
+        classes: names of the labels 0, 1, ...; None where they have none.
+        spacing: millimetres between neighbouring pixels or voxels, in the order of the axes ((D,) H, W) of all
+            samples; None where unknown.
+        origin: millimetres, in the same order: where the first pixel or voxel of all samples lies; None where unknown.
 
     Raises ValueError when an array has another type, shape or range than stated here.
 
@@ -63,6 +70,10 @@ class Samples:
     model_id: str | None = None
     revision: str | None = None
     weights_sha256: str | None = None
+    precision: str = "float32"
+    classes: tuple[str, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    origin: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _check("images", self.images, np.float32, (4, 5))
@@ -82,6 +93,11 @@ class Samples:
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} images but {len(value)} {name}")
+        if self.labels is not None and self.classes is not None and n:
+            if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+                raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {len(self.classes) - 1}")
+        _check_lengths("spacing", self.spacing, size, least=0)
+        _check_lengths("origin", self.origin, size, least=-math.inf)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,7 +140,7 @@ class Samples:
         first = parts[0]
         if len(parts) == 1:
             return first
-        for name in ("seed", "model_id", "revision", "weights_sha256"):
+        for name in _SHARED:
             values = {getattr(part, name) for part in parts}
             if len(values) > 1:
                 raise ValueError(f"cannot concatenate samples of different {name}: {sorted(map(str, values))}")
@@ -171,7 +187,8 @@ class Samples:
         Args:
             format: a file of ``medzoo.samples.formats``: png, npy, npz, dicom, nifti, webdataset, or one of a plug-in.
             bits: 8 or 16 a stored pixel.
-            spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, where known.
+            spacing: size of a pixel (height, width) or voxel (depth, height, width) in millimetres, in place of that of
+                the samples.
 
         Raises SavingError when the folder is not empty (unless ``overwrite``), cannot be written, or the samples do
         not fit in the format.
@@ -266,6 +283,16 @@ def _check(name: str, array: NDArray[Any], dtype: type, dims: tuple[int, ...]) -
         raise ValueError(f"{name} must be a NumPy array, {wanted}, found {type(array).__name__}")
     if array.dtype != dtype or array.ndim not in dims:
         raise ValueError(f"{name} must be {wanted}, found {array.dtype} with shape {array.shape}")
+
+
+def _check_lengths(name: str, lengths: tuple[float, ...] | None, size: tuple[int, ...], least: float) -> None:
+    """Millimetres, one for each axis of ``size``, above ``least``."""
+    if lengths is None:
+        return
+    if not isinstance(lengths, tuple) or len(lengths) != len(size):
+        raise ValueError(f"{name} needs a tuple of {len(size)} numbers in millimetres, found {lengths!r}")
+    if not all(least < length < math.inf for length in lengths):
+        raise ValueError(f"{name} must be finite{' and above 0' if least == 0 else ''}, found {lengths}")
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

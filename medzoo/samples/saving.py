@@ -266,6 +266,9 @@ def save(
 ) -> Path:
     """Write samples into a folder of their own; gives the folder. ``bits`` and ``spacing`` as in ``Run``.
 
+    Args:
+        spacing: None for that of the samples.
+
     Raises SavingError.
     """
     if len(set(samples.indices.tolist())) < len(samples):
@@ -277,11 +280,11 @@ def save(
         seed=samples.seed,
         start=int(samples.indices[0]) if len(samples) else 0,
         condition=None if samples.condition is None else ", ".join(dict.fromkeys(samples.condition)),
-        precision="float32",
+        precision=samples.precision,
         batch_size=max(1, len(samples)),
         format=format,
         bits=bits,
-        spacing=spacing,
+        spacing=samples.spacing if spacing is None else spacing,
     )
     check_format(run, samples.images.shape[1:], 0 if samples.masks is None else samples.masks.shape[1])
     with Writer(folder, run, overwrite=overwrite) as writer:

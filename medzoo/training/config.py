@@ -189,7 +189,10 @@ def settings_of(fields: Mapping[str, Any]) -> TrainConfig:
     try:
         return parse(fields)
     except ValidationError as error:
-        raise TrainingError("\n".join(problems(error))) from None
+        from medzoo.training import recipes
+
+        record = recipes.settings(fields.get("family"))
+        raise TrainingError("\n".join(problems(error, record=record))) from None
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -142,7 +142,7 @@ def overridden(entry: Entry, override: Mapping[str, Any], options: Sequence[str]
     try:
         return Entry.model_validate(_merged(entry.model_dump(), override))
     except ValidationError as error:
-        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error))) from None
+        raise OverrideError(f"{entry.model_id}: override: " + "; ".join(problems(error, record=Entry))) from None
 
 
 def _stated(stated: Any) -> dict[str, Any]:

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medzoo import conditions, zoo
-from medzoo.errors import ConditionError
+from medzoo.arguments import hinted
+from medzoo.entry import Entry
 from medzoo.files.cache import in_paths
+from medzoo.progress import Progress, shown
 from medzoo.samples import Samples, saving
 from medzoo.samples.folder import GRID
+from medzoo.zoo import options
 
 if TYPE_CHECKING:
     from medzoo.families._base import Generator
     from medzoo.samples.formats import Bits
 
 GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
-DEFAULT_N = 10
-
-# (samples done, of how many, (network calls done, of how many) of the batch under way or None)
-Progress = Callable[[int, int, tuple[int, int] | None], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Generated:
         return self.whole < self.n
 
 
+@hinted({})
 def generate_into(
     folder: str | Path | None,
     model_id: str | int,
@@ -81,7 +81,8 @@ def generate_into(
     sampler: str | None = None,
     guidance: float | None = None,
     strength: float | None = None,
-    progress: Progress | None = None,
+    noise: str | None = None,
+    progress: bool | Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Generated:
     """Make ``n`` samples of a model and write them into a folder, a few batches in memory at a time.
@@ -106,30 +107,29 @@ def generate_into(
         window: numbers of input image files that become black and white, in their units; None as the entry says.
         input_names: write the names of input image files into names of outputs, the manifest and the files; False
             writes ``input0``, ``input1``, ..., for files whose names may tell a patient's.
-        truncation, steps, sampler, guidance, strength: fields of the entry's ``sampling``; None as the entry says.
-        progress: called after each batch, and by slow models within a batch.
+        truncation, steps, sampler, guidance, strength, noise: as ``medzoo.generate`` takes them.
+        progress: as ``medzoo.generate`` takes it; a function is called after each batch, and by slow models within it.
         stop: asked after each batch whether to stop there.
 
     Raises SavingError (a folder in use, another run, a format that does not fit), or what ``medzoo.generate`` raises.
     """
     if folder is not None:
         saving.check_folder(folder, resume=resume, overwrite=overwrite)  # before anything slow
-    sampling = {
-        "truncation": truncation, "steps": steps, "sampler": sampler, "guidance": guidance, "strength": strength
-    }  # fmt: skip
-    stated = {name: value for name, value in sampling.items() if value is not None}
-    override: dict[str, Any] = {"sampling": stated} if stated else {}
-    if window is not None:
-        declared = zoo.info(model_id).condition
-        if declared is None or not declared.inputs:
-            raise ConditionError(f"{model_id} takes no images, which a window would be of; leave it out")
-        override["condition"] = {"window": window}
-    generator = zoo.load(model_id, override=override, device=device, precision=precision)
+    override = options.overriding(
+        truncation=truncation, noise=noise, steps=steps, sampler=sampler, guidance=guidance, strength=strength,
+        window=window,
+    )  # fmt: skip
+
+    def check(family: type[Generator], entry: Entry) -> None:
+        stated = conditions.from_words(entry.condition, words) if words else condition
+        family.check_request(entry, n, stated, seed=seed, start=start, batch_size=batch_size)
+
+    generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
     generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     if words:
         condition = conditions.from_words(generator.declared, words)
-    n = n if n is not None else generator.count_inputs(condition) or DEFAULT_N
+    n = generator.check_request(generator.entry, n, condition, seed=seed, start=start, batch_size=batch_size)
     inputs = generator.inputs_sha256(condition)
     stated_words = [_last_name(word) for word in words] if inputs is not None else words
     described = "; ".join(stated_words) if words else _described(condition, files=inputs is not None)
@@ -149,8 +149,8 @@ def generate_into(
     )
     _check(generator, n, run, condition)
     began = time.perf_counter()
-    with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer:
-        first, made = _write(generator, writer, n, condition, progress, stop)
+    with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer, shown(progress) as show:
+        first, made = _write(generator, writer, n, condition, show, stop)
     seconds = time.perf_counter() - began
     sheet = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
     return Generated(out, sheet, run, n, writer.written, made, seconds)
@@ -169,7 +169,7 @@ def _write(
     writer: saving.Writer,
     n: int,
     condition: Any,
-    progress: Progress | None,
+    progress: Progress,
     stop: Callable[[], bool] | None,
 ) -> tuple[list[Samples], int]:
     """Make and write what is missing; gives the first samples among them, for the sheet, and how many were made."""
@@ -178,8 +178,7 @@ def _write(
     before = n - sum(map(len, ranges))
 
     def show(step: tuple[int, int] | None = None) -> None:
-        if progress is not None:
-            progress(before + made, n, step)
+        progress(before + made, n, step)
 
     show()
     generator.on_progress = lambda done, calls: show((done, calls))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def run(*args: str) -> Result:
 def ids(*args: str) -> list[str]:
     result = run(*args)
     assert result.exit_code == 0, result.stderr
-    return [line.split("\t")[0] for line in result.stdout.splitlines()]
+    return [line.split("\t")[0] for line in result.stdout.splitlines()[1:]]
 
 
 def broken_registry(folder: Path) -> Path:
@@ -223,7 +224,7 @@ def test_search_ranks_by_where_a_word_is() -> None:
 
 
 def rows(*args: str) -> list[list[str]]:
-    return [line.split("\t") for line in run("rank", *args).stdout.splitlines()]
+    return [line.split("\t") for line in run("rank", *args).stdout.splitlines()[1:]]
 
 
 def test_rank_puts_the_lowest_fid_first() -> None:
@@ -235,6 +236,8 @@ def test_rank_puts_the_lowest_fid_first() -> None:
     result = run("rank", "--by", "FID")
     without = len(ids("list")) - len({row[1] for row in found})
     assert f"lower is better; {without} models without it" in result.stderr and without > 0
+    assert result.stdout.startswith("FID\tID\tORIGIN\tPROTOCOL\n")
+    assert "different data by different protocols" in result.stderr
 
 
 def test_rank_puts_the_highest_f1_first() -> None:
@@ -252,7 +255,7 @@ def test_rank_tells_reported_from_verified(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "90001_X.yaml").write_text(yaml.safe_dump(fields | {"model_id": "90001_X", "verified": [check]}))
     monkeypatch.setenv(catalog.ENVIRONMENT, str(tmp_path))
     assert rows("--by", "FID")[0] == ["1.5", "90001_X", "verified", "by us (2025-01-31)"]
-    assert "scored: fid 1.5 (lower is better); by us (2025-01-31)" in run("info", "90001").stdout
+    assert "scored: fid 1.5 (lower is better); by us (2025-01-31)" in run("info", "90001", "--full").stdout
 
 
 @pytest.mark.parametrize(
@@ -305,8 +308,8 @@ def test_info_shows_a_condition_that_the_model_takes(number: str, python: str, s
 
 
 def test_info_is_an_honest_page() -> None:
-    assert "Verified      nothing yet" in run("info", "1").stdout
-    text = run("info", "8").stdout
+    assert "Checked       nothing yet" in run("info", "1").stdout
+    text = run("info", "8", "--full").stdout
     for part in (
         "00008_C-DCGAN_MMG_MASSES",
         "class: malignant (0), benign (1) (optional)",
@@ -321,10 +324,20 @@ def test_info_is_an_honest_page() -> None:
         "Synthetic images for research; not for clinical use.",
     ):
         assert part in text, part
-    assert "Samples" not in text and "sha256 5302e6adf714" in run("info", "gan_mednist").stdout
+    assert "Samples" not in text and "sha256 5302e6adf714" in run("info", "gan_mednist", "--full").stdout
     text = run("info", "311").stdout
     assert "Needs         text: a prompt; image may go beside it" in text
     assert "Samples       sampler dpm++, steps 50, guidance 7.5, strength 0.8 (--sampler, --steps, --guidance" in text
+
+
+def test_info_compares_with_real_images() -> None:
+    text = run("info", "10001").stdout
+    assert "712 samples against 89 real images" in text
+    rows = {line[14:].split("  ")[0]: line.split()[-1] for line in text.splitlines() if line.strip()}
+    assert rows["KID"] == rows["Recall"] == "worse" and rows["Precision"] == "difference"
+    assert rows["Segmentation Dice, synthetic alone"] == "worse"
+    assert "same run: as many real training images" not in text  # what --full says
+    assert "same run: as many real training images" in run("info", "10001", "--full").stdout
 
 
 def test_every_entry_has_a_page() -> None:
@@ -396,14 +409,68 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert process.returncode == 1
 
 
-def test_a_terminal_gets_columns_and_a_pipe_gets_tabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [["00001_A_LONG_ID_THAT_STAYS_WHOLE", "x" * 40, "y" * 200]]
-    assert tables.table(["ID", "LICENCE", "TITLE"], lines) == "\t".join(lines[0])
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "90")
-    head, row = tables.table(["ID", "LICENCE", "TITLE"], lines).splitlines()
-    assert head.split() == ["ID", "LICENCE", "TITLE"]
-    assert row.startswith(lines[0][0] + "  xxx") and len(row) == 90 and row.endswith("y…")
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes standard output a terminal of so many columns, without colours."""
+
+    def columns(wide: int) -> None:
+        monkeypatch.setattr(tables, "is_terminal", lambda stream: True)
+        monkeypatch.setenv("COLUMNS", str(wide))
+        monkeypatch.setenv("TERM", "dumb")
+
+    return columns
+
+
+def test_a_terminal_gets_columns_and_a_pipe_gets_tabs(terminal: Callable[[int], None]) -> None:
+    header, lines = ["ID", "LICENCE", "TITLE"], [["00001_A_LONG_ID_THAT_STAYS_WHOLE", "x" * 40, "y" * 200]]
+    assert tables.table(header, lines) == "ID\tLICENCE\tTITLE\n" + "\t".join(lines[0])
+    terminal(90)
+    head, *rows = tables.table(header, lines).splitlines()
+    assert head.split() == header and rows[0].startswith(lines[0][0] + "  x")
+    assert max(map(len, rows)) <= 90 and "".join(rows).count("y") == 200  # folded, nothing is lost
+
+
+@pytest.mark.parametrize("wide", [60, 80, 100, 120, 200])
+def test_a_list_fits_the_terminal(terminal: Callable[[int], None], wide: int) -> None:
+    terminal(wide)
+    result = run("list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= wide
+    own = next(line for line in lines if line.startswith("10001"))
+    assert "Polyp images with masks" in own and own.rstrip().endswith("here")
+    assert next(line for line in lines if line.startswith("00101")).rstrip().endswith("1.3 MB")
+    assert ("MODALITY" in lines[0]) == (wide >= 120)
+    assert "run here at once" in result.stderr
+
+
+def test_a_pipe_gets_every_column_whole_and_no_escape_codes() -> None:
+    lines = run("list").stdout.splitlines()
+    assert lines[0].split("\t") == [
+        "ID", "SIZE", "MASKS", "CONDITION", "MODALITY", "ORGAN", "FAMILY", "LICENCE", "WEIGHTS", "TITLE"
+    ]  # fmt: skip
+    titles = {entry.model_id: entry.title for entry in medzoo.list_models()}
+    assert {line.split("\t")[0]: line.split("\t")[-1] for line in lines[1:]} == titles
+    assert "\x1b" not in run("list").stdout + run("info", "10001").stdout + run("rank", "--by", "FID").stdout
+
+
+def test_text_of_strangers_is_no_markup(terminal: Callable[[int], None]) -> None:
+    """Neither of rich, nor of the terminal."""
+    terminal(120)
+    hostile = "[red]x[/] [link=file:///etc]y[/link] :smile: \x1b]0;title\x07 \u202e"
+    shown = "[red]x[/] [link=file:///etc]y[/link] :smile: \\x1b]0;title\\x07 \\u202e"
+    assert shown in tables.table(["ID", hostile], [["1", hostile]])
+    page = tables.page([hostile], [(hostile, [hostile, tables.Grid([hostile], [[hostile]])])], "end")
+    assert page.count("[red]x[/]") == 5 and "\x1b" not in page and "\u202e" not in page
+
+
+def test_a_page_folds_paragraphs_but_nothing_that_is_typed(terminal: Callable[[int], None]) -> None:
+    command = "medzoo generate " + "x" * 200
+    terminal(60)
+    page = tables.page(["id"], [("Notes", ["word " * 40]), ("Use", [tables.Typed(command)])], "end")
+    notes = page.partition("Use")[0].splitlines()
+    assert max(map(len, notes)) <= 60 and notes[3].startswith(" " * 16 + "word")
+    assert command in page
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -86,10 +86,19 @@ def test_a_signal_leaves_nothing_half_written(add_model: AddModel, tmp_path: Pat
     out = tmp_path / "out"
     arguments = ("generate", add_model(), "-n", "200000", "--batch-size", "4", "--out", out)
     command = [sys.executable, "-m", "medzoo", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    wait_for(out)
-    process.send_signal(signum)
-    _, errors = process.communicate(timeout=60)
+    # The tests may run under nohup, and a program keeps to an ignored hang-up that it is started with.
+    kept = signal.signal(signum, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    finally:
+        signal.signal(signum, kept)
+    with process:
+        try:
+            wait_for(out)
+            process.send_signal(signum)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + signum and b"Traceback" not in errors
     assert not list(out.glob(".*.part"))
     lines = (out / "manifest.jsonl").read_bytes()
@@ -113,4 +122,4 @@ def test_a_stream_that_is_missing_or_closed_is_no_terminal(tmp_path: Path, monke
         assert not is_terminal(file)
     assert not is_terminal(file)
     monkeypatch.setattr(sys, "stdout", None)
-    assert table(["ID"], [["a\tb\nc"]]) == "a\\tb\\nc"
+    assert table(["ID"], [["a\tb\nc"]]) == "ID\na\\tb\\nc"

@@ -267,11 +267,11 @@ def test_without_a_condition_that_is_not_required(mirror: Make) -> None:
     [
         (IMAGE, None, r"99001_TINY needs an image, 'scan' \(a file, a folder"),
         (IMAGE | {"kind": "mask"}, None, "needs a mask, 'scan'"),
-        (IMAGE, "no/such/file.png", "there is no file no/such/file.png"),
+        (IMAGE, "no/such/file.png", "there is no file or folder 'no/such/file.png'"),
         (IMAGE, [], "the list of images is empty"),
         (IMAGE, np.zeros((0, 1, 4, 4), np.uint8), "the array of images is empty"),
         (IMAGE, {"T1": "a.png"}, "takes one image, 'scan'; found 'T1'"),
-        (IMAGE, "pic=a.png", "no file pic=a.png; what has names: scan"),
+        (IMAGE, "pic=a.png", "no file or folder 'pic=a.png'; what has names: scan"),
         (IMAGE, np.zeros(3), r"found ndarray of shape \[3\]"),
         (IMAGE | {"attributes": [AGE]}, {"slice": 1, "age": 2}, "takes one image, 'scan' and 'age_offset'; found"),
         ({"kind": "attributes", "attributes": [AGE]}, {"age": 2}, "takes the number age_offset.*; found 'age'"),

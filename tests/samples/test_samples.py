@@ -47,6 +47,10 @@ def make(n: int = 5, channels: int = 3, **changes: Any) -> Samples:
         ({"labels": np.arange(6)}, "5 images but 6 labels"),
         ({"labels": np.zeros(5)}, "labels must be int64"),
         ({"condition": ("a",)}, "5 images but 1 condition"),
+        ({"classes": ("a",)}, "labels of 1 classes reach from 0 to 0"),
+        ({"spacing": (1.0,)}, "spacing needs a tuple of 2 numbers"),
+        ({"spacing": (1.0, 0.0)}, "above 0"),
+        ({"origin": (1.0, float("nan"))}, "origin must be finite"),
     ],
 )
 def test_wrong_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -78,6 +82,16 @@ def test_cutting_and_joining_gives_the_same_back(cuts: list[int]) -> None:
     for name in ("images", "masks", "labels", "indices"):
         assert np.array_equal(getattr(joined, name), getattr(samples, name))
     assert joined.condition == samples.condition
+
+
+def test_slices_and_sums_keep_geometry_classes_and_precision() -> None:
+    known: dict[str, Any] = {
+        "classes": ("a", "b"), "spacing": (0.5, 0.25), "origin": (-3.0, 4.0), "precision": "bfloat16"
+    }  # fmt: skip
+    for part in (make(**known)[1:3], make(**known)[2], make(**known)[:1] + make(**known)[1:]):
+        assert {name: getattr(part, name) for name in known} == known
+    with pytest.raises(ValueError, match="different spacing"):
+        Samples.concatenate([make(**known), make(**known | {"spacing": (0.5, 0.5)})])
 
 
 def test_what_does_not_go_together_is_not_joined() -> None:

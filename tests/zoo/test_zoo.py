@@ -23,11 +23,14 @@ import medzoo
 from medzoo import weights, zoo
 from medzoo.cli import main
 from medzoo.errors import (
+    ArgumentError,
     CheckpointError,
     ConditionError,
     DeviceError,
     DownloadError,
+    EntryError,
     GenerationError,
+    ImageFileError,
     IntegrityError,
     MedzooError,
     RegistryError,
@@ -35,6 +38,7 @@ from medzoo.errors import (
     WeightsError,
 )
 from tests.conftest import entry_fields, masked, random_state
+from tests.tools.saving_case import content
 from tests.tools.servers import ZenodoServer
 
 AddModel = Callable[..., str]
@@ -104,7 +108,9 @@ def test_a_loop_of_generate_loads_the_model_once(add_model: AddModel, monkeypatc
     assert after.weights_sha256 != before.weights_sha256 and not np.allclose(after.images, before.images)
 
 
-def test_what_is_wrong_is_said_before_anything_is_fetched(add_model: AddModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_said_before_anything_is_fetched(
+    add_model: AddModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model_id = add_model()
     add_model({}, **entry_fields(model_id="99002_LATER", family="time_machine"))
 
@@ -120,6 +126,82 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(add_model: AddModel, m
         zoo.generate("99001_TINNY", 1)
     with pytest.raises(RegistryError, match=r"99002_LATER: its family 'time_machine' is not built yet\. Models that"):
         zoo.generate("99002", 1)
+    for precision, meant in (("fp16", "float16"), ("BF16", "bfloat16"), (torch.float64, "float32")):
+        with pytest.raises(GenerationError, match=f"did you mean '{meant}'\\? Choose from"):
+            zoo.generate(model_id, 1, precision=precision)
+    with pytest.raises(EntryError, match="family 'monai_gan' has no truncation; nothing of its sampling can be chosen"):
+        zoo.generate(model_id, 1, truncation=0.5)
+    with pytest.raises(ConditionError, match="takes no images, which a window would be of"):
+        zoo.load(model_id, window=(-100, 300))
+    with pytest.raises(ConditionError, match="takes no condition"):
+        zoo.stream(model_id, 1, "malignant")
+    with pytest.raises(GenerationError, match="batch_size must lie"):
+        zoo.generate(model_id, 1, batch_size=0)
+    with pytest.raises(ConditionError, match="there is no file or folder 'nowhere'"):
+        zoo.generate("00021", condition="nowhere")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageFileError, match=r"broken\.png"):
+        medzoo.generate_into(tmp_path / "out", "00021", condition=tmp_path / "broken.png")
+    with pytest.raises(EntryError, match=r"sampling\.step: unknown field; did you mean 'steps'\?"):
+        zoo.load("10003", override={"sampling": {"step": 5}})
+    with pytest.raises(EntryError, match=r"sampling\.sampler: expected 'ddpm', .*found 'dpm'"):
+        zoo.generate("10003", 1, sampler="dpm")
+
+
+def test_options_are_those_of_the_command(tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"steps": 2, "sampler": "ddim", "guidance": 2.0}
+    samples = zoo.generate("10003", 2, "pneumonia", **chosen)
+    (streamed,) = zoo.stream("10003", 2, "pneumonia", **chosen)
+    loaded = zoo.load("10003", override={"sampling": {"steps": 9}}, **chosen).generate(2, "pneumonia")
+    assert samples.classes == ("normal", "pneumonia") and samples.revision == streamed.revision == loaded.revision
+    options = ["--steps", "2", "--sampler", "ddim", "--guidance", "2", "--class", "pneumonia", "--quiet"]
+    for format, bits in (("png", 16), ("npy", 8), ("npz", 8), ("dicom", 8), ("nifti", 8)):
+        folders = tmp_path / f"python_{format}", tmp_path / f"cli_{format}"
+        samples.save(folders[0], format=format, bits=bits)  # type: ignore[arg-type]
+        arguments = ["generate", "10003", "-n", "2", "--format", format, "--bits", str(bits), "--out", str(folders[1])]
+        assert CliRunner().invoke(main, [*arguments, *options]).exit_code == 0
+        python, cli = (content(folder) for folder in folders)
+        assert python.pop("run.json") and cli.pop("run.json") and python == cli
+    assert zoo.load("10003", steps=np.int64(3)).entry.sampling.steps == 3  # type: ignore[arg-type]
+
+
+def test_the_number_of_samples_has_a_default(add_model: AddModel) -> None:
+    model_id = add_model(condition={"kind": "class", "classes": ["benign", "malignant"], "required": True})
+    assert len(zoo.generate(model_id, condition=["benign", "malignant", "benign"])) == 3
+    assert len(zoo.generate(model_id, condition="benign")) == sum(map(len, zoo.stream(model_id, condition=0))) == 10
+
+
+def test_names_of_other_libraries_get_a_hint(add_model: AddModel) -> None:
+    generate: Any = zoo.generate
+    model_id = add_model()
+    for arguments, meant in (
+        ({"num_samples": 2}, "generate() takes no 'num_samples'; did you mean 'n'?"),
+        ({"labels": [1]}, "did you mean 'condition'?"),
+        ({"num_inference_steps": 5}, "did you mean 'steps'?"),
+        ({"sed": 5}, "did you mean 'seed'?"),
+        ({"output_path": "x"}, "samples.save(FOLDER) writes files"),
+        ({"unicorn": 5}, "it takes model_id, n, condition, seed"),
+    ):
+        with pytest.raises(ArgumentError) as error:
+            generate(model_id, **arguments)
+        assert meant in str(error.value) and isinstance(error.value, TypeError)
+    loaded: Any = zoo.load(model_id)
+    with pytest.raises(ArgumentError, match=r"state it when the model is loaded: medzoo\.load\(\.\.\., steps=\.\.\.\)"):
+        loaded.generate(2, steps=5)
+    with pytest.raises(ArgumentError, match=r"medzoo\.load\(MODEL\)\.generate\(N, seed=\.\.\.\)"):
+        loaded = zoo.load(model_id, seed=5)  # type: ignore[call-arg]
+
+
+def test_progress_is_called_within_batches() -> None:
+    seen: list[tuple[int, int, tuple[int, int] | None]] = []
+
+    def watch(done: int, n: int, step: tuple[int, int] | None) -> None:
+        seen.append((done, n, step))
+
+    generator = zoo.load("10003", steps=2, sampler="ddim")
+    generator.generate(3, "normal", batch_size=2, progress=watch)
+    assert [item for item in seen if item[2] is None] == [(0, 3, None), (2, 3, None), (3, 3, None)]
+    assert (0, 3, (2, 2)) in seen and (2, 3, (1, 2)) in seen and generator.on_progress is None
 
 
 def test_arguments_reach_the_generator(add_model: AddModel) -> None:

@@ -62,4 +62,4 @@ def _options(name: str, kind: type[Technique[Any]], options: Mapping[str, Any]) 
         return kind.Options.model_validate(dict(options))
     except ValidationError as error:
         known = ", ".join(kind.Options.model_fields) or "no options"
-        raise TrainingError(f"{'; '.join(problems(error, name))}; {name} takes {known}") from None
+        raise TrainingError(f"{'; '.join(problems(error, name, record=kind.Options))}; {name} takes {known}") from None
