@@ -82,7 +82,7 @@ class SpectralConv2d(nn.Module):
         return self._normalised(x, lambda w: F.conv_transpose2d(x, fold_upsampling(w), None, 2, 1))
 
     def _normalised(self, x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
-        """A convolution with the normalised weight. Where maps are smaller than the weight, they are divided instead."""
+        """A convolution with the normalised weight. Where maps are smaller than it, they are divided."""
         if self.training and x.numel() < self.weight_orig.numel():
             return convolve(self.weight_orig) / self.norm()
         return convolve(self.weight())

@@ -235,7 +235,7 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
 
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    fields = {name: value for name, value in FASTGAN.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
+    fields = FASTGAN | {"size": 100, "lr": "2e-4", "stesp": 3}
     fields |= {"colour": 1, "techniques": [{"name": "diffaugment", "policy": ["blur"]}], "config": {"ngf": 4, "nz": 8}}
     path.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()))
     lines = path.read_text().splitlines()
@@ -246,7 +246,7 @@ def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path)
     for name in ("size", "lr", "colour", "techniques.0", "config.ngf"):
         line = next(i for i, text in enumerate(lines, 1) if text.startswith(name.partition(".")[0] + ":"))
         assert any(one.startswith(f"{path}:{line}: {name}: ") for one in problems), (name, problems)
-    for words in ("steps: missing", "found 100", "lr: expected a valid number", "write the number without quotes"):
+    for words in ("stesp: unknown field; ", "found 100", "lr: expected a valid number", "write the number without quotes"):
         assert any(words in one for one in problems), words
     policy = "diffaugment.policy.0: expected 'color', 'translation' or 'cutout', found 'blur'"
     assert any(policy in one for one in problems)
