@@ -1,4 +1,4 @@
-# make demo   100 synthetic polyp images with masks, and a contact sheet, in samples/
+# make demo   100 synthetic polyp images with masks, and a contact sheet, in demo/
 # make test   what has to pass before a change lands, with test-packaging
 #
 # make test-packaging    documentation and wheel, built and looked at
@@ -10,7 +10,7 @@
 PYTHON ?= python3
 MODEL ?= 10001_FASTGAN_POLYP_W_MASKS
 N ?= 100
-OUT ?= samples
+OUT ?= demo
 
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -26,8 +26,7 @@ SETTINGS = ONEDNN_MAX_CPU_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX512_CORE ATEN_CPU_CAPAB
 
 demo: .venv/user
 	$(BIN)/medzoo generate $(MODEL) -n $(N) --out $(OUT) --grid --overwrite
-	@echo "samples: $(abspath $(OUT))"
-	@echo "contact sheet: $(abspath $(OUT))/grid.png"
+	@echo "next: . .venv/bin/activate; medzoo list"
 
 # A process a core with one thread each: the networks are small, and threads that wait cost more than they bring.
 test: lint

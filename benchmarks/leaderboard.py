@@ -8,7 +8,6 @@ A test compares the page with the results, so that neither can be changed alone.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -19,7 +18,8 @@ RESULTS = ROOT / "registry" / "results"
 HEAD = """# Leaderboard
 
 What `medzoo bench` measured of the models that could be run here ([how](benchmarks.md), [the scores](scores.md)).
-The results are in `registry/results/`; `medzoo rank --benchmark NAME --metric kid` orders them.
+The results are in `registry/results/`; `medzoo rank --benchmark NAME --metric kid` orders them. Scores of different
+benchmarks are of different data: do not compare them.
 """
 
 
@@ -31,11 +31,7 @@ def main() -> int:
 
 def page(folder: Path) -> str:
     """One section a benchmark."""
-    parts = [HEAD]
-    for name in results.benchmarks([folder]):
-        found = [results.as_json(one) for one in results.read_all([folder], name)]
-        parts.append(re.sub(r"^(#+ )", r"#\1", report.markdown(found), flags=re.MULTILINE))
-    return "\n".join(parts)
+    return "\n".join([HEAD, *(report.markdown(found, level=2) for found in results.by_benchmark([folder]).values())])
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def _panel(results: Mapping[str, Any], title: str, column: str, techniques: Sequ
 
 def _style() -> str:
     """The colours of reports, light and dark, and what they say of charts."""
-    css = (Path(report.__file__).parent / "style" / "page.css").read_text(encoding="utf-8")
+    css = (Path(report.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
     colours = css[: css.index("* {")]
     rules = "\n".join(line for line in css.splitlines() if line.startswith("svg "))
     fonts = 'text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }'

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medzoo.training import train
     from medzoo.zoo import generate, info, load, stream
     from medzoo.zoo.into import generate_into
+    from medzoo.zoo.walking import interpolate
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "generate",
     "generate_into",
     "info",
+    "interpolate",
     "list_models",
     "load",
     "publish",
@@ -53,6 +55,7 @@ _HOMES = {
     "generate": "medzoo.zoo",
     "generate_into": "medzoo.zoo.into",
     "info": "medzoo.zoo",
+    "interpolate": "medzoo.zoo.walking",
     "list_models": "medzoo.catalog.lookup",
     "load": "medzoo.zoo",
     "publish": "medzoo.publishing",

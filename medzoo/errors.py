@@ -7,6 +7,7 @@
     |   `-- UnknownModelError  no entry has that id (carries the closest matches)
     |-- WeightsError           weights could not be obtained
     |   |-- DownloadError      network, server or disk got in the way
+    |   |   |-- TryLaterError  for now: the same call may succeed later
     |   |   `-- MissingFile    the repository is there, and has no such file
     |   |-- IntegrityError     size or hash differs from what the entry states
     |   `-- CheckpointError    the file is not the checkpoint that the entry describes
@@ -21,13 +22,17 @@
     |-- TrainingError          a training run cannot start or go on
     `-- PublishError           a model may not be published, or the Hub does not take it
 
-All of them are the user's to fix, so each message says what was expected, what was found and
-what to type next. The command line prints the message alone, without a traceback, and exits with 2.
+Each message says what was expected, what was found and what to type next. The command line prints the message alone,
+without a traceback, and exits with 2: the user can fix it. It exits with 75 where a ``TryLaterError`` is the error or
+the cause of it: nothing has to be fixed, and a batch system may type the same command again.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from medzoo.text import did_you_mean, printable
@@ -74,6 +79,10 @@ class WeightsError(MedzooError):
 
 class DownloadError(WeightsError):
     """Network, server or disk got in the way of a download."""
+
+
+class TryLaterError(DownloadError):
+    """A network or a server got in the way for now, after all attempts: the same call may succeed later."""
 
 
 class MissingFile(DownloadError):
@@ -126,6 +135,27 @@ class TrainingError(MedzooError):
 
 class PublishError(MedzooError):
     """A model may not be published as it is, or the Hub does not take it."""
+
+
+def is_temporary(error: BaseException | None) -> bool:
+    """Whether a ``TryLaterError`` is the error, or the cause of it."""
+    while error is not None and not isinstance(error, TryLaterError):
+        error = error.__cause__
+    return error is not None
+
+
+def pip_install(requirement: str) -> str:
+    """The command that installs a package or an extra, ``medzoo[dicom]``, where this medzoo runs.
+
+    In a checkout that is its folder with the extra, for a package index may not have this version or any. Installed
+    from a wheel, the name is enough: pip finds medzoo installed and adds what the extra needs.
+    """
+    extra = requirement.removeprefix("medzoo")
+    checkout = Path(__file__).resolve().parents[1]
+    if extra == requirement or not extra.startswith("[") or not (checkout / "pyproject.toml").is_file():
+        return f"pip install '{requirement}'"
+    here = os.path.realpath(os.curdir) == str(checkout)
+    return f"pip install -e '.{extra}'" if here else f"pip install -e {shlex.quote(f'{checkout}{extra}')}"
 
 
 def problems(error: ValidationError, *under: str, record: type[BaseModel] | None = None) -> list[str]:

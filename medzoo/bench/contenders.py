@@ -15,6 +15,8 @@ from medzoo import __version__, zoo
 from medzoo.bench.reals import Reals, read, shuffled
 from medzoo.bench.references import references
 from medzoo.bench.setting import Benchmark
+from medzoo.bench.sizes import of_model as sizes_of_model
+from medzoo.bench.sizes import sizes
 from medzoo.datasets import Images, content_sha256, fit, relabel
 from medzoo.entry import Entry
 from medzoo.errors import BenchmarkError, DatasetError
@@ -40,6 +42,7 @@ class Contender:
         images: seed -> its images; the progress is called with (done, total).
         model: what ``zoo.load`` takes, None for what is no model.
         reference: which kind of reference point ("real", "blur", "noise", "copies"); None if it is none.
+        sizes: how its images came, see ``medzoo.bench.sizes``; None where nobody knows.
     """
 
     record: ContenderRecord
@@ -48,6 +51,7 @@ class Contender:
     images: Callable[[int, Progress], Images]
     model: str | None = None
     reference: str | None = None
+    sizes: dict[str, Any] | None = None
 
 
 def of_model(
@@ -95,13 +99,15 @@ def of_model(
         family=entry.family,
         note=" ".join(note for note in notes if note) or None,
     )
-    return Contender(record, setting.seeds, setting.n, images, model=model_id)
+    came = sizes_of_model(entry.output.size, setting.image.size, setting.n)
+    return Contender(record, setting.seeds, setting.n, images, model=model_id, sizes=came)
 
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
     """A folder (or file) of images. Raises DatasetError."""
     chosen = shuffled(
-        _in_classes(read(path, setting.image, masks=masks, window=setting.window), reals.classes), setting.n
+        _in_classes(read(path, setting.image, masks=masks, window=setting.window or reals.window), reals.classes),
+        setting.n,
     )
     record = ContenderRecord(
         id=safe(path.resolve().name),
@@ -113,7 +119,7 @@ def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | Non
         family=None,
         note=None if len(chosen) == setting.n else f"{len(chosen)} images, the benchmark asks for {setting.n}",
     )
-    return Contender(record, (0,), len(chosen), lambda seed, progress: chosen)
+    return Contender(record, (0,), len(chosen), lambda seed, progress: chosen, sizes=sizes(chosen))
 
 
 def of_references(setting: Benchmark, reals: Reals) -> list[Contender]:

@@ -4,104 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from medzoo import device as devices
 from medzoo import results
-from medzoo.bench import measures, records
-from medzoo.bench.contenders import Contender, halves
+from medzoo.bench import halving, measures, pace, records
+from medzoo.bench.contenders import Contender
 from medzoo.bench.measures import Measure
-from medzoo.bench.reals import Reals
-from medzoo.bench.setting import Benchmark
+from medzoo.bench.pace import Step
+from medzoo.bench.session import Session, extractors_of, weight
 from medzoo.datasets import Images
 from medzoo.errors import MedzooError, ResultError
 from medzoo.files import cache
-from medzoo.metrics import Case, Metric, Score, View
+from medzoo.metrics import Case, Metric, Score
 from medzoo.results import Result
 
-if TYPE_CHECKING:
-    from medzoo.features import Extractor
-
-Tell = Callable[[str, str, int, int], None]
-"""Called with the contender, what is under way, and how much of it is done: (done, total), 0 where nobody knows."""
 # What one metric of one contender may fail with without ending the others: its input, its memory, its mathematics.
 FAILURES = (MedzooError, ValueError, ArithmeticError, MemoryError, RuntimeError, OSError, ImportError)
-
-
-@dataclass
-class Session:
-    """What all contenders of a benchmark share.
-
-    Attributes:
-        chosen: metrics to measure now, some or all of the benchmark's.
-        out: folder of the results.
-        condition: of the models, as ``medzoo.generate`` takes it.
-    """
-
-    setting: Benchmark
-    reals: Reals
-    chosen: tuple[str, ...]
-    out: Path
-    device: str | None = None
-    condition: Any = None
-    tell: Tell = lambda contender, what, done, total: None
-    _extractors: dict[str, Extractor] = field(default_factory=dict)
-    _views: list[tuple[Images, str | None, View]] = field(default_factory=list)
-
-    def check(self) -> None:
-        """Load what every contender will need, before anything slow. Raises MedzooError."""
-        if any(map(_in_features, measures.distinct(self.chosen))):
-            for name in self.setting.features:
-                self.extractor(name)
-
-    def extractor(self, name: str) -> Extractor:
-        from medzoo import features
-
-        if name not in self._extractors:
-            self._extractors[name] = features.load(name, device=str(devices.find(self.device)))
-        return self._extractors[name]
-
-    def view(self, images: Images, features: str | None, progress: Callable[[int, int], None]) -> View:
-        """The images with their features, made once however many metrics ask."""
-        for known, name, view in self._views:
-            if known is images and name == features:
-                return view
-        vectors = probabilities = None
-        if features is not None:
-            from medzoo.features import features_of
-
-            extractor = self.extractor(features)
-            vectors = features_of(images.images, extractor, progress)
-            probabilities = extractor.probabilities(vectors)
-        view = View(images.images, images.masks, images.labels, vectors, probabilities)
-        self._views.append((images, features, view))
-        return view
-
-    def forget(self, images: Images | None) -> None:
-        """Drop the views of images that nobody will ask for again."""
-        self._views = [known for known in self._views if known[0] is not images]
-
-    def extractors(self) -> dict[str, dict[str, Any]]:
-        """What results record of the extractors at hand."""
-        return {name: {**own.about, "version": own.version} for name, own in self._extractors.items()}
-
-    @cached_property
-    def halves(self) -> tuple[Images, Images]:
-        """Of the held-out images."""
-        return halves(self.reals.held)
-
-    @cached_property
-    def made(self) -> dict[str, Any]:
-        """Versions and hardware of this run."""
-        return records.made(str(devices.find(self.device)))
-
-    @property
-    def machine(self) -> dict[str, Any]:
-        """What a speed depends on."""
-        return {key: self.made[key] for key in ("cpu", "device", "threads")}
 
 
 def measure(contender: Contender, session: Session, references: Mapping[str, Result]) -> Result:
@@ -116,6 +35,7 @@ def measure(contender: Contender, session: Session, references: Mapping[str, Res
         result = _begun(contender, session, path)
         runs = [_Run(contender, session, references, seed) for seed in contender.seeds]
         pending = [run.pending(result) for run in runs]
+        session.pace.plan(name, _steps(runs, pending))
         if any(pending):
             result = records.resumed(result, session.made)
         for run, tasks in zip(runs, pending, strict=True):
@@ -123,12 +43,22 @@ def measure(contender: Contender, session: Session, references: Mapping[str, Res
                 result = run.measured(result, tasks)
         result = records.with_references(result, references)
         results.write(session.out, result)
+    session.pace.drop(name)
     return result
+
+
+def _steps(runs: Sequence[_Run], pending: Sequence[Sequence[_Task]]) -> list[Step]:
+    steps = []
+    for run, tasks in zip(runs, pending, strict=True):
+        steps += [Step(pace.IMAGES)] if tasks else []
+        steps += [Step(task.measure.name, weight(task.measure, run.contender.reference)) for task in tasks]
+    return steps
 
 
 def _begun(contender: Contender, session: Session, path: Path) -> Result:
     """What an earlier run has of it that still holds. Metrics that failed and are chosen again have not failed yet."""
-    data = {**session.reals.about, "fake": {"n": contender.n}}
+    came = {} if contender.sizes is None else {"sizes": contender.sizes}
+    data = {**session.reals.about, "fake": {"n": contender.n, **came}}
     fresh = Result(
         contender=contender.record, benchmark=session.setting.stated(), data=data, extractors={}, scores=(),
         references={}, made=session.made, failed={},
@@ -141,10 +71,6 @@ def _begun(contender: Contender, session: Session, path: Path) -> Result:
     result = records.continued(earlier, fresh, session.extractors())
     failed = {name: why for name, why in result.failed.items() if name not in session.chosen}
     return result.model_copy(update={"failed": failed})
-
-
-def _in_features(measure: Measure) -> bool:
-    return bool({"features", "probabilities"} & set(measure.needs))
 
 
 @dataclass(frozen=True)
@@ -171,12 +97,20 @@ class _Run:
 
     def pending(self, result: Result) -> list[_Task]:
         """Tasks whose scores the result has not."""
-        return [task for task in self.tasks() if not self.is_measured(task, result)]
+        return [task for task in self.tasks() if not self.is_measured(task, result) or self.lacks_draws(task, result)]
+
+    def lacks_draws(self, task: _Task, result: Result) -> bool:
+        """Whether a comparison needs the values of a measured task on halves; what trains networks brings its own."""
+        wanted = self.session.paired and self.first and self.contender.reference is None
+        if not wanted or not isinstance(task.measure, Metric) or task.measure.trains:
+            return False
+        if min(self.contender.n, len(self.session.reals.held)) < halving.FEWEST:
+            return False
+        return not records.has_draws(result, task.measure, task.features)
 
     def tasks(self) -> list[_Task]:
         chosen = [measure for measure in map(measures.load, self.session.chosen) if self.applies(measure)]
-        extractors = self.session.setting.features
-        return [_Task(it, name) for it in chosen for name in (extractors if _in_features(it) else (None,))]
+        return [_Task(it, name) for it in chosen for name in extractors_of(it, self.session)]
 
     def applies(self, measure: Measure) -> bool:
         """Whether it can be measured of such a contender, and is to be with this seed."""
@@ -195,10 +129,13 @@ class _Run:
         images = None
         if any(isinstance(task.measure, Metric) for task in tasks):
             started = time.perf_counter()
+            self.session.pace.begin(self.contender.record.id, pace.IMAGES)
             images = self.contender.images(self.seed, self.telling(f"seed {self.seed}: images"))
+            self.session.pace.end()
             result = records.with_seconds(result, "images", time.perf_counter() - started)
         for number, task in enumerate(tasks):
-            self.telling(f"seed {self.seed}: {task.measure.name}")(number, len(tasks))
+            self.session.pace.begin(self.contender.record.id, task.measure.name)
+            self.session.tell(self.contender.record.id, f"seed {self.seed}: {task.measure.name}", number, len(tasks))
             try:
                 result = self.with_task(result, task, images)
             except FAILURES as error:
@@ -206,6 +143,7 @@ class _Run:
                 result = result.model_copy(update={"failed": failed})
             else:
                 results.write(self.session.out, records.with_references(result, self.references))
+            self.session.pace.end()
         self.session.forget(images)
         return result
 
@@ -213,22 +151,37 @@ class _Run:
         """The result with the scores of one task, and the time that it and its features took."""
         started = ready = time.perf_counter()
         scores: Mapping[str, Score]
+        case: Case | None = None
         if isinstance(task.measure, Metric):
             assert images is not None
             case = self.case(task.measure, task.features, images)
             ready = time.perf_counter()
-            scores = task.measure.measure(case)
+            scores = {} if self.is_measured(task, result) else task.measure.measure(case)
         else:
             assert self.contender.model is not None
             options = {"device": self.session.device, "condition": self.session.condition}
             scores = task.measure.measure_model(self.contender.model, **options, machine=self.session.machine)
         spent = time.perf_counter() - ready
+        result = self.with_draws(result, task, case, scores) if case is not None else result
         result = records.with_scores(result, task.measure, task.features, self.seed, scores, first=self.first)
         if task.features is not None:
             about = {**result.extractors, task.features: self.session.extractors()[task.features]}
             result = result.model_copy(update={"extractors": about})
             result = records.with_seconds(result, "features", ready - started)
         return records.with_seconds(result, task.measure.name, spent)
+
+    def with_draws(self, result: Result, task: _Task, case: Case, scores: Mapping[str, Score]) -> Result:
+        """The result with what a paired comparison needs, where one is wanted."""
+        assert isinstance(task.measure, Metric)
+        own = {name: score.draws.tolist() for name, score in scores.items() if score.draws is not None}
+        if self.session.paired and self.first and self.contender.reference is None and own:
+            result = records.with_draws(result, task.features, own)
+        if self.lacks_draws(task, result):
+            started = time.perf_counter()
+            tell = self.telling(f"{task.measure.name} on halves")
+            result = records.with_draws(result, task.features, halving.draws(task.measure, case, tell))
+            result = records.with_seconds(result, pace.DRAWS, time.perf_counter() - started)
+        return result
 
     def why(self, task: _Task, error: BaseException) -> str:
         """A failure in words: of which extractor and seed, where there are several."""
@@ -237,7 +190,11 @@ class _Run:
         return ": ".join([*where, str(error) or type(error).__name__])
 
     def telling(self, what: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.session.tell(self.contender.record.id, what, done, total)
+        def told(done: int, total: int) -> None:
+            self.session.pace.inside(done, total)
+            self.session.tell(self.contender.record.id, what, done, total)
+
+        return told
 
     def case(self, metric: Metric, features: str | None, images: Images) -> Case:
         """What the metric is given. Raises ValueError: the images have not what it needs."""

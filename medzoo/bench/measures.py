@@ -70,6 +70,12 @@ def load(name: str) -> Measure:
     return OF_MODELS[name] if name in OF_MODELS else metrics.load(name)
 
 
+def trains(name: str) -> bool:
+    """Whether it trains networks, which takes minutes. Raises MedzooError."""
+    measure = load(name)
+    return isinstance(measure, Metric) and measure.trains
+
+
 def distinct(chosen: Iterable[str]) -> list[Measure]:
     """All of them, loaded.
 

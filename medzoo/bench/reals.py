@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.bench.setting import Benchmark
+from medzoo.bench.sizes import sizes
 from medzoo.datasets import (
     Images,
     Protocol,
@@ -21,6 +22,7 @@ from medzoo.datasets import (
     warn_if_dark,
     window_of,
 )
+from medzoo.datasets.measuring import Usual
 from medzoo.errors import BenchmarkError
 from medzoo.imagefiles.tone import Window
 
@@ -33,11 +35,14 @@ class Reals:
         held: held-out images, which everything is compared with.
         training: images that models may have been trained on, or None.
         about: counts, hashes, licence and source, as results record them.
+        window: numbers that became black and white, of real images of more than 8 bits: generated ones of more than 8
+            bits have to mean the same by them. None where they have 8 bits.
     """
 
     held: Images
     training: Images | None
     about: dict[str, Any]
+    window: Window | None = None
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -54,27 +59,28 @@ def of_dataset(setting: Benchmark, root: Path | None) -> Reals:
     if setting.training is not None:
         training = load_dataset(setting.dataset, setting.image, root=root, split=setting.training)
     stated = {"license": about.license, "attribution": about.attribution, "source": about.source}
-    return _checked(held, training, stated, setting.dataset)
+    window = getattr(about.layout, "window", None)
+    return _checked(held, training, stated, setting.dataset, None if window is None else Usual(window))
 
 
 def of_paths(held: Path, training: Path | None, protocol: Protocol, window: Window | None = None) -> Reals:
     """Images that a person names; without a window, held-out ones decide that of both. Raises DatasetError."""
-    path, split = _parted(held)
+    path, split = parted(held)
     window = window or (window_of(path, split=split) if path.exists() else None)
     stated: dict[str, Any] = {"license": None, "attribution": None, "source": held.resolve().name}
     known = read(training, protocol, window=window) if training is not None else None
-    return _checked(read(held, protocol, window=window), known, stated, str(held))
+    return _checked(read(held, protocol, window=window), known, stated, str(held), window)
 
 
 def read(path: Path, protocol: Protocol, *, masks: Path | None = None, window: Window | None = None) -> Images:
     """Images at a path, or at ``PATH:SPLIT`` of one that holds several splits. Raises DatasetError."""
-    path, split = _parted(path)
+    path, split = parted(path)
     images = load_path(path, protocol, masks=masks, split=split, window=window)
     warn_if_dark(images, str(path))
     return images
 
 
-def _parted(path: Path) -> tuple[Path, str | None]:
+def parted(path: Path) -> tuple[Path, str | None]:
     """The path and the split of ``PATH:SPLIT``."""
     if not path.exists() and ":" in path.name:
         name, _, split = path.name.rpartition(":")
@@ -90,7 +96,7 @@ def shuffled(images: Images, n: int) -> Images:
     return images[order[:n]]
 
 
-def _checked(held: Images, training: Images | None, stated: dict[str, Any], name: str) -> Reals:
+def _checked(held: Images, training: Images | None, stated: dict[str, Any], name: str, window: Window | None) -> Reals:
     for images in (held, training):
         if images is not None and len(images) < 2:
             raise BenchmarkError(f"{name}: two or more images are needed to compare with, found {len(images)}")
@@ -102,10 +108,15 @@ def _checked(held: Images, training: Images | None, stated: dict[str, Any], name
     if training is not None and held.classes != training.classes:
         raise BenchmarkError(f"{name}: the two sets of real images have different classes; give both the same labels")
     counts: dict[str, Any] = {
-        "real": {"n": len(held), "sha256": content_sha256(held)},
-        "training": None if training is None else {"n": len(training), "sha256": content_sha256(training)},
+        "real": _about(held),
+        "training": None if training is None else _about(training),
     }
-    return Reals(held, training, {**counts, **stated})
+    return Reals(held, training, {**counts, **stated}, window)
+
+
+def _about(images: Images) -> dict[str, Any]:
+    known = sizes(images)
+    return {"n": len(images), "sha256": content_sha256(images), **({} if known is None else {"sizes": known})}
 
 
 def _shared(held: Images, training: Images) -> int:

@@ -14,7 +14,7 @@ from medzoo import __version__
 from medzoo.bench import measures
 from medzoo.bench.measures import Measure
 from medzoo.metrics import Scale, Score
-from medzoo.results import ReferenceScore, Result, ScoreRecord, SeedScore
+from medzoo.results import ReferenceScore, Result, ScoreRecord, SeedScore, differences, without_sizes
 
 
 def continued(earlier: Result | None, fresh: Result, extractors: Mapping[str, dict[str, Any]]) -> Result:
@@ -25,7 +25,9 @@ def continued(earlier: Result | None, fresh: Result, extractors: Mapping[str, di
         fresh: the empty result of today, with its ``extractors`` empty.
         extractors: name -> what would be recorded of the extractors at hand; of others nothing can be said.
     """
-    if earlier is None or earlier.benchmark["revision"] != fresh.benchmark["revision"] or earlier.data != fresh.data:
+    if earlier is None or earlier.benchmark["revision"] != fresh.benchmark["revision"]:
+        return fresh
+    if without_sizes(earlier.data) != without_sizes(fresh.data):
         return fresh
     if earlier.contender.weights_sha256 != fresh.contender.weights_sha256:
         return fresh
@@ -35,11 +37,35 @@ def continued(earlier: Result | None, fresh: Result, extractors: Mapping[str, di
     return earlier.model_copy(
         update={
             "contender": fresh.contender,
+            "data": fresh.data,
             "benchmark": {**fresh.benchmark, "features": list(features)},
             "extractors": {name: about for name, about in earlier.extractors.items() if name not in changed},
             "scores": scores,
+            "draws": _draws_of(scores, earlier.draws),
         }
     )
+
+
+def _draws_of(
+    scores: Iterable[ScoreRecord], draws: Mapping[str, tuple[float | None, ...]]
+) -> dict[str, tuple[float | None, ...]]:
+    kept = {_key(score.name, score.features) for score in scores}
+    return {key: values for key, values in draws.items() if key in kept}
+
+
+def _key(name: str, features: str | None) -> str:
+    return differences.key_of({"name": name, "features": features})
+
+
+def has_draws(result: Result, measure: Measure, features: str | None) -> bool:
+    """Whether the scores of a metric can be compared in pairs."""
+    return any(_key(scale.name, features) in result.draws for scale in measure.scales)
+
+
+def with_draws(result: Result, features: str | None, draws: Mapping[str, Iterable[float | None]]) -> Result:
+    """The result with the values of scores on the halves of its first seed."""
+    more = {_key(name, features): tuple(map(_known, values)) for name, values in draws.items()}
+    return result.model_copy(update={"draws": {**result.draws, **more}})
 
 
 def _decides(about: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 import medzoo
-from medzoo.errors import MedzooError
+from medzoo.cli.common import logged, prepare, verbose
+from medzoo.errors import MedzooError, is_temporary
 from medzoo.files import streams
 from medzoo.text import did_you_mean, one_line, printable
 
@@ -32,13 +33,25 @@ VERBS = {
     "rank": ("medzoo.cli.registry:rank", "Order models by a score, best first: medzoo rank --by FID."),
     "generate": ("medzoo.cli.generate:generate", "Generate images with a model and save them."),
     "bench": ("medzoo.cli.bench:bench", "Measure models or folders of images against real images."),
+    "compare": ("medzoo.cli.compare:compare", "Compare two models, folders or results, score by score, in pairs."),
+    "report": ("medzoo.cli.report:report", "Write pages, Markdown and CSV of stored results, without measuring."),
     "cache": ("medzoo.cli.cache:cache", "Manage the downloaded and converted weights."),
     "train": ("medzoo.cli.train:train", "Train a generator on a folder of images."),
     "export": ("medzoo.cli.train:export", "Export a training run as a model of the registry."),
     "new": ("medzoo.cli.new:new", "Draft the files of a new model or family."),
     "check": ("medzoo.cli.check:check", "Validate entries: schema, licences, hashes, loading, seeds, golden samples."),
     "publish": ("medzoo.cli.publish:publish", "Put a model on the Hugging Face Hub, with card and golden samples."),
+    "doctor": ("medzoo.cli.doctor:doctor", "Say what of this machine medzoo can use, and what is missing."),
+    "help": ("medzoo.cli.help:help_", "Show the help of a command: medzoo help generate."),
 }
+# What other programs call these.
+SYNONYMS = {
+    "ls": "list", "find": "search", "show": "info", "describe": "info", "sample": "generate", "run": "generate",
+    "benchmark": "bench", "evaluate": "bench", "validate": "check", "verify": "check", "download": "cache warm",
+    "fetch": "cache warm", "pull": "cache warm", "upload": "publish", "push": "publish", "finetune": "train",
+    "version": "--version",
+}  # fmt: skip
+EX_TEMPFAIL = 75  # of sysexits.h: temporary failure, the user is invited to retry
 
 
 class LazyGroup(click.Group):
@@ -52,7 +65,7 @@ class LazyGroup(click.Group):
             return None
         module, attribute = VERBS[cmd_name][0].split(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return prepare(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -62,25 +75,26 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS:
-            ctx.fail(f"No command '{args[0]}'{did_you_mean(args[0], VERBS) or '; see medzoo --help'}")
+            ctx.fail(f"No command '{args[0]}'{_meant(args[0])}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, then exit.
 
-        0: done. 2: what the user can fix. 130: Ctrl-C. 143, 129: SIGTERM, SIGHUP, with nothing half-written left. 1: a
-        closed pipe (``| head``), or an error that nobody foresaw (``_report_unforeseen``).
+        0: done. 2: what the user can fix. 75: a network or server that may work again later. 130: Ctrl-C. 143, 129:
+        SIGTERM, SIGHUP, with nothing half-written left. 1: a closed pipe (``| head``), or an error that nobody foresaw
+        (``_report_unforeseen``).
         """
         streams.make_whole()
         try:
-            with warnings.catch_warnings(), _ended_by_signals():
+            with warnings.catch_warnings(), logged(), _ended_by_signals():
                 warnings.simplefilter("default", UserWarning)  # the user should read what this program warns of
                 warnings.showwarning = _show_warning
                 result = super().main(*args, **{**extra, "standalone_mode": False})
                 sys.stdout.flush()  # a closed pipe shows here and not when Python shuts down
         except MedzooError as error:
             _say(f"medzoo: {error}")
-            sys.exit(2)
+            sys.exit(EX_TEMPFAIL if is_temporary(error) else 2)
         except click.ClickException as error:
             with suppress(OSError):
                 error.show()
@@ -102,6 +116,14 @@ class LazyGroup(click.Group):
             _report_unforeseen(error)
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)  # an int is what context.exit() was given
+
+
+def _meant(word: str) -> str:
+    """The command that somebody may have meant, as a question."""
+    synonym = SYNONYMS.get(word.casefold())
+    if synonym is not None:
+        return f"; did you mean '{synonym}'?"
+    return did_you_mean(word, VERBS) or "; see medzoo --help"
 
 
 @contextmanager
@@ -130,7 +152,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _report_unforeseen(error: BaseException) -> None:
-    """Three lines for an error that nobody foresaw: what, where, how to report it; ``MEDZOO_TRACEBACK=1`` shows all."""
+    """A few lines for an error that nobody foresaw: what, where, how to report it; ``MEDZOO_TRACEBACK=1`` shows all."""
     if os.environ.get("MEDZOO_TRACEBACK", "").strip() not in ("", "0"):
         _say(printable("".join(traceback.format_exception(error))).rstrip())
     home = Path(medzoo.__file__).parent
@@ -144,7 +166,20 @@ def _report_unforeseen(error: BaseException) -> None:
     what = "the memory is not enough" if isinstance(error, MemoryError) else one_line(str(error), most=500)
     _say(f"medzoo: unforeseen {type(error).__name__}: {what}")
     _say(f"  at {place} (medzoo {medzoo.__version__}, Python {sys.version.split()[0]})")
-    _say("  Please report these lines and the command as an issue of medzoo; MEDZOO_TRACEBACK=1 shows the traceback")
+    _say(f"  Please report these lines, the command and what `medzoo doctor` prints {_where_to_report()};")
+    _say("  MEDZOO_TRACEBACK=1 shows the traceback")
+
+
+def _where_to_report() -> str:
+    """The tracker that the installed package states, else where a copy without one comes from."""
+    from importlib import metadata
+
+    with suppress(metadata.PackageNotFoundError):
+        for stated in metadata.metadata("medzoo").get_all("Project-URL") or ():
+            name, _, address = stated.partition(", ")
+            if name.casefold() in ("issues", "tracker", "bug tracker"):
+                return f"at {address}"
+    return "as an issue of the repository that this medzoo was installed from"
 
 
 def _say(line: str) -> None:
@@ -162,7 +197,13 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     _say(f"medzoo: {printable(str(message))}")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    params=[verbose()],
+    epilog="Exit codes: 0 done; 2 something that you can fix; 75 a network or server that may work again later; "
+    "130 Ctrl-C; 1 an error that nobody foresaw.",
+)
 @click.version_option(medzoo.__version__, prog_name="medzoo", message="%(prog)s %(version)s")
 def main() -> None:
     """Generators of medical images.

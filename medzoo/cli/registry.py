@@ -41,12 +41,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 @click.option("--license", metavar="WORDS", help="Licence of the weights: mit, bsd, gpl, ..., or none.")
 @click.option("--offline", is_flag=True, help="Only models whose weights are on this machine.")
 @json_option
-def list_(as_json: bool, **filters: Any) -> None:
+@click.argument("words", nargs=-1, metavar="")
+def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
     """List the models that match all filters.
 
     WEIGHTS says which run at once ("here"), and how much is downloaded before another does, where that is known.
     A terminal shows what fits its width; a pipe gets every column, separated by tabs.
     """
+    if words:
+        raise click.UsageError(f"list takes filters, not words; type: medzoo search {' '.join(words)}")
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found and raw_entries:
@@ -68,9 +71,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @click.argument("model_id", metavar="ID|FILE")
-@click.option(
-    "--full", is_flag=True, help="Also every score and check in its own words, hashes, all sources."
-)
+@click.option("--full", is_flag=True, help="Also every score and check in its own words, hashes, all sources.")
 @json_option
 def info(model_id: str, full: bool, as_json: bool) -> None:
     """Show what is known about one model: what it makes, licences, data, scores beside those of real images.

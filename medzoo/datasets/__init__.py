@@ -17,7 +17,7 @@ from medzoo.datasets.gathering import Item, gather, warn_if_dark
 from medzoo.datasets.images import Images, content_sha256, relabel
 from medzoo.datasets.layout import Layout
 from medzoo.datasets.layouts import LAYOUTS
-from medzoo.datasets.paths import load_path, window_of
+from medzoo.datasets.paths import load_path, smallest_side, window_of
 from medzoo.datasets.pictures import decode, foreground
 from medzoo.datasets.protocol import Protocol, fit
 from medzoo.datasets.registry import Dataset, dataset_names, describe, load_dataset, load_volumes
@@ -51,6 +51,7 @@ __all__ = [
     "load_volumes",
     "part",
     "relabel",
+    "smallest_side",
     "warn_if_dark",
     "window_of",
 ]

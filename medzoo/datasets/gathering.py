@@ -55,8 +55,10 @@ def gather(
     """
     found: list[Item] = []
     images, masks, size = [], [], 0
+    sizes: list[tuple[int, int]] = []
     for item in items:
         images.append(squeeze(item.pixels, protocol))
+        sizes.append((item.pixels.shape[0], item.pixels.shape[1]))
         size += images[-1].nbytes
         if size > MOST_BYTES:
             raise DatasetError(f"{where}: more than {MOST_BYTES:,} bytes of pixels; take a smaller size, or fewer")
@@ -79,6 +81,7 @@ def gather(
         labels,
         names,
         groups,
+        tuple(sizes),
     )
 
 

@@ -23,6 +23,7 @@ class Images:
         labels: int64 [n], the class of each image, or None.
         classes: names of the labels 0, 1, ...; None where they have none.
         groups: what images share that must not be parted (patient, slide, block), n of them, or None.
+        sizes: (height, width) in pixels of each picture as it was read, or None where nobody knows.
     """
 
     images: NDArray[np.uint8]
@@ -31,6 +32,7 @@ class Images:
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
+    sizes: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -68,6 +70,7 @@ class Images:
             names=tuple(self.names[i] for i in at),
             labels=None if self.labels is None else self.labels[chosen],
             groups=None if self.groups is None else tuple(self.groups[i] for i in at),
+            sizes=None if self.sizes is None else tuple(self.sizes[i] for i in at),
         )
 
     def float(self) -> NDArray[np.float32]:

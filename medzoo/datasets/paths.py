@@ -12,7 +12,7 @@ from medzoo.datasets.images import Images
 from medzoo.datasets.layout import Layout
 from medzoo.datasets.layouts import LAYOUTS, kind_of
 from medzoo.datasets.manifest import MANIFEST
-from medzoo.datasets.measuring import Measure, windowed
+from medzoo.datasets.measuring import Measure, Sides, windowed
 from medzoo.datasets.pictures import Window
 from medzoo.datasets.protocol import Protocol
 from medzoo.datasets.source import Source, naming
@@ -83,6 +83,18 @@ def window_of(
     """
     layout, source = _layout(path, kind, split, None, slices)
     return layout.usual_window(source, split)
+
+
+def smallest_side(path: Path | str, *, split: str | None = None) -> int:
+    """Pixels of the shortest side of any picture at a path, as ``load_path`` reads it. Raises DatasetError."""
+    layout, source = _layout(path, None, split, None, None)
+    if "window" in type(layout).model_fields:
+        layout = layout.model_copy(update={"window": Sides()})
+    found = (int(min(item.pixels.shape[:2])) for item in layout.items(source, split))
+    try:
+        return min(found)
+    except ValueError:
+        raise DatasetError(f"{path}: no image found") from None
 
 
 def _layout(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.datasets.measuring import Measure, NeedsWindow, Usual
+from medzoo.datasets.measuring import Measure, NeedsWindow, Sides, Usual
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import naming
 from medzoo.errors import DatasetError, ImageFileError
@@ -33,6 +34,8 @@ def decode(content: bytes, where: Path | str, window: Window | Measure | None = 
     """
     if content.startswith(b"\x93NUMPY"):
         return _decode_array(content, where, None if isinstance(window, Measure) else window)
+    if isinstance(window, Sides) and (blank := _blank(content)) is not None:
+        return blank
     windowed = window is not None and not isinstance(window, Measure | Usual)
     try:
         picture = read_picture(Path(where), Asked(single=True, windowed=windowed), content=content, only=_KINDS)
@@ -56,6 +59,20 @@ def decode(content: bytes, where: Path | str, window: Window | Measure | None = 
         f"{where}: its numbers have more than 8 bits ({pixels.min()} to {pixels.max()}); say by a window which values "
         "become black and white (--window LOW HIGH)"
     )
+
+
+def _blank(content: bytes) -> NDArray[np.uint8] | None:
+    """Nothing, of the height and width that the head of a picture file states; None where it has to be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures: none is decoded here
+            with Image.open(io.BytesIO(content)) as picture:
+                width, height = picture.size
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+    return np.broadcast_to(np.uint8(0), (height, width))
 
 
 def decode_mask(content: bytes, where: Path | str) -> NDArray[np.bool_]:

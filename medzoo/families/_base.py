@@ -256,6 +256,39 @@ class Generator:
         with devices.exact_convolutions(self.device):
             return self.sample_batch(noise, given).float()
 
+    def samples(
+        self,
+        latents: Tensor,
+        condition: Any = None,
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        progress: bool | Progress | None = None,
+    ) -> Samples:
+        """Samples of explicit latents [n, *latent_shape]: images in [0, 1], masks cut, as ``generate`` gives them.
+
+        They are numbered 0 to n - 1, and of no seed: ``samples(latents(at), indices=at)`` has the images of ``at``.
+
+        Args:
+            condition: as ``generate`` takes it.
+            seed, indices: sample whose injected noise (and class, where none is stated) each gets; None for 0 to n - 1.
+
+        Raises GenerationError: latents of another shape; ConditionError; DeviceError.
+        """
+        _running.check_latents(self, latents)
+        n, injected = len(latents), range(len(latents)) if indices is None else tuple(indices)
+        _request.numbers(n, seed, 0, batch_size)
+        if len(injected) != n:
+            raise GenerationError(f"{self.entry.model_id}: {n} latents need as many indices, found {len(injected)}")
+        for index in injected:
+            whole_number("index", index, INDICES)
+        conditions = self.resolve(condition, range(n))
+        size = batch_size or self.suggest_batch_size()
+        parts = _running.of_latents(self, latents.detach(), conditions, seed, injected, size)
+        made = list(_running.watched(self, parts, n, progress))
+        return Samples.concatenate(made) if made else replace(_running.no_samples(self, seed), seed=None)
+
     @hinted(_LOADED)
     def generate(
         self,

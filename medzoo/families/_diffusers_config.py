@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.errors import CheckpointError, MedzooError
+from medzoo.errors import CheckpointError, MedzooError, pip_install
 
 # Parts of a model, and the classes of diffusers that a part may be.
 CLASSES = {
@@ -57,7 +57,8 @@ def needs_libraries() -> None:
         import transformers  # noqa: F401
     except ImportError as error:
         raise MedzooError(
-            f"a model of diffusers needs the package {error.name or 'diffusers'}: pip install 'medzoo[diffusers]'"
+            f"a model of diffusers needs the package {error.name or 'diffusers'}; type: "
+            f"{pip_install('medzoo[diffusers]')}"
         ) from None
 
 

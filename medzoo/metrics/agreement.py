@@ -73,4 +73,5 @@ METRIC = Metric(
     floor="heldout",
     references=("real",),
     every_seed=False,
+    trains=True,
 )

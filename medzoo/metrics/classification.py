@@ -141,4 +141,5 @@ METRIC = Metric(
     needs=("training", "labels"),
     references=("real",),
     every_seed=False,
+    trains=True,
 )

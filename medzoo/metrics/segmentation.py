@@ -79,4 +79,5 @@ METRIC = Metric(
     needs=("training", "masks"),
     references=("real",),
     every_seed=False,
+    trains=True,
 )

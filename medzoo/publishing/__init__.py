@@ -18,7 +18,7 @@ from medzoo import results as results_module
 from medzoo.catalog import Located
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import PublishError
-from medzoo.files.whole import write_bytes
+from medzoo.files.whole import check_local, write_bytes
 from medzoo.publishing import evidence, run, staging
 from medzoo.publishing.evidence import Memorisation
 from medzoo.publishing.hub import check_name, token, upload
@@ -106,6 +106,7 @@ def publish(
     Raises PublishError: what ``prepare`` and ``upload`` refuse, which says what to do.
     """
     check_name(repo)
+    check_local(out, PublishError)
     if not dry_run:
         token()  # said before anything slow
     if run.is_run(Path(str(model))):

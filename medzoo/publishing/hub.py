@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from medzoo.errors import PublishError
+from medzoo.errors import PublishError, TryLaterError
 from medzoo.publishing.staging import Staged
 from medzoo.weights.sources.retry import TRANSIENT_STATUS, reason_of
 
@@ -24,7 +24,7 @@ OF_THE_HUB = {".gitattributes"}  # what the Hub itself puts in a new repository
 _T = TypeVar("_T")
 
 
-class _Transient(Exception):
+class _Transient(TryLaterError):
     """What may be gone at the next attempt."""
 
 

@@ -1,6 +1,7 @@
-"""Results of a benchmark for people: a web page, Markdown, and rows for the terminal, all with the same numbers.
+"""Results of a benchmark for people: verdicts, a web page, Markdown, CSV, figures, rows for the terminal, all with the
+same numbers.
 
-    page = html_page(results, gather(outcome))    # one file that needs nothing else; the pictures may be left out
+    page = html_page(results)    # one file that needs nothing else; pictures may be given
     text = markdown(results)
     header, rows = summary_table(results)
 
@@ -9,9 +10,30 @@
 
 from __future__ import annotations
 
-from medzoo.report.gather import gather
-from medzoo.report.page import html_page
+from medzoo.report.export import COLUMNS, csv_text, dataframe, write
+from medzoo.report.figures import write_figures
+from medzoo.report.page import html_index, html_page
 from medzoo.report.pictures import Pair, Pictures, Strip
-from medzoo.report.text import markdown, summary_table
+from medzoo.report.remarks import HONEST
+from medzoo.report.sizes import in_words as size_notes
+from medzoo.report.text import legend, markdown, summary_table
+from medzoo.report.verdict import verdicts
 
-__all__ = ["Pair", "Pictures", "Strip", "gather", "html_page", "markdown", "summary_table"]
+__all__ = [
+    "COLUMNS",
+    "HONEST",
+    "Pair",
+    "Pictures",
+    "Strip",
+    "csv_text",
+    "dataframe",
+    "html_index",
+    "html_page",
+    "legend",
+    "markdown",
+    "size_notes",
+    "summary_table",
+    "verdicts",
+    "write",
+    "write_figures",
+]

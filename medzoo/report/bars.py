@@ -21,44 +21,53 @@ _NAME, _LINE, _GAP = 24.0, 22.0, 8.0  # heights: of a contender's name, a bar, t
 
 def usefulness(board: Board) -> list[str]:
     """A chart for each task."""
-    return [chart for base in _tasks(board) if (chart := _chart(board, base))]
+    return [chart for base in tasks(board) if (chart := _chart(board, base))]
 
 
 def gains(board: Board) -> list[str]:
     """What synthetic images add to real ones, in sentences: the difference on the same held-out images."""
     sentences = []
-    for base in _tasks(board):
-        for column in _columns(board, base)[1:]:
+    for base in tasks(board):
+        for column in columns_of(board, base)[1:]:
             for row in board.contenders:
-                detail = _detail(row, column)
-                gain, low, high = (number(detail.get(key)) for key in ("gain", "gain_low", "gain_high"))
-                if gain is None or low is None or high is None:
+                known = gain(row, column)
+                if known is None:
                     continue
+                _, low, high = known
                 verdict = "helps" if low > 0 else "harms" if high < 0 else "no difference that can be told from chance"
-                change, begin, end = (f"{value:+.3f}".replace("-", "−") for value in (gain, low, high))
-                what = f"{row.label}, {_task(column)}, {_words(column, base)}"
+                change, begin, end = (f"{value:+.3f}".replace("-", "−") for value in known)
+                what = f"{row.label}, {title_of(column)}, {share_of(column, base)}"
                 sentences.append(f"{what}: {change} ({begin} to {end}) over real images alone; {verdict}.")
     return sentences
 
 
-def _tasks(board: Board) -> list[str]:
+def gain(row: Row, column: Column) -> tuple[float, float, float] | None:
+    """(difference to real images alone, its low and high end) on the same held-out images; None where not measured."""
+    detail = _detail(row, column)
+    found = [number(detail.get(key)) for key in ("gain", "gain_low", "gain_high")]
+    known = [value for value in found if value is not None]
+    return (known[0], known[1], known[2]) if len(known) == 3 else None
+
+
+def tasks(board: Board) -> list[str]:
+    """Beginnings of the names of scores of usefulness, one for each task ("seg_dice")."""
     names = {column.key[0] for column in board.of("usefulness")}
     ordered = dict.fromkeys(column.key[0] for column in board.of("usefulness"))
     return [name for name in ordered if any(f"{name}{end}" in names for end in (_REAL, "_0.5x", "_1x", "_2x"))]
 
 
-def _columns(board: Board, base: str) -> list[Column]:
+def columns_of(board: Board, base: str) -> list[Column]:
     """Synthetic images alone, then by rising share of synthetic ones; real ones alone are no bar."""
     those = [column for column in board.of("usefulness") if column.key[0] == base or _ratio(column, base)]
     return sorted(those, key=lambda column: _ratio(column, base) or 0)
 
 
 def _chart(board: Board, base: str) -> str:
-    columns = _columns(board, base)
+    columns = columns_of(board, base)
     rows = [row for row in board.contenders if any(row.cell(column).value is not None for column in columns)]
     if not rows:
         return ""
-    real = _real_alone(board, columns[0], base)
+    real = real_alone(board, columns[0], base)
     cells = [real, *(row.cell(column) for row in rows for column in columns)]
     ends = [value for cell in cells for value in (cell.value, cell.low, cell.high) if value is not None]
     top = 1.0 if min(ends) >= 0 and max(ends) <= 1 else around(ends, True)[1]
@@ -67,7 +76,7 @@ def _chart(board: Board, base: str) -> str:
     for tick in frame.x.ticks():
         frame.add(f'<path class="grid" d="M{frame.x(tick):.1f} {_TOP:g}V{bottom:.1f}"/>')
         frame.text(frame.x(tick), bottom + 15, f"{tick:g}", "tick", "middle")
-    frame.text((_LEFT + _RIGHT) / 2, bottom + 35, f"{_task(columns[0])} on held-out real images", "title", "middle")
+    frame.text((_LEFT + _RIGHT) / 2, bottom + 35, f"{title_of(columns[0])} on held-out real images", "title", "middle")
     _line(frame, real, columns[0], bottom)
     y = _TOP + 4
     for row in rows:
@@ -75,18 +84,18 @@ def _chart(board: Board, base: str) -> str:
         frame.text(22, y + 16, row.label, f"name {colour(row.place)}")
         y += _NAME
         for column in columns:
-            _bar(frame, row, column, _words(column, base), y)
+            _bar(frame, row, column, share_of(column, base), y)
             y += _LINE
         y += _GAP
     alone = shown(real.value, columns[0].places, columns[0].percent)
     return frame.done(
         f"useful-{base.replace('_', '-')}",
-        f"{_task(columns[0])} of networks trained on synthetic images and tested on real ones",
+        f"{title_of(columns[0])} of networks trained on synthetic images and tested on real ones",
         f"For each generator: synthetic images alone, then with real ones. Real images alone: {alone}.",
     )
 
 
-def _real_alone(board: Board, alone: Column, base: str) -> Cell:
+def real_alone(board: Board, alone: Column, base: str) -> Cell:
     """Real images alone: their own score, or the reference point that gives training images as synthetic ones."""
     own = [row.cells.get((f"{base}{_REAL}", alone.key[1])) for row in board.rows]
     floor = [row.cell(alone) for row in board.references if row.role == "floor"]
@@ -129,12 +138,13 @@ def _ratio(column: Column, base: str) -> float | None:
         return None
 
 
-def _words(column: Column, base: str) -> str:
+def share_of(column: Column, base: str) -> str:
+    """ "real + 1×", or "synthetic alone"."""
     ratio = _ratio(column, base)
     return "synthetic alone" if ratio is None else f"real + {ratio:g}×"
 
 
-def _task(column: Column) -> str:
+def title_of(column: Column) -> str:
     """ "Segmentation Dice" of "Segmentation Dice, real + 1x"."""
     return column.title.split(",")[0]
 

@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 28.0, 44.0
 
 def spectrum(board: Board) -> str:
     """Mean power at each frequency of the contenders; real images as a line and the band of 80 % of them."""
-    drawn = [(row, detail) for row in board.contenders if (detail := _curves(row))]
+    drawn = [(row, detail) for row in board.contenders if (detail := curves_of(row))]
     if not drawn:
         return ""
     first = drawn[0][1]
@@ -151,7 +151,7 @@ def _histogram(given: Any) -> tuple[list[float], list[float]] | None:
     return edges, [count / sum(counts) for count in counts]
 
 
-def _curves(row: Row) -> dict[str, list[float]] | None:
+def curves_of(row: Row) -> dict[str, list[float]] | None:
     """Frequencies and powers of a contender's spectrum, None where they are missing or do not fit together."""
     scores = row.result["scores"] if row.result else ()
     detail = next((score.get("detail") for score in scores if score["name"] == "spectrum_gap"), None)

@@ -9,16 +9,13 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from pathlib import Path
 from typing import Any
 
 from medzoo.metrics import Group
-from medzoo.report import bars, charts, gallery, protocol, remarks, tables
+from medzoo.report import about, bars, charts, gallery, matrix, protocol, remarks, tables, verdict
 from medzoo.report.board import Board, Column, Result, Row, build
-from medzoo.report.pictures import LARGEST, Pictures
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+from medzoo.report.pictures import Pictures
+from medzoo.report.rendering import markup, render
 
 
 def html_page(
@@ -32,148 +29,133 @@ def html_page(
         failed: contender -> why nothing of it could be measured.
     """
     board = build(results)
-    first = results[0]["benchmark"] if results else {}
-    title = str(first.get("title") or first.get("name") or "Benchmark of generators")
-    sections = [
-        ("leaderboard", "Leaderboard", _leaderboard(board)),
-        ("warnings", "Warnings", _list(remarks.warnings(board, results, failed))),
-        ("reading", "How to read this", _reading()),
-        ("samples", "Samples", _samples(board, pictures)),
-        *((group.name, group.title, _group(board, group, pictures)) for group in board.groups),
-        ("protocol", "Protocol", protocol.section(board, results)),
-    ]
-    there = [(name, words, content) for name, words, content in sections if content]
-    links = "".join(f'<li><a href="#{escape(name)}">{escape(words)}</a></li>' for name, words, _ in there)
-    body = "".join(
-        f'<section id="{escape(name)}" aria-labelledby="{escape(name)}-h">'
-        f'<h2 id="{escape(name)}-h">{escape(words)}</h2>{content}</section>'
-        for name, words, content in there
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{_style()}</style></head><body>"
-        f'<header><p class="made">medzoo bench</p><h1>{escape(title)}</h1><p class="honest">{remarks.HONEST}</p>'
-        f"{_facts(board, results)}{_about(first)}{_patients(board, pictures)}</header>"
-        f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>{body}</main>'
-        f"<footer>{_download(results)}</footer></body></html>\n"
-    )
+    differences = matrix.matrices(board)
+    parts: dict[str, Any] = {
+        "verdicts": verdicts(board),
+        "leaderboard": leaderboard(board),
+        "order": _order(board),
+        "differences": differences,
+        "warnings": remarks.grouped(board, results, failed),
+        "samples": gallery.samples(board, pictures),
+        "groups": [_group(board, group, pictures) for group in board.groups],
+        "protocol": protocol.section(board, results) if results else None,
+    }
+    named = [("verdict", "Verdict", "verdicts"), ("leaderboard", "Leaderboard", "leaderboard")]
+    named += [("differences", "Differences", "differences"), ("warnings", "Warnings", "warnings")]
+    contents = [(name, words) for name, words, part in named if parts[part]] + [("reading", "How to read this")]
+    contents += [("samples", "Samples")] if parts["samples"] else []
+    contents += [(group.name, group.title) for group in board.groups]
+    contents += [("protocol", "Protocol")] if results else []
+    return render(
+        "page.html", **parts, title=about.title(results), notes=about.notes(results), honest=remarks.HONEST,
+        glance=_glance(board, results), patients=gallery.shows_patients(board, pictures), contents=contents,
+        differences_about=matrix.ABOUT, download=_download(results),
+        reading=[
+            remarks.GROUND,
+            f"{remarks.ARROWS} Below every table stands what its scores measure, and what the reference points have.",
+            remarks.DISAGREE,
+        ],
+    )  # fmt: skip
 
 
-def _about(setting: Mapping[str, Any]) -> str:
-    return f'<p class="about">{escape(str(setting["notes"]))}</p>' if setting.get("notes") else ""
+def html_index(title: str, benchmarks: Sequence[tuple[Sequence[Result], str]]) -> str:
+    """A page of several benchmarks, each with its verdicts and its first table.
+
+    Args:
+        benchmarks: the results of each, and the file of its own page.
+    """
+    shown = []
+    for results, page in benchmarks:
+        board = build(results)
+        setting = results[0]["benchmark"]
+        shown.append({
+            "name": f"benchmark-{setting.get('name')}", "title": about.title(results), "notes": about.notes(results),
+            "page": page, "verdicts": verdicts(board), "leaderboard": leaderboard(board, links=False),
+        })  # fmt: skip
+    return render("site.html", title=title, honest=remarks.HONEST, benchmarks=shown)
 
 
-def _facts(board: Board, results: Sequence[Result]) -> str:
+def verdicts(board: Board) -> list[dict[str, Any]]:
+    """The sentences about each contender, for the template."""
+    return [tables.name(row) | {"sentences": verdict.of_row(board, row)} for row in board.contenders]
+
+
+def leaderboard(board: Board, links: bool = True) -> dict[str, Any] | None:
+    """The first table, for the template; None where nothing was measured."""
+    columns = board.headline()
+    return tables.scores(board, columns, "Leaderboard", grouped=True, links=links) if columns else None
+
+
+def _glance(board: Board, results: Sequence[Result]) -> list[tuple[str, str]]:
     """What was compared with what, at a glance."""
     if not results:
-        return '<p class="quiet">No results.</p>'
+        return []
     setting, data = results[0]["benchmark"], results[0]["data"]
+    image = setting.get("image") or {}
     facts = [
         ("Data", setting.get("dataset")),
         ("Held-out real images", (data.get("real") or {}).get("n")),
         ("Images of each generator", setting.get("n")),
+        ("Size", f"{image['size']} px" if image.get("size") else None),
         ("Seeds", protocol.said(setting.get("seeds"))),
         ("Features", protocol.said(setting.get("features"))),
         ("Generators", len(board.contenders)),
     ]
-    rows = "".join(
-        f"<div><dt>{what}</dt><dd>{tables.breakable(str(value))}</dd></div>"
-        for what, value in facts
-        if value is not None
-    )
-    return f'<dl class="glance">{rows}</dl>'
+    return [(what, str(value)) for what, value in facts if value is not None]
 
 
-def _leaderboard(board: Board) -> str:
+def _order(board: Board) -> str:
     columns = board.headline()
-    if not columns:
-        return ""
-    lead = next((column for column in columns if column.arrow), columns[0])
-    order = f"Best {lead.title} first; 95 % intervals below the values. {remarks.MARKS}"
-    return f'{tables.scores(board, columns, "Leaderboard", grouped=True)}<p class="quiet">{escape(order)}</p>'
+    lead = next((column for column in columns if column.arrow), columns[0]) if columns else None
+    return f"Best {lead.title} first; 95 % intervals below the values. {remarks.MARKS}" if lead else ""
 
 
-def _reading() -> str:
-    return (
-        f"<p>{escape(remarks.GROUND)}</p><p>{escape(remarks.ARROWS)} Below every table stands what its scores "
-        f"measure, and what the reference points have.</p><p>{escape(remarks.DISAGREE)}</p>"
-    )
-
-
-def _samples(board: Board, pictures: Pictures | None) -> str:
-    rows = gallery.strips(board, pictures) if pictures else ""
-    if not rows or pictures is None:
-        return ""
-    same = "Picture i of every generator was made with the same seed and index; none was chosen."
-    return f'<p class="quiet">{same} Shown at {LARGEST} pixels at most, as JPEG where that is smaller.</p>{rows}'
-
-
-def _patients(board: Board, pictures: Pictures | None) -> str:
-    if not gallery.shows_patients(board, pictures):
-        return ""
-    return (
-        '<p class="patients"><strong>This page shows images of real people.</strong> They are marked as real. Mind the '
-        'licence of the data (see <a href="#protocol">Protocol</a>) before passing this page on.</p>'
-    )
-
-
-def _group(board: Board, group: Group, pictures: Pictures | None) -> str:
+def _group(board: Board, group: Group, pictures: Pictures | None) -> dict[str, Any]:
     columns = board.of(group.name)
-    question = f'<p class="question">{escape(group.question)}</p>' if group.question else ""
     drawn = {
         "coverage": lambda: [charts.precision_recall(board)],
         "frequency": lambda: [charts.spectrum(board)],
         "usefulness": lambda: [*bars.usefulness(board), charts.fidelity_usefulness(board)],
     }.get(group.name, list)()
-    plots = [f'<div class="chart">{chart}</div>' for chart in drawn if chart]
-    more = ""
-    if group.name == "memorisation":
-        more = _neighbours(board, pictures)
-    elif group.name == "usefulness":
-        more = _list(bars.gains(board))
-        more += "".join(f"<p>{escape(words)}</p>" for words in (remarks.DISAGREE, remarks.agreement(board)) if words)
-    elif group.name == "cost" and (machine := remarks.cost_machine(board.contenders)):
-        more = f"<p>{escape(machine)}</p>"
-    meanings = _meanings(board, columns)
-    if len(plots) == 1:  # one chart leaves room beside it
-        below = f'<div class="beside">{plots[0]}<div>{more}{meanings}</div></div>'
-    else:
-        below = (f'<div class="charts">{"".join(plots)}</div>' if plots else "") + more + meanings
-    return f"{question}{tables.scores(board, columns, group.title, grouped=False)}{below}"
+    said = []
+    if group.name == "usefulness":
+        said = [remarks.DISAGREE, remarks.agreement(board)]
+    elif group.name == "cost":
+        said = [remarks.cost_machine(board.contenders)]
+    return {
+        "name": group.name, "title": group.title, "question": group.question,
+        "table": tables.scores(board, columns, group.title, grouped=False),
+        "charts": [markup(chart) for chart in drawn if chart],
+        "gains": bars.gains(board) if group.name == "usefulness" else [],
+        "remarks": [words for words in said if words],
+        "near": _neighbours(board, pictures) if group.name == "memorisation" else [],
+        "meanings": _meanings(board, columns),
+    }  # fmt: skip
 
 
-def _meanings(board: Board, columns: Sequence[Column]) -> str:
+def _meanings(board: Board, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """What each score measures, with its reference points."""
     rows = []
     for i, column in enumerate(columns):
         if any(earlier.key[0] == column.key[0] for earlier in columns[:i]):
             continue  # the same score in another extractor
-        points = ""
+        points = []
         for other in columns:
             if other.key[0] == column.key[0]:
                 extractor = f"{other.key[1]}: " if board.several and other.key[1] else ""
-                points += (
-                    f'<span class="points">{escape(extractor + tables.minus(remarks.reading(board, other)))}</span>'
-                )
-        name = f"{column.title} {column.arrow}".strip()
-        rows.append(f"<div><dt>{escape(name)}</dt><dd>{escape(column.about)} {points}</dd></div>")
-    return f'<dl class="meanings">{"".join(rows)}</dl>'
+                points.append(extractor + remarks.reading(board, other))
+        rows.append({"name": f"{column.title} {column.arrow}".strip(), "about": column.about, "points": points})
+    return rows
 
 
-def _neighbours(board: Board, pictures: Pictures | None) -> str:
+def _neighbours(board: Board, pictures: Pictures | None) -> list[dict[str, Any]]:
     """Histograms of distances and closest pairs of each contender."""
-    blocks = []
+    rows = []
     for row in board.rows:
-        drawn = "".join(f'<div class="chart">{chart}</div>' for chart in _histograms(row))
-        beside = gallery.pairs(board, row, pictures)
-        if drawn or beside:
-            both = f'<div class="near"><div>{drawn}</div><div>{beside}</div></div>'
-            content = both if drawn and beside else f'<div class="charts">{drawn}</div>' if drawn else beside
-            blocks.append(f'<div class="row"><h3>{tables.name(row)}</h3>{content}</div>')
-    return "".join(blocks)
+        drawn, near = [markup(chart) for chart in _histograms(row)], gallery.pairs(row, pictures)
+        if drawn or near:
+            rows.append(tables.name(row) | {"charts": drawn, "pairs": near})
+    return rows
 
 
 def _histograms(row: Row) -> list[str]:
@@ -190,18 +172,12 @@ def _histograms(row: Row) -> list[str]:
     return drawn
 
 
-def _list(words: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in words)}</ul>" if words else ""
-
-
-def _download(results: Sequence[Result]) -> str:
+def _download(results: Sequence[Result]) -> dict[str, str]:
+    """All numbers, as a link that holds them."""
     text = json.dumps(_plain(list(results)), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     data = base64.b64encode(text.encode()).decode()
-    name = escape(str(results[0]["benchmark"].get("name") or "results") if results else "results")
-    return (
-        f'<p><a download="{name}.json" href="data:application/json;base64,{data}">All numbers as JSON</a> '
-        "(with every digit, seed and setting; inside this file).</p>"
-    )
+    name = str(results[0]["benchmark"].get("name") or "results") if results else "results"
+    return {"name": name, "link": f"data:application/json;base64,{data}"}
 
 
 def _plain(value: Any) -> Any:
@@ -211,7 +187,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _style() -> str:
-    return (Path(__file__).parent / "style" / "page.css").read_text(encoding="utf-8")

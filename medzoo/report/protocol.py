@@ -1,14 +1,13 @@
-"""How the numbers were made: every setting, licences, versions, hardware, times. Every text is escaped here."""
+"""How the numbers were made: every setting, licences, versions, hardware, times."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medzoo.report.board import Board, Result, Row
 from medzoo.report.numbers import number, seconds
-from medzoo.report.tables import breakable, name
+from medzoo.report.tables import name
 
 UNKNOWN = "not stated"
 _NAMES = {
@@ -81,24 +80,12 @@ def said(value: Any) -> str:
     return f"{text[:12]}…" if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
 
 
-def section(board: Board, results: Sequence[Result]) -> str:
+def section(board: Board, results: Sequence[Result]) -> dict[str, Any]:
     """The tables of the page."""
-    shared = "".join(
-        f'<tr><th scope="row">{escape(what.replace("_", " "))}</th><td>{breakable(value)}</td></tr>'
-        for what, value in settings(results)
-    )
-    return (
-        f'<div class="scroll"><table class="facts"><caption class="unseen">Settings that all rows share</caption>'
-        f'<tbody>{shared}</tbody></table></div><div class="cards">{"".join(_cards(board, results))}</div>'
-    )
-
-
-def _cards(board: Board, results: Sequence[Result]) -> Iterator[str]:
-    for row in board.contenders:
-        facts = "".join(
-            f"<dt>{escape(what)}</dt><dd>{breakable(value)}</dd>" for what, value in contender(row, results)
-        )
-        yield f'<article class="card"><h3>{name(row)}</h3><dl>{facts}</dl></article>'
+    return {
+        "shared": [(what.replace("_", " "), value) for what, value in settings(results)],
+        "cards": [name(row) | {"facts": contender(row, results)} for row in board.contenders],
+    }
 
 
 def _same(results: Sequence[Result]) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medzoo.report import sizes
 from medzoo.report.board import Board, Column, Result, Row
 from medzoo.report.charts import trade
 from medzoo.report.numbers import number, shown
 
 HONEST = "Synthetic images for research. Nothing here claims clinical use."
 _AIM = re.compile(r"real -?[\d.]+(e[+-]?\d+)?")
+OF_SCORES = "Some scores have limits of their own, most of them for few images (docs/benchmarks.md, Warnings)."
 FEW = 1000  # held-out images below which intervals are wide enough to say so
 
 MARKS = (
@@ -37,17 +39,29 @@ DISAGREE = (
 
 def warnings(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[str]:
     """What limits these numbers: few images, what could not be measured, what should not be compared."""
+    return _limits(board, results, failed) + notes(board)
+
+
+def grouped(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """The same as ``words`` with ``more`` beneath: what is about single scores is put away."""
+    rows: list[dict[str, Any]] = [{"words": words, "more": []} for words in _limits(board, results, failed)]
+    if of_scores := notes(board):
+        rows.append({"words": OF_SCORES, "more": of_scores})
+    return rows
+
+
+def _limits(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None) -> list[str]:
     sentences = [f"{name} could not be measured: {why}" for name, why in (failed or {}).items()]
     for result in results:
         sentences += [
             f"{result['contender']['id']}: {name} was not measured: {why}" for name, why in result["failed"].items()
         ]
-    sentences += _few(board, results) + _unlike(board, results)
+    sentences += _left_out(results) + sizes.in_words(results) + _few(board, results) + _unlike(board, results)
     if board.contenders and not any(row.role == "floor" for row in board.references):
         sentences.append(
             "The floor, real images against real images, was not measured: distances have nothing to be read against."
         )
-    return sentences + _notes(board)
+    return sentences
 
 
 def agreement(board: Board) -> str:
@@ -84,6 +98,17 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     middle = (len(a) - 1) / 2
     spread = math.sqrt(sum((i - middle) ** 2 for i in a) * sum((j - middle) ** 2 for j in b))
     return sum((i - middle) * (j - middle) for i, j in zip(a, b, strict=True)) / spread if spread else None
+
+
+def _left_out(results: Sequence[Result]) -> list[str]:
+    """Metrics of the benchmark that no row has, and that nothing failed at."""
+    rows = [result for result in results if result["contender"]["kind"] != "reference"]
+    known = {score["metric"] for result in rows for score in result["scores"]}
+    known |= {name for result in rows for name in result["failed"]}
+    left = [str(name) for name in (rows[0]["benchmark"].get("metrics") or ()) if name not in known] if rows else []
+    if "cost" in left and all(result["contender"]["kind"] == "folder" for result in rows):
+        left.remove("cost")  # of models alone
+    return [f"Left out of this run: {', '.join(left)}. A run without --quick or --only adds them."] if left else []
 
 
 def _few(board: Board, results: Sequence[Result]) -> list[str]:
@@ -158,7 +183,7 @@ def _unlike(board: Board, results: Sequence[Result]) -> list[str]:
     return sentences
 
 
-def _notes(board: Board) -> list[str]:
+def notes(board: Board) -> list[str]:
     """Notes of scores, each once, with those it is about."""
     about: dict[tuple[str, str], list[str]] = {}
     for row in board.contenders:

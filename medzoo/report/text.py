@@ -4,31 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from medzoo.report import bars, protocol, remarks
+from medzoo.report import about, bars, matrix, protocol, remarks, verdict
 from medzoo.report.board import Board, Column, Result, Row, build, cell_text, heading
 from medzoo.text import as_markdown
 
 _SIGNS = {"best": "★ ", "level": "☆ ", "": ""}
 
 
-def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None) -> str:
-    """Leaderboard, warnings, how to read them, all scores by group, protocol; see ``html_page`` for the arguments."""
+def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None, *, level: int = 1) -> str:
+    """Verdict, leaderboard, differences, warnings, how to read them, all scores by group, protocol.
+
+    Args:
+        results, failed: as for ``html_page``.
+        level: of the first heading.
+    """
+    text = _markdown(results, failed)
+    return re.sub(r"^(#+ )", "#" * (level - 1) + r"\1", text, flags=re.MULTILINE)
+
+
+def _markdown(results: Sequence[Result], failed: Mapping[str, str] | None) -> str:
     board = build(results)
-    first = results[0]["benchmark"] if results else {}
-    title = str(first.get("title") or first.get("name") or "Benchmark of generators")
-    lines = [f"# {as_markdown(title)}", "", f"*{remarks.HONEST}*", ""]
+    lines = [f"# {as_markdown(about.title(results))}", "", f"*{remarks.HONEST}*", ""]
     if not results:
         return "\n".join([*lines, "No results.", ""])
-    if first.get("notes"):
-        lines += [as_markdown(str(first["notes"])), ""]
+    if notes := about.notes(results):
+        lines += [as_markdown(notes), ""]
+    if board.contenders:
+        lines += ["## Verdict", ""]
+    for row in board.contenders:
+        lines += [f"- {code(row.id)}", *(f"    - {as_markdown(words)}" for words in verdict.of_row(board, row))]
+    lines += [""] if board.contenders else []
     if board.columns:
         lines += ["## Leaderboard", "", *_table(board, board.headline()), "", remarks.MARKS, ""]
-    if limits := remarks.warnings(board, results, failed):
-        lines += ["## Warnings", "", *(f"- {as_markdown(words)}" for words in limits), ""]
+    if tables := matrix.matrices(board):
+        lines += [
+            "## Differences",
+            "",
+            as_markdown(matrix.ABOUT),
+            "",
+            *(line for one in tables for line in _matrix(one)),
+        ]
+    if limits := remarks.grouped(board, results, failed):
+        lines += ["## Warnings", ""]
+        for limit in limits:
+            lines += [f"- {as_markdown(limit['words'])}", *(f"    - {as_markdown(words)}" for words in limit["more"])]
+        lines += [""]
     lines += ["## How to read this", "", remarks.GROUND, "", remarks.ARROWS, "", remarks.DISAGREE, ""]
-    if verdict := remarks.agreement(board):
-        lines += [as_markdown(verdict), ""]
+    if relation := remarks.agreement(board):
+        lines += [as_markdown(relation), ""]
     for group in board.groups:
         columns = board.of(group.name)
         lines += [f"## {as_markdown(group.title)}", ""]
@@ -45,10 +70,13 @@ def markdown(results: Sequence[Result], failed: Mapping[str, str] | None = None)
 
 
 def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of the first table, contenders best first, then reference points; without intervals."""
+    """(header, rows) of the first table, contenders best first, then reference points; without intervals.
+
+    Headings are short enough for a terminal; ``legend`` says what they mean.
+    """
     board = build(results)
     columns = board.headline()
-    header = ["ID", *(heading(board, column) for column in columns)]
+    header = ["ID", *(_short(board, column) for column in columns)]
     rows = [
         [
             row.id,
@@ -61,6 +89,50 @@ def summary_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]
         if any(column.key in row.cells for column in columns)
     ]
     return header, rows
+
+
+def legend(results: Sequence[Result]) -> list[str]:
+    """What the headings and signs of ``summary_table`` mean, in lines."""
+    board = build(results)
+    named = [
+        f"{_SHORT[column.key[0]]}: {column.title}"
+        for column in board.headline()
+        if _SHORT.get(column.key[0], column.title) != column.title
+    ]
+    marked = any(cell.mark for row in board.contenders for cell in row.cells.values())
+    signs = ["↓ lower is better, ↑ higher is better" + (", ★ best, ☆ may be as good" if marked else "")]
+    return ["; ".join([*named, *signs])] if board.columns else []
+
+
+_SHORT = {
+    "fd": "FD", "fd_infinity": "FD∞", "near_copies": "Copies", "nearer_than_5": "Near 5 %", "authenticity": "Authentic",
+    "spectrum_gap": "Spectrum", "mask_agreement": "Masks agree", "mask_empty": "Empty masks", "seg_dice": "Dice synth",
+    "seg_dice_1x": "Dice real+1×", "clf_auc": "AUC synth", "clf_auc_1x": "AUC real+1×", "first_image_s": "1st image, s",
+}  # fmt: skip
+"""Headings of a terminal, of scores whose titles are long."""
+
+
+def _short(board: Board, column: Column) -> str:
+    if column.key[0] not in _SHORT:
+        return heading(board, column)
+    extractor = f" ({column.key[1]})" if board.several and column.key[1] else ""
+    return f"{_SHORT[column.key[0]]}{extractor} {column.arrow}".rstrip()
+
+
+def _matrix(table: Mapping[str, Any]) -> list[str]:
+    """One score's differences; what can be told from chance in bold."""
+    lines = [
+        f"### {as_markdown(table['title'])}", "",
+        f"| A − B | {' | '.join(as_markdown(name) for name in table['names'])} |",
+        f"|---|{'---:|' * len(table['names'])}",
+    ]  # fmt: skip
+    for row in table["rows"]:
+        cells = []
+        for cell in row["cells"]:
+            text = "" if cell is None else as_markdown(f"{cell['value']} ({cell['interval']}; {cell['p']})")
+            cells.append(f"**{text}**" if cell is not None and cell["kind"] else text)
+        lines.append(f"| {as_markdown(row['name'])} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def code(words: str) -> str:

@@ -101,6 +101,8 @@ class Result(Record):
         references: scores of the reference points by their ids.
         made: versions, hardware, times.
         failed: metric -> why it could not be measured.
+        draws: key of a score (``differences.key_of``) -> its values on the halves of ``medzoo.bench.halving``; empty
+            where nobody asked for a comparison.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=True)
@@ -114,6 +116,7 @@ class Result(Record):
     references: dict[str, Annotated[tuple[ReferenceScore, ...], BeforeValidator(tuple)]]
     made: dict[str, Any]
     failed: dict[str, str]
+    draws: dict[str, Annotated[tuple[float | None, ...], BeforeValidator(tuple)]] = {}
 
     @property
     def complete(self) -> bool:
@@ -162,6 +165,8 @@ def write(folder: Path, result: Result) -> Path:
 def as_json(result: Result) -> dict[str, Any]:
     """Plain dicts and lists, nan as null."""
     fields: dict[str, Any] = _without_nan(result.model_dump(mode="json", by_alias=True))
+    if not fields["draws"]:
+        del fields["draws"]
     return fields
 
 
@@ -217,12 +222,29 @@ def _started(result: Result, now: datetime.datetime) -> datetime.datetime:
 
 
 def _compared_with(result: Result) -> tuple[Any, ...]:
-    return result.benchmark.get("revision"), result.data.get("real"), result.data.get("training")
+    data = without_sizes(result.data)
+    return result.benchmark.get("revision"), data.get("real"), data.get("training")
+
+
+def without_sizes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The images of a result without their sizes as they were read, which say of a number how good it can be, and
+    decide none that their hashes do not."""
+    return {
+        whose: {key: value for key, value in about.items() if key != "sizes"} if isinstance(about, Mapping) else about
+        for whose, about in data.items()
+    }
 
 
 def benchmarks(folders: Iterable[Path]) -> list[str]:
     """Names of the benchmarks of which there are results."""
     return sorted({path.stem for folder in folders for path in folder.glob("*/*/*.json")})
+
+
+def by_benchmark(folders: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Name of each benchmark -> its results that can be compared, as plain dicts."""
+    folders = list(folders)
+    found = {name: [as_json(one) for one in read_all(folders, name)] for name in benchmarks(folders)}
+    return {name: plain for name, plain in found.items() if plain}
 
 
 def _literal(name: str) -> str:

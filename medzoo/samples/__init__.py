@@ -110,7 +110,9 @@ class Samples:
     def __getitem__(self, which: int | np.integer | slice | Sequence[int] | NDArray[Any]) -> Samples:
         """Some of the samples, by position (not by index number); an int gives Samples of length one."""
         if isinstance(which, int | np.integer):
-            position = range(len(self))[int(which)]  # IndexError and negative positions as in a list
+            if not -len(self) <= which < len(self):
+                raise IndexError(f"there are {len(self)} samples, found position {which}")
+            position = int(which) % len(self)
             which = slice(position, position + 1)
         at = np.arange(len(self))[which]
 
@@ -225,6 +227,23 @@ class Samples:
                 picture = picture.resize((width, height), Image.Resampling.BOX)
             sheet.paste(picture, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
         return sheet
+
+    def gif(self, path: str | Path, *, fps: float = 10.0, masks: bool = True, back: bool = False) -> Path:
+        """Write all samples as one moving picture that repeats, and give its path back.
+
+        Of a single volume it shows the slices, from the first to the last. Small pictures are enlarged.
+
+        Args:
+            path: ends with ``.gif``; a file that is there is replaced.
+            fps: pictures a second, 0.1 to 50.
+            masks: show beside every image the same image with the outline of its masks.
+            back: go back again after the last one.
+
+        Raises SavingError: another suffix, or the file cannot be written; ValueError: no samples.
+        """
+        from medzoo.samples import animation
+
+        return animation.write_gif(self, path, fps=fps, masks=masks, back=back)
 
     def torch(self) -> torch.Tensor:
         """The images as a tensor float32 [n, C, (D,) H, W] that shares their memory."""

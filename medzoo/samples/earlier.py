@@ -122,7 +122,9 @@ def _is_of_run(record: dict[str, Any], run: Run, index: int, sharded: bool) -> b
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() or isinstance(value, str) and "\0" not in value and _encodes(value)
+    return (
+        isinstance(value, str) and value.isascii() or isinstance(value, str) and "\0" not in value and _encodes(value)
+    )
 
 
 def _encodes(value: str) -> bool:

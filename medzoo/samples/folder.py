@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from medzoo.errors import SavingError
 from medzoo.files.reading import open_regular, read_sealed
-from medzoo.files.whole import appending, disk_errors
+from medzoo.files.whole import appending, check_local, disk_errors
 from medzoo.samples import formats
 from medzoo.samples.earlier import parsed
 
@@ -20,16 +20,45 @@ MANIFEST, RUN = "manifest.jsonl", "run.json"
 BATCHES_AHEAD = 2  # how many written batches may wait while the next is computed
 
 GRID = "grid.png"
+# How names of files end that people may mean where a folder is needed.
+_FILES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".npy",
+        ".npz",
+        ".dcm",
+        ".nii",
+        ".gz",
+        ".zip",
+        ".tar",
+        ".json",
+        ".pt",
+        ".safetensors",
+    ]
+)
 
 
 def check_folder(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
     """Raises SavingError when ``folder`` is no folder, or holds something and neither was asked for."""
+    check_local(folder, SavingError)
     folder = Path(folder)
     if resume and overwrite:
         raise SavingError("--resume and --overwrite contradict each other; type one of them")
     with saving_errors(folder):
         if folder.exists() and not folder.is_dir():
             raise SavingError(f"{folder} is a file; give a folder")
+        if folder.suffix.lower() in _FILES and not folder.exists():
+            raise SavingError(
+                f"samples are written into a folder, '{folder}' is the name of a file; give a folder (one picture of "
+                "all, in Python: samples.grid().save('sheet.png'))"
+            )
         names = [path.name for path in folder.iterdir() if not _is_rest(path)] if folder.exists() else []
     if resume and names and RUN not in names:
         raise SavingError(f"{folder} is not empty and holds no run to resume (no {RUN}); take another folder")
@@ -99,7 +128,9 @@ def remove(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        raise SavingError(f"{path}: expected a file of the run, found a folder that is not empty; move it away") from None
+        raise SavingError(
+            f"{path}: expected a file of the run, found a folder that is not empty; move it away"
+        ) from None
 
 
 def open_manifest(folder: Path) -> BinaryIO:

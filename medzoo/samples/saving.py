@@ -1,6 +1,6 @@
 """Samples -> files and a manifest: whole or not there, resumable, written while the next batch is computed.
 
-    <index>.png, <index>_mask.png    the files of a sample, see ``medzoo.samples.formats``; <index>_<input> where it has one
+    <index>.png, <index>_mask.png    the files of a sample (``medzoo.samples.formats``); <index>_<input> if it has one
     <first index>.tar                or shards, of at least 256 samples and whole batches
     manifest.jsonl                   one line a sample, in the order of the run
     run.json                         what decides the bytes of the run, with a checksum; only the same run is resumed

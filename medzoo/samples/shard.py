@@ -48,15 +48,18 @@ def hashes(path: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     again: Any = _Digest()
-    with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        with tarfile.open(fileobj=again, mode="w", format=tarfile.USTAR_FORMAT) as copy:
-            for member in tar:
-                content = tar.extractfile(member)
-                if content is None or member.name in found:
-                    raise ValueError(f"{member.name}: no file, or there twice")
-                data = _Hashed(content)
-                _add(copy, member.name, member.size, data)  # type: ignore[arg-type]
-                found[member.name] = data.digest.hexdigest()
+    with (
+        open_regular(path) as file,
+        tarfile.open(fileobj=file, mode="r:") as tar,
+        tarfile.open(fileobj=again, mode="w", format=tarfile.USTAR_FORMAT) as copy,
+    ):
+        for member in tar:
+            content = tar.extractfile(member)
+            if content is None or member.name in found:
+                raise ValueError(f"{member.name}: no file, or there twice")
+            data = _Hashed(content)
+            _add(copy, member.name, member.size, data)  # type: ignore[arg-type]
+            found[member.name] = data.digest.hexdigest()
     if again.digest.hexdigest() != sha256_of(path):
         raise ValueError("it holds something else as well")
     return found

@@ -24,7 +24,7 @@ from medzoo import catalog
 from medzoo.device import find
 from medzoo.entry import Entry
 from medzoo.errors import TrainingError
-from medzoo.files.whole import write_bytes
+from medzoo.files.whole import check_local, write_bytes
 from medzoo.randomness import Noise
 from medzoo.training import data as reading
 from medzoo.training.config import TrainConfig, VolumeConfig, differences, dump_config, load_config
@@ -92,6 +92,7 @@ def export_run(
         EntryError: the id does not fit the registry's pattern.
         MedzooError: the images are not there.
     """
+    check_local(registry, TrainingError)
     run = Path(run)
     config, place = load_config(run / "config.yaml"), find(device)
     images, held = reading.load(config, None if data is None else Path(data))

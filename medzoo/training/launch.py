@@ -14,6 +14,7 @@ import torch
 
 from medzoo.datasets import Images
 from medzoo.errors import TrainingError
+from medzoo.files.whole import check_local
 from medzoo.training import loggers as shown_by
 from medzoo.training import parallel, presets, recipes
 from medzoo.training.config import TrainConfig, VolumeConfig, differences, fitting_batch, load_config, settings_of
@@ -76,6 +77,7 @@ def train(
     """
     if out is None:
         raise TrainingError("state out, the folder of the run")
+    check_local(out, TrainingError)
     folder, root = Path(out), None if data is None else Path(data)
     with parallel.joined(device) as place:
         shown = parallel.on_rank0(lambda: shown_by.create(("page", *loggers), folder))  # before anything slow

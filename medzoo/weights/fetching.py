@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource, LocalSource, PackageSource, Source
-from medzoo.errors import CheckpointError, DownloadError, IntegrityError, WeightsError
+from medzoo.errors import CheckpointError, DownloadError, IntegrityError, TryLaterError, WeightsError
 from medzoo.files import cache, whole
 from medzoo.files.reading import expanded
 from medzoo.weights import lockfile
@@ -86,7 +86,7 @@ def fetch(
         public_only: the entry is a stranger's (``hf://``): its URLs may not lead to this machine or its own network.
 
     Raises:
-        DownloadError: no source could be reached, or the disk cannot be written.
+        DownloadError: no source could be reached (TryLaterError: for now), or the disk cannot be written.
         IntegrityError: the file is not the one that the entry states.
         CheckpointError: the file cannot be read as the entry describes it.
         WeightsError: the entry states no source.
@@ -99,6 +99,7 @@ def fetch(
     for source in sources:
         try:
             if (found := _on_disk(source, entry, base, yaml_path, convert)) is not None:
+                _log.info("%s: %s is on this machine: %s", entry.model_id, _name(source), found.path)
                 _warn(entry, failures)
                 return found
         except WeightsError as error:
@@ -107,10 +108,13 @@ def fetch(
         if not isinstance(source, HubSource | HttpSource):
             continue
         try:
+            _log.info("%s: not on this machine; asking %s", entry.model_id, _name(source))
             found = _download(source, entry, convert, offline, progress, patience, public_only=public_only)
+            _log.info("%s: converted and stored: %s", entry.model_id, found.path)
             _warn(entry, failures)
             return found
         except WeightsError as error:
+            _log.info("%s: %s: %s", entry.model_id, _name(source), error)
             failures[_name(source)] = error
     of_the_hub = base is None and yaml_path is None  # has no id that another command takes
     raise _failure(
@@ -197,7 +201,7 @@ def _on_disk(
     path = _resolve(source, base, yaml_path)
     try:
         if not path.is_file():
-            raise DownloadError(f"there is no file {path}")
+            raise DownloadError(f"there is no file '{path}'")
         sha256 = _verify(path, source)
     except OSError as error:
         raise DownloadError(f"{path} cannot be read ({error.strerror})") from error
@@ -305,13 +309,18 @@ def _from_http(
     public_only: bool,
 ) -> Path:
     from medzoo.weights.sources import archive, http
+    from medzoo.weights.sources.mirror import mirrored
 
     if offline:
         raise DownloadError("the network is switched off; unset HF_HUB_OFFLINE")
+    url = mirrored(source.url)
+    if url != source.url:  # the user's own choice, which may well be a machine of this network
+        _log.info("%s: asking the mirror, %s", source.url, url)
+        public_only = False
     original = folder / f"{_key(source)}.download"
     if not original.exists():
         size = source.size if source.member is None else None
-        http.download(source.url, original, size=size, public_only=public_only, progress=progress, patience=patience)
+        http.download(url, original, size=size, public_only=public_only, progress=progress, patience=patience)
     if source.member is None:
         return original
     member = folder / f"{_key(source)}.member"
@@ -418,11 +427,11 @@ def _warn(entry: Entry, failures: dict[str, WeightsError]) -> None:
 
 def _failure(entry: Entry, failures: dict[str, WeightsError], offline: bool, then: str) -> WeightsError:
     """One error for all sources: the most serious kind, every reason, what to do."""
-    kinds = (IntegrityError, CheckpointError, DownloadError, WeightsError)
+    kinds = (IntegrityError, CheckpointError, cache.DiskError, TryLaterError, DownloadError, WeightsError)
     kind = next(kind for kind in kinds if any(isinstance(error, kind) for error in failures.values()))
     reasons = [f"\n  {name}: {error}" for name, error in failures.items()]
     advice = ""
-    if any(isinstance(source, HubSource | HttpSource) for source in entry.weights) and kind is DownloadError:
+    if any(isinstance(source, HubSource | HttpSource) for source in entry.weights) and issubclass(kind, DownloadError):
         advice = f"\nOnce the reason is gone, {then}"
         advice += "; the network is switched off (HF_HUB_OFFLINE)." if offline else "; behind a proxy, set HTTPS_PROXY."
     return kind(f"{entry.model_id}: no weights could be obtained." + "".join(reasons) + advice)

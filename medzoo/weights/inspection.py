@@ -108,7 +108,7 @@ def inspect(path: Path) -> Contents:
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from None
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}")
+        raise WeightsError(f"there is no file '{path}'")
     if shards.is_index(path):
         return _index(path)
     try:

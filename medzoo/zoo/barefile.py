@@ -56,7 +56,7 @@ def load(
     for path in files.values():
         if not path.is_file():
             folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
-            raise WeightsError(folder if path.is_dir() else f"there is no file {path}")
+            raise WeightsError(folder if path.is_dir() else f"there is no file '{path}'")
     numbers = {part: path for part, path in files.items() if not _is_text(path)}
     if not numbers:
         raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")

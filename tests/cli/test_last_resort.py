@@ -1,7 +1,8 @@
-"""The last resort of the command line: three lines for an error that nobody foresaw, which no known input needs."""
+"""The last resort of the command line: a few lines for an error that nobody foresaw, which no known input needs."""
 
 from __future__ import annotations
 
+import email.message
 import json
 import os
 import sys
@@ -64,14 +65,25 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         (KeyError("x"), "KeyError: 'x'"),
     ],
 )
-def test_three_lines(failing: Callable[[BaseException], None], error: BaseException, what: str) -> None:
+def test_four_lines(failing: Callable[[BaseException], None], error: BaseException, what: str) -> None:
     failing(error)
     result = medzoo("fail")
     assert result.exit_code == 1
-    first, second, third = result.stderr.splitlines()
+    first, second, third, fourth = result.stderr.splitlines()
     assert first == f"medzoo: unforeseen {what}"
-    assert second.startswith("  at medzoo.cli:") and "(medzoo " in second and "report" in third
-    assert "MEDZOO_TRACEBACK=1" in third
+    assert second.startswith("  at medzoo.cli:") and "(medzoo " in second
+    assert "report" in third and "as an issue of the repository" in third and "`medzoo doctor`" in third
+    assert "MEDZOO_TRACEBACK=1" in fourth
+
+
+def test_the_tracker_that_the_package_states_is_named(
+    failing: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = email.message.Message()
+    stated["Project-URL"] = "Issues, https://example.org/medzoo/issues"
+    monkeypatch.setattr("importlib.metadata.metadata", lambda name: stated)
+    failing(ValueError("x"))
+    assert "prints at https://example.org/medzoo/issues;" in medzoo("fail").stderr
 
 
 def test_the_traceback_is_shown_to_who_asks(

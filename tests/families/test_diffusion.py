@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 import medzoo
 from medzoo import zoo
 from medzoo.cli import main
-from medzoo.errors import CheckpointError, ConditionError, EntryError, GenerationError, MedzooError
+from medzoo.errors import CheckpointError, ConditionError, EntryError, GenerationError, MedzooError, pip_install
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.randomness import Noise
@@ -342,7 +343,7 @@ def test_without_diffusers_the_extra_is_named(
 ) -> None:
     saved()
     monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
-    with pytest.raises(MedzooError, match=r"pip install 'medzoo\[diffusers\]'"):
+    with pytest.raises(MedzooError, match=re.escape(pip_install("medzoo[diffusers]"))):
         load(tmp_path)
 
 

@@ -436,7 +436,7 @@ def test_without_the_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("diffusers", "transformers"):
         with monkeypatch.context() as hidden:
             hidden.setitem(sys.modules, name, None)
-            with pytest.raises(MedzooError, match=rf"needs the package {name}: pip install 'medzoo\[diffusers\]'"):
+            with pytest.raises(MedzooError, match=f"needs the package {name}; type: .*diffusers"):
                 load(folder)
 
 

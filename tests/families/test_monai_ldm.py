@@ -23,7 +23,15 @@ from torch import Tensor
 import medzoo
 from medzoo import catalog, device
 from medzoo.cli import main
-from medzoo.errors import CheckpointError, ConditionError, EntryError, GenerationError, MedzooError, WeightsError
+from medzoo.errors import (
+    CheckpointError,
+    ConditionError,
+    EntryError,
+    GenerationError,
+    MedzooError,
+    WeightsError,
+    pip_install,
+)
 from medzoo.families._base import Generator
 from medzoo.families._condition import Given
 from medzoo.families.monai_ldm import MonaiLdm, decoding
@@ -533,7 +541,7 @@ def test_without_monai_the_extra_is_named(bundle: Callable[..., str], monkeypatc
     for name in ("monai.networks", "einops"):
         with monkeypatch.context() as hidden:
             hidden.setitem(sys.modules, name, None)
-            with pytest.raises(MedzooError, match=r"needs MONAI .*pip install 'medzoo\[monai\]'"):
+            with pytest.raises(MedzooError, match="needs MONAI .*" + re.escape(pip_install("medzoo[monai]"))):
                 medzoo.load(model_id)
     medzoo.load(model_id)
 

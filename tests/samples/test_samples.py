@@ -210,6 +210,13 @@ def test_importing_it_needs_neither_torch_nor_pillow() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_positions_count_from_both_ends() -> None:
+    assert make()[-1].indices.tolist() == [14]
+    for position in (5, -6):
+        with pytest.raises(IndexError, match=f"there are 5 samples, found position {position}"):
+            make()[position]
+
+
 def test_sheets_and_sums_that_make_no_sense() -> None:
     for wrong in ({"columns": 0}, {"columns": -1}, {"size": 0}, {"size": -5}):
         with pytest.raises(ValueError, match="must be at least 1"):

@@ -387,3 +387,11 @@ def test_words_that_a_png_cannot_hold_do_not_stop_it(tmp_path: Path) -> None:
     batch(range(1), model_id="Модель").save(tmp_path / "out")
     assert "Synthetic image made by ??????" in read_png(tmp_path / "out" / "00000000.png")[1]["Description"]
     assert json.loads((tmp_path / "out" / "manifest.jsonl").read_text())["model_id"] == "Модель"
+
+
+def test_a_name_of_a_file_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SavingError, match=r"'.*o\.png' is the name of a file; give a folder"):
+        batch(range(2)).save(tmp_path / "o.png")
+    assert not (tmp_path / "o.png").exists()
+    (tmp_path / "set.tar").mkdir()
+    batch(range(2)).save(tmp_path / "set.tar")

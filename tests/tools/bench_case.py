@@ -50,7 +50,13 @@ def save_generators(folder: Path) -> dict[str, Path]:
 
 def run(folders: Mapping[str, Path], out: Path, *fakes: str, only: tuple[str, ...] = QUICK, **more: Any) -> Any:
     options: dict[str, Any] = {"real": folders["real"], "training": folders["training"], "size": SIZE, "only": only}
-    options |= {"fake": [folders[name] for name in fakes], "features": ["pixels"], "out": out, **more}
+    options |= {
+        "fake": [folders[name] for name in fakes],
+        "features": ["pixels"],
+        "out": out,
+        "progress": False,
+        **more,
+    }
     return benchmark(**options)
 
 

@@ -134,7 +134,7 @@ def test_ids_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "101").write_text("a file that happens to have the name of a model")
     assert "00101_MONAI_GAN_MEDNIST_HAND" in run("101").stdout
     assert not inspection.is_file("hf://org/model.pt")
-    assert "there is no file absent.pkl" in run("absent.pkl").stderr
+    assert "there is no file 'absent.pkl'" in run("absent.pkl").stderr
 
 
 def test_looking_needs_no_torch(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """MONAI's networks of a latent diffusion model, made from checked fields, and the names of their older checkpoints.
 
-MONAI itself (``pip install 'medzoo[monai]'``) is imported when a network is built. Fields have the names and the
+MONAI itself (the extra ``monai``) is imported when a network is built. Fields have the names and the
 defaults of ``monai.networks.nets.AutoencoderKL``, ``DiffusionModelUNet`` and ``ControlNet`` (MONAI 1.5 and later), so
 that an entry states what a bundle's configuration states.
 """
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import PositiveFloat
-from medzoo.errors import MedzooError
+from medzoo.errors import MedzooError, pip_install
 from medzoo.families import _diffusers_config
 from medzoo.families._base import FamilyConfig
 
@@ -175,7 +175,7 @@ def _monai() -> Any:
         import einops  # noqa: F401  (MONAI finds out late that it needs it)
         from monai.networks import nets
     except ImportError as error:
-        raise MedzooError(f"this model needs MONAI ({error}); type: pip install 'medzoo[monai]'") from None
+        raise MedzooError(f"this model needs MONAI ({error}); type: {pip_install('medzoo[monai]')}") from None
     if not hasattr(nets, "DiffusionModelUNet") or not hasattr(nets, "ControlNet"):
-        raise MedzooError("this model needs MONAI 1.5 or later; type: pip install --upgrade 'medzoo[monai]'")
+        raise MedzooError("this model needs MONAI 1.5 or later; type: pip install --upgrade monai")
     return nets

@@ -1,8 +1,8 @@
 """File formats of samples: one file a format, which ends with ``FORMAT = Format(...)``; its name is the file's.
 
 A format says how its files end, what it holds, which package it needs, ``check(run, shape, masks)``, which raises
-SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks do not fit, and ``encode(samples, i, run, record)``,
-which gives the files of one sample. The same sample gives the same bytes: no dates, no random identifiers.
+SavingError when samples of ``shape`` [C, (D,) H, W] with so many masks do not fit, and ``encode(samples, i, run,
+record)``, which gives the files of one sample. The same sample gives the same bytes: no dates, no random identifiers.
 
 An installed package adds a format through the entry-point group ``medzoo.samples.formats``.
 """
@@ -14,7 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from medzoo.errors import SavingError
+from medzoo.errors import SavingError, pip_install
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
 from medzoo.samples.formats._base import Bits, Encoded, Format, Run, origin, png_words, stem
@@ -69,7 +69,7 @@ def check_format(run: Run, shape: tuple[int, ...], masks: int) -> None:
         try:
             import_module(package)
         except ImportError:
-            raise SavingError(f"--format {run.format} needs {package}; type: pip install '{install}'") from None
+            raise SavingError(f"--format {run.format} needs {package}; type: {pip_install(install)}") from None
     format.check(run, shape, masks)
 
 

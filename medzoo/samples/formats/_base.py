@@ -1,4 +1,4 @@
-"""What all formats share: the contract, the run, where a sample comes from, its name, and its pixels as whole numbers."""
+"""What all formats share: the contract, the run, where a sample comes from, its name, its pixels as whole numbers."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Format, Run, made_by, whole_numbers
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Encoded, Format, Run, made_by, whole_numbers
 
 _ALIGNED = 2
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.samples.formats._base import Encoded, Format, Run, check_floats
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Encoded, Format, Run, check_floats
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
 from medzoo.files.png import encode_png
 from medzoo.samples import Samples
+from medzoo.samples.formats._base import Encoded, Format, Run, check_picture, png_words, whole_numbers
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:

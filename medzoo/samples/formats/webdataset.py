@@ -1,7 +1,8 @@
 """``--format webdataset``: tar files of many samples, members ``00000012.png``, ``.mask.png``, ``.cls``, ``.json``.
 
 What a PNG cannot hold (volumes, other channel counts, several masks) is ``.npy`` and ``.mask.npy``. ``.cls`` is the
-index of the class, where there is one; ``.json`` says where the sample comes from. ``medzoo.samples.saving`` makes the tar.
+index of the class, where there is one; ``.json`` says where the sample comes from. ``medzoo.samples.saving`` makes the
+tar.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from medzoo.samples import Samples
 from medzoo.samples.formats import npy, png
 from medzoo.samples.formats._base import Encoded, Format, Run
-from medzoo.samples import Samples
 
 
 def check(run: Run, shape: tuple[int, ...], masks: int) -> None:

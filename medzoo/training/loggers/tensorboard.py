@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.errors import TrainingError
+from medzoo.errors import TrainingError, pip_install
 from medzoo.training.config import TrainConfig
 from medzoo.training.loggers._base import Logger
 
@@ -21,9 +21,8 @@ class TensorBoard(Logger):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise TrainingError(
-                "--logger tensorboard needs one more package: pip install 'medzoo[tensorboard]'"
-            ) from None
+            install = pip_install("medzoo[tensorboard]")
+            raise TrainingError(f"--logger tensorboard needs one more package; type: {install}") from None
         self.kind = SummaryWriter
 
     def open(self, step: int, config: TrainConfig) -> None:

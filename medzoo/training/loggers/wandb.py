@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.errors import TrainingError
+from medzoo.errors import TrainingError, pip_install
 from medzoo.training.config import TrainConfig
 from medzoo.training.loggers._base import Logger
 
@@ -26,7 +26,7 @@ class WandB(Logger):
         try:
             import wandb
         except ImportError:
-            raise TrainingError("--logger wandb needs one more package: pip install wandb") from None
+            raise TrainingError(f"--logger wandb needs one more package; type: {pip_install('wandb')}") from None
         self.wandb: Any = wandb
 
     def open(self, step: int, config: TrainConfig) -> None:

@@ -99,7 +99,7 @@ def download(
                 partial.restart()  # it cannot be continued: do not leave it on the disk
                 raise
             rest = f"; {partial.size / 1e6:.1f} MB are stored, and the same command continues from there"
-            raise DownloadError(f"{error}{rest if partial.size else ''}") from error
+            raise type(error)(f"{error}{rest if partial.size else ''}") from error
     with cache.disk_errors(target.parent):
         os.replace(partial.path, target)
         partial.record.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from medzoo.errors import DownloadError
+from medzoo.errors import TryLaterError
 from medzoo.weights.sources import Patience
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -42,7 +42,7 @@ def with_retries(action: Callable[[], _T], patience: Patience) -> _T:
     """Call ``action`` until it raises no ``Transient``, and return its result.
 
     Raises:
-        DownloadError: every attempt failed, or the server asks to wait too long.
+        TryLaterError: every attempt failed, or the server asks to wait too long.
     """
     failed = 0
     while True:
@@ -51,10 +51,10 @@ def with_retries(action: Callable[[], _T], patience: Patience) -> _T:
         except Transient as error:
             failed = 1 if error.advanced else failed + 1
             if failed >= (patience.attempts_unreachable if error.unreachable else patience.attempts):
-                raise DownloadError(f"{error} ({failed} attempts)") from error
+                raise TryLaterError(f"{error} ({failed} attempts)") from error
             wait = patience.first_wait * 2 ** (failed - 1) if error.wait is None else error.wait
             if wait > patience.longest_wait:
-                raise DownloadError(f"{error}; the server asks to wait {wait:.0f} s: try again after that") from error
+                raise TryLaterError(f"{error}; the server asks to wait {wait:.0f} s: try again after that") from error
             _log.info("%s; trying again in %.1f s", error, wait)
             time.sleep(wait)
 

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from medzoo.report.pictures import Pair, Pictures, Strip
-
-if TYPE_CHECKING:
-    from medzoo.bench import Outcome
-    from medzoo.bench.contenders import Contender
-    from medzoo.datasets import Images
-    from medzoo.results import Result
+from medzoo.bench.contenders import Contender
+from medzoo.bench.reals import Reals, shuffled
+from medzoo.datasets import Images
+from medzoo.report import Pair, Pictures, Strip
+from medzoo.results import Result
 
 SHOWN = 8
 
 
-def gather(outcome: Outcome, *, real: bool = True) -> Pictures:
+def gather(contenders: Sequence[Contender], results: Sequence[Result], reals: Reals, *, real: bool = True) -> Pictures:
     """Strips of the first images of each contender, and its pairs nearest to training images.
 
     Args:
         real: with pictures of real images (strips of reference points, training images of pairs), which may be of
             patients; False leaves them out.
     """
-    from medzoo.bench.reals import shuffled  # brings torch, which a page from JSON does not need
-
     strips: dict[str, Strip] = {}
     pairs: dict[str, list[Pair]] = {}
     space = None
-    for contender, result in zip(outcome.contenders, outcome.results, strict=True):
+    for contender, result in zip(contenders, results, strict=True):
         if contender.record.kind != "model" and not real:
             continue  # a folder may hold anything
         images = _images(contender)
         strips[contender.record.id] = _strip(images[:SHOWN])
         closest = _pairs(result)
-        if real and closest is not None and outcome.real.training is not None and contender.reference is None:
+        if real and closest is not None and reals.training is not None and contender.reference is None:
             space = space or closest["space"]
-            pairs[contender.record.id] = [_pair(pair, images, outcome.real.training) for pair in closest["pairs"]]
-    held = _strip(shuffled(outcome.real.held, SHOWN)) if real else None
+            pairs[contender.record.id] = [_pair(pair, images, reals.training) for pair in closest["pairs"]]
+    held = _strip(shuffled(reals.held, SHOWN)) if real else None
     return Pictures(strips, pairs, held, space)
 
 

@@ -1,0 +1,147 @@
+"""``medzoo compare``: the difference of two models, folders or stored results, score by score."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medzoo.cli.bench import end, measuring, several
+from medzoo.cli.table import table
+
+_Plain = dict[str, Any]
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@measuring
+@click.option("--csv", type=click.Path(path_type=Path), help="Write the differences as CSV here.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+def compare(a: str, b: str, csv: Path | None, quiet: bool, as_json: bool, **options: Any) -> None:
+    """Compare A with B: models (ids), folders of images, or stored results (a .json of medzoo bench).
+
+    For each score: both values, A - B with its 95 % interval, and p, corrected for the number of scores (Holm). Two
+    that are measured here are compared in pairs: the same real images, the same random halves of both sets.
+
+    \b
+    medzoo compare 10001 10002 --benchmark polyp_128 --data DATA
+    medzoo compare made_a/ made_b/ --real held_out/ --training trained_on/ --quick
+    medzoo compare results/A/1234/folders-x.json results/B/5678/folders-x.json
+    """
+    from medzoo.report import write
+    from medzoo.results import differences
+
+    stored = [one for one in (a, b) if _is_result(one)]
+    if len(stored) == 1 and not (options["name"] or options["real"]):
+        raise click.UsageError(f"{stored[0]} is a stored result, the other is not: give two of them, or none")
+    if stored:
+        one, other = _read(a), _read(b)
+    else:
+        one, other = _measured(a, b, quiet or as_json, options)
+    found = differences.differences(one, other)
+    if not found:
+        raise click.UsageError(f"{_name(one)} and {_name(other)} have no score in common; measure both again")
+    if csv is not None:
+        write(csv, _csv(found))
+    names = [_name(one), _name(other)]
+    if names[0] == names[1]:
+        names = [
+            f"{name} ({result['contender']['revision'][:6]})" for name, result in zip(names, (one, other), strict=True)
+        ]
+    said = differences.in_words(found, *names)
+    if as_json:
+        rows = [asdict(d) | {"difference": d.value, "winner": d.winner} for d in found]
+        click.echo(json.dumps({"a": names[0], "b": names[1], "verdict": said, "scores": rows}, indent=1))
+        return
+    for words in said:
+        click.echo(click.wrap_text(words, 100), err=True)
+    click.echo(f"\nA = {names[0]}, B = {names[1]}", err=True)
+    click.echo(table(["SCORE", "A", "B", "A - B", "95 % INTERVAL", "P (HOLM)", "VERDICT"], [_row(d) for d in found]))
+
+
+def _is_result(stated: str) -> bool:
+    path = Path(stated)
+    return path.suffix == ".json" and path.is_file()
+
+
+def _read(stated: str) -> _Plain:
+    from medzoo import results
+
+    if not _is_result(stated):
+        raise click.UsageError(f"'{stated}' is no stored result; give two of them, or none")
+    result = results.read(Path(stated))
+    assert result is not None
+    return results.as_json(result)
+
+
+def _measured(a: str, b: str, quiet: bool, options: dict[str, Any]) -> tuple[_Plain, _Plain]:
+    """Both in one benchmark: a path is a folder or file of images, all else the id of a model."""
+    from medzoo.bench import benchmark
+
+    paths = [Path(one) for one in (a, b) if Path(one).exists()]
+    models = [one for one in (a, b) if not Path(one).exists()]
+    outcome = benchmark(models=models, fake=paths, paired=True, progress=not quiet, **several(options))
+    if outcome.failed:
+        end(outcome, [])
+    made = {one.record.kind: [] for one in outcome.contenders}  # type: dict[str, list[_Plain]]
+    for contender, result in zip(outcome.contenders, outcome.plain(), strict=True):
+        made[contender.record.kind].append(result)
+    order = {kind: iter(made.get(kind, ())) for kind in ("model", "folder")}
+    first, second = (next(order["folder" if Path(one).exists() else "model"]) for one in (a, b))
+    return first, second
+
+
+def _name(result: _Plain) -> str:
+    return str(result["contender"]["id"])
+
+
+def _row(d: Any) -> list[str]:
+    from medzoo.report.numbers import decimals, shown, span
+
+    places = decimals([d.a, d.b], d.percent)
+    name = d.title if d.features is None else f"{d.title} ({d.features})"
+    difference = f"{'+' if d.value > 0 else ''}{shown(d.value, places, d.percent)}"
+    p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
+    if d.p is None:
+        verdict = "not known how well"
+    elif not d.certain:
+        verdict = "no difference that can be told"
+    else:
+        verdict = f"{d.winner} is better" if d.winner else "they differ"
+    unpaired = "" if d.paired or d.p is None else " (unpaired)"
+    values = [shown(value, places, d.percent) for value in (d.a, d.b)]
+    return [name, *values, difference, span(d.low, d.high, places, d.percent) or "-", p, verdict + unpaired]
+
+
+def _csv(found: list[Any]) -> str:
+    import csv
+    import io
+
+    stream = io.StringIO()
+    columns = [
+        "score",
+        "features",
+        "title",
+        "group",
+        "better",
+        "a",
+        "b",
+        "difference",
+        "low",
+        "high",
+        "p_holm",
+        "paired",
+        "winner",
+    ]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for d in found:
+        writer.writerow(
+            [d.name, d.features, d.title, d.group, d.better, d.a, d.b, d.value, d.low, d.high, d.p, d.paired, d.winner]
+        )
+    return stream.getvalue()
