@@ -67,8 +67,8 @@ class TransposedConvolutions(Adversarial[S]):
     norm: type[nn.Module] = BatchNorm2d
     presets = {
         "full": Preset(),
-        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.35),
-        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.15),
+        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.36),
+        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.12),
     }
 
     @property

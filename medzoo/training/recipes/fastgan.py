@@ -62,8 +62,8 @@ class FastGAN(Adversarial[Settings]):
     title = "FastGAN"
     presets = {
         "full": Preset(),
-        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.3),
-        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.1),
+        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.32),
+        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.12),
     }
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
