@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 # The README's line, and the other default: what a user types, at the size that they are most used at.
-CASES = {"fastgan": {"size": 128, "techniques": [{"name": "ada"}]}, "dcgan": {"size": 64}}
+CASES: dict[str, dict[str, Any]] = {"fastgan": {"size": 128, "techniques": [{"name": "ada"}]}, "dcgan": {"size": 64}}
 IMAGES = 108
 
 
@@ -102,7 +102,8 @@ def main() -> None:
 
 def measured(family: str, before: Code | None, now: Code, options: Any, peak: float) -> list[dict[str, Any]]:
     """One row for each preset of today, against the defaults of before."""
-    case, size = CASES[family], int(str(CASES[family]["size"]))
+    case = CASES[family]
+    size = case["size"]
     fields = {"family": family, "folder": "x", "masks": True, "steps": 20_000, **case}
     data = torch.randint(0, 256, (IMAGES, 4, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with now:
@@ -149,12 +150,12 @@ def convolution_peak() -> float:
     """GFLOP in a second of processor time of a large 3x3 convolution, the best of ten."""
     x = torch.randn(8, 256, 32, 32).to(memory_format=torch.channels_last)
     weight = torch.randn(256, 256, 3, 3).to(memory_format=torch.channels_last)
-    work, seconds = 2 * x.numel() * weight[0].numel(), []
+    work, seconds = 2 * x.numel() * weight[0].numel(), list[float]()
     for _ in range(10):
         began = time.process_time()
         F.conv2d(x, weight, padding=1)
         seconds.append(time.process_time() - began)
-    return work / min(seconds) / 1e9
+    return float(work / min(seconds) / 1e9)
 
 
 def parsed() -> Any:

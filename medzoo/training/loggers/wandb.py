@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ class WandB(Logger):
     def __init__(self, run: Path) -> None:
         super().__init__(run)
         try:
-            import wandb
+            self.wandb: Any = import_module("wandb")
         except ImportError:
             raise TrainingError(f"--logger wandb needs one more package; type: {pip_install('wandb')}") from None
-        self.wandb: Any = wandb
 
     def open(self, step: int, config: TrainConfig) -> None:
         self.run.mkdir(parents=True, exist_ok=True)
