@@ -133,7 +133,7 @@ def measured(family: str, before: Code | None, now: Code, options: Any, peak: fl
 def ratio(before: Contender, after: Contender, kind: str) -> float:
     """How many times faster, the median over the rounds."""
     pairs = zip(getattr(before, kind), getattr(after, kind), strict=True)
-    return statistics.median(old / new for old, new in pairs)
+    return float(statistics.median(old / new for old, new in pairs))
 
 
 def unpacked(revision: str, folder: Path) -> Code:
