@@ -72,14 +72,16 @@ class SpectralConv2d(nn.Module):
                     self.weight_v.copy_(v.view(weight.shape[1:]).permute(2, 0, 1).flatten() if as_stored else v)
         return torch.dot(u, torch.mv(matrix, v))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, grow: bool = False) -> Tensor:
+        """The convolution; with ``grow`` nearest x2 and then this 3x3 convolution, in one piece.
+
+        In training that takes half the time, and less memory for its gradient.
+        """
+        if grow:
+            return self._normalised(x, lambda w: F.conv_transpose2d(x, fold_upsampling(w), None, 2, 1))
         if self.transposed:
             return self._normalised(x, lambda w: F.conv_transpose2d(x, w, None, self.stride, self.padding))
         return self._normalised(x, lambda w: F.conv2d(x, w, None, self.stride, self.padding))
-
-    def grow(self, x: Tensor) -> Tensor:
-        """Nearest x2, then this 3x3 convolution, in one piece: half the time, and less memory for its gradient."""
-        return self._normalised(x, lambda w: F.conv_transpose2d(x, fold_upsampling(w), None, 2, 1))
 
     def _normalised(self, x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
         """A convolution with the normalised weight. Where maps are smaller than it, they are divided."""

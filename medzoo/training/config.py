@@ -203,21 +203,29 @@ def load_config(path: Path) -> TrainConfig:
     Raises:
         TrainingError: with every problem of the file, and its line.
     """
+    return placed(read_config(path), path.resolve().parent)
+
+
+def placed(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The same with absolute paths, where they are relative to a folder."""
+    paths = {"folder": folder / config.folder} if config.folder is not None else {}
+    if config.start is not None and (folder / config.start).is_dir():  # or else the id of a model
+        paths["start"] = folder / config.start
+    return config.model_copy(update={name: os.path.normpath(found) for name, found in paths.items()})
+
+
+def read_config(path: Path) -> TrainConfig:
+    """A configuration with its paths as they are written. Raises TrainingError."""
     from medzoo.training import recipes
 
     try:
         text = path.read_text(encoding="utf-8")
         family = yamlfile.fields(text, str(path)).get("family")
-        config = yamlfile.parse(text, str(path), recipes.settings(family), "configuration")
+        return yamlfile.parse(text, str(path), recipes.settings(family), "configuration")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     except EntryError as error:
         raise TrainingError(str(error)) from None
-    beside = path.resolve().parent
-    paths = {"folder": beside / config.folder} if config.folder is not None else {}
-    if config.start is not None and (beside / config.start).is_dir():  # or else the id of a model
-        paths["start"] = beside / config.start
-    return config.model_copy(update={name: os.path.normpath(found) for name, found in paths.items()})
 
 
 def fitting_batch(batch: int, images: int, processes: int) -> int:

@@ -17,7 +17,15 @@ from medzoo.errors import TrainingError
 from medzoo.files.whole import check_local
 from medzoo.training import loggers as shown_by
 from medzoo.training import parallel, presets, recipes
-from medzoo.training.config import TrainConfig, VolumeConfig, differences, fitting_batch, load_config, settings_of
+from medzoo.training.config import (
+    TrainConfig,
+    VolumeConfig,
+    differences,
+    fitting_batch,
+    load_config,
+    placed,
+    settings_of,
+)
 from medzoo.training.data import load
 from medzoo.training.heldout import HeldOut
 from medzoo.training.interrupt import Stopped, noted_signals
@@ -178,8 +186,8 @@ def from_config(
     where = "the configuration" if isinstance(config, TrainConfig) else config
     if settings:
         raise TrainingError(f"{next(iter(settings))} is for a run without a configuration; state it in {where}")
-    if not isinstance(config, TrainConfig):
-        config = load_config(Path(config))  # before anything slow
+    # Before anything slow.
+    config = placed(config, Path.cwd()) if isinstance(config, TrainConfig) else load_config(Path(config))
     if steps is not None:
         if steps < 1:
             raise TrainingError(f"steps: expected 1 or more, found {steps}")

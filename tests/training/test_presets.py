@@ -129,3 +129,13 @@ def test_shorter_presets_are_named_with_their_time() -> None:
         f"--preset tiny: about {duration(100 * 3 * tiny.share / small.share)}"
     )
     assert presets.shorter(known, "tiny", 1.0) == ""
+
+
+def test_paths_of_a_configuration_made_in_python_are_those_of_the_working_directory(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings_of({"family": "dcgan", "folder": "mine", "size": 16, "batch": 4, "masks": True})
+    monkeypatch.chdir(tmp_path)
+    usual: dict[str, Any] = {"device": "cpu", "quiet": True, "held_out": False}
+    assert train(config, out="run", steps=1, **usual).config.folder == str(images)
+    assert train(tmp_path / "run" / "config.yaml", out="run", steps=2, **usual).made == 1

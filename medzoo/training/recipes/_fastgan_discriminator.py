@@ -145,8 +145,8 @@ class Up(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         up, conv, norm = self
-        assert isinstance(norm, GatedNorm) and isinstance(conv, SpectralConv2d)
-        return norm_gate(conv.grow(x) if self.training else conv(up(x)), norm)
+        assert isinstance(norm, GatedNorm)
+        return norm_gate(conv(x, grow=True) if self.training else conv(up(x)), norm)
 
 
 class Decoder(nn.Sequential):
