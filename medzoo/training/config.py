@@ -54,6 +54,11 @@ class Held(Record):
     seed: Annotated[int, Field(ge=0)] = 0
     patience: PositiveInt | None = None
 
+    @property
+    def early(self) -> int:
+        """The step of a first look, which chooses nothing; 0 for none."""
+        return self.every // 10
+
 
 class TrainConfig(Record):
     """One training run. Families with a discriminator have one more field, ``critic``: it and its losses.

@@ -44,7 +44,6 @@ from medzoo.training.selection import best, reason_to_stop
 from medzoo.training.tables import read_table
 
 PATIENCE = 300.0  # seconds without a picture after which there is one more, and the state is saved
-EARLY = 10  # the first measurement comes after this share of the steps between two
 
 
 class Trainer:
@@ -131,8 +130,7 @@ class Trainer:
     def snapshot(self, *, halt: bool, late: bool) -> None:
         """Measure, save and draw whatever is due after this step; ``late``: no picture was drawn for minutes."""
         config, last = self.config, self.step == self.config.steps
-        early = self.step == config.held.every // EARLY
-        measure = last or early or self.step % config.held.every == 0
+        measure = last or self.step == config.held.early or self.step % config.held.every == 0
         draw = last or late or self.step % config.snapshot == 0
         if measure or draw or halt:
             parallel.on_rank0(lambda: self.write_snapshot(measure and self.held_out is not None, draw))
@@ -198,11 +196,13 @@ class Trainer:
         seconds = time.monotonic() - started
         self.record("heldout", {**scores, "seconds": seconds})
         rows = read_table(self.folder.held)
-        better = self.best is None or scores["kid"] < self.best.scores["kid"]
-        if better and best(rows) == len(rows) - 1:
+        if best(rows, self.config.held.early) == len(rows) - 1:
             state = {name: value.detach().clone() for name, value in self.learner.average.state_dict().items()}
             self.best = Best(self.step, scores, state)
-        self.stopped = reason_to_stop(rows, self.config.held.patience)
+        self.stopped = self.why_stop(rows)
+
+    def why_stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        return reason_to_stop(rows, self.config.held.patience, self.config.held.early)
 
     def overfitting(
         self, learner: AdversarialLearner, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
@@ -242,7 +242,7 @@ class Trainer:
                 "restore the configuration, or take another --out"
             ) from None
         self.step = int(state["step"])
-        self.stopped = parallel.broadcast(reason_to_stop(read_table(self.folder.held), self.config.held.patience))
+        self.stopped = parallel.broadcast(self.why_stop(read_table(self.folder.held)))
 
     def check_patience(self) -> None:
         if self.config.held.patience is not None and self.held_out is None:

@@ -70,13 +70,13 @@ class Page(Logger):
     def facts(self) -> dict[str, Any]:
         """What the template shows."""
         config, log, held = self.config, read_table(self.run / "log.csv"), read_table(self.run / "heldout.csv")
-        chosen = best(held) if held else None
+        chosen = best(held, config.held.early) if held else None
         pictures = sorted((self.run / "samples").glob("*.png"), reverse=True)
         earlier = pictures[1:EARLIER] + pictures[EARLIER:][-1:]  # and the first one
         losses = [name for name in (log[0] if log else ()) if name.startswith("loss")]
         return {
             "config": config, "yaml": dump_config(config), "step": self.at, "steps": config.steps,
-            "running": self.running, "why": reason_to_stop(held, config.held.patience),
+            "running": self.running, "why": reason_to_stop(held, config.held.patience, config.held.early),
             "left": None if math.isnan(self.left) else duration(self.left),
             "share": self.at / config.steps, "run": self.run, "typed": shlex.quote(str(self.run)),
             "now": time.strftime("%Y-%m-%d %H:%M:%S"),
