@@ -29,8 +29,8 @@ def best(rows: Sequence[Row], early: int = 0) -> int | None:
     """Position of the best measurement: the smallest KID of those whose masks had not exploded by then.
 
     Args:
-        early: the step of a first look, which is no candidate beside others: noise may be nearer to real images, and its
-            masks too, than what a generator makes while it begins to learn.
+        early: the step of a first look, which is no candidate beside others: noise may be nearer to real images, masks
+            too, than what a generator makes while it begins to learn.
     """
     counted = [i for i, row in enumerate(rows) if row["step"] != early] or list(range(len(rows)))
     allowed = [i for i in counted if not exploded([rows[j] for j in counted if j <= i])]
