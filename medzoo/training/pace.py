@@ -41,7 +41,7 @@ class Pace:
 
 def duration(seconds: float) -> str:
     """``300 ms``, ``40 s``, ``12 min``, ``5.2 h``, ``2.1 days``: as exact as an estimate is."""
-    if seconds < 2:
+    if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
         if seconds < most * size:

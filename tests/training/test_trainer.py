@@ -108,8 +108,8 @@ def test_a_map_that_grows_in_one_piece(side: int) -> None:
     assert len(seen) == 1 and seen[0] is grown
     mine = torch.autograd.grad(grown.square().sum(), (x, conv.weight_orig))
     wanted = torch.autograd.grad(plain.square().sum(), (x, other.weight_orig))
-    for one, other in zip(mine, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for gradient, expected in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_spectral_norm_converges_to_the_largest_singular_value() -> None:
