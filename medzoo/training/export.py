@@ -25,7 +25,7 @@ from medzoo.errors import TrainingError
 from medzoo.files.whole import check_local, write_bytes
 from medzoo.randomness import Noise
 from medzoo.training import data as reading
-from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.config import TrainConfig, differences, dump_config, load_config, read_config
 from medzoo.training.data import About
 from medzoo.training.drafting import draft
 from medzoo.training.heldout import HeldOut, sample
@@ -248,5 +248,5 @@ def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
         if (run / name).exists():
             shutil.copyfile(run / name, folder / name)
     target = folder / "config.yaml"
-    if not target.exists() or differences(load_config(target), config) or load_config(target).steps != config.steps:
+    if not target.exists() or differences(read_config(target), config) or read_config(target).steps != config.steps:
         write_bytes(target, dump_config(config).encode())

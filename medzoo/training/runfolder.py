@@ -31,7 +31,7 @@ from medzoo.errors import TrainingError
 from medzoo.files.lock import held
 from medzoo.files.reading import parse_json, read_bytes
 from medzoo.files.whole import PARTS, disk_errors, write_bytes
-from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.config import TrainConfig, differences, dump_config, read_config
 from medzoo.training.statefile import read_state, write_state
 from medzoo.training.tables import add_row, forget_after
 
@@ -80,7 +80,7 @@ class RunFolder:
 
     def store(self, config: TrainConfig) -> None:
         """Write the configuration, once it fits the one that the run began with."""
-        if self.config.exists() and (changed := differences(load_config(self.config), config)):
+        if self.config.exists() and (changed := differences(read_config(self.config), config)):
             raise TrainingError(
                 f"{self.path} holds a run of another configuration: {'; '.join(changed)}. "
                 "Restore the value, or begin a new run in another --out"
