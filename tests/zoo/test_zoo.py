@@ -437,8 +437,14 @@ def test_calls_in_a_loop_look_for_the_family_once(tmp_path: Path, monkeypatch: p
     from medzoo.zoo import finding
 
     state = random_state({"family": "dcgan", "config": {"ngf": 4, "nz": 8, "nc": 1, "image_size": 32}})
-    path, asked, only = tmp_path / "x.pt", [], finding.only
-    monkeypatch.setattr(finding, "only", lambda bare, **options: asked.append(bare.name) or only(bare, **options))
+    path, only = tmp_path / "x.pt", finding.only
+    asked: list[str] = []
+
+    def noted(bare: Any, **options: Any) -> Any:
+        asked.append(bare.name)
+        return only(bare, **options)
+
+    monkeypatch.setattr(finding, "only", noted)
     torch.save(state, path)
     first = [zoo.generate(path, 1) for _ in range(3)]
     assert asked == ["x.pt"] and len({one.revision for one in first}) == 1
