@@ -292,6 +292,7 @@ def make(
     if not trainer.run(lambda step, losses: None, stopped):
         return
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in read_table(path / "heldout.csv")]
+    rows = [row for row in rows if row["step"] != trainer.config.held.early]  # as in results of before it was measured
     at = best(rows)
     assert at is not None
     log = read_table(path / "log.csv")

@@ -17,7 +17,7 @@ import csv
 import math
 from pathlib import Path
 
-import nilearn
+import nilearn  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def main() -> None:
         made = network(picture * 2 - 1)
         parts = losses(made, tissues)
         optimizer.zero_grad()
-        sum(parts.values()).backward()
+        torch.stack(list(parts.values())).sum().backward()
         optimizer.step()
         schedule.step()
         if step % 10 == 0:
@@ -103,7 +103,7 @@ def layers(t1: Volume, grey: Volume, white: Volume, at: int) -> NDArray[np.float
 
 def another(path: Path) -> Tensor:
     """Slices of Colin27 in the form of ``template``; the tissues are a guess from grey levels alone."""
-    from sklearn.mixture import GaussianMixture
+    from sklearn.mixture import GaussianMixture  # type: ignore[import-untyped]
 
     volume = read_volume(path, window=(0, 133))
     values = volume.part(slice(None))
@@ -164,7 +164,7 @@ def losses(made: Tensor, tissues: Tensor) -> dict[str, Tensor]:
 def measured(network: Network, slices: Tensor) -> dict[str, str]:
     """Mean absolute error of the map inside the brain, and Dice of each mask over all slices."""
     network.eval()
-    found = torch.cat([(network(part[:, :1] * 2 - 1) + 1) / 2 for part in slices.split(16)])
+    found = torch.cat([(network(part[:, :1] * 2 - 1) + 1) / 2 for part in slices.split(16)])  # type: ignore[no-untyped-call]
     network.train()
     brain = slices[:, 1:].sum(1) > 0.5
     map_ = (slices[:, 1:] * GREYS[:, None, None]).sum(1)

@@ -3,28 +3,36 @@ models/*.md for the registry entries, and architectures/*.md for the families.
 
     python docs/generate.py [FOLDER]
 
-Sphinx runs it before every build (conf.py); git ignores the files.
+Sphinx runs it before every build (conf.py); git ignores the files. What is committed is the JSON schema of an entry:
+
+    python docs/generate.py --schema
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from pydantic.json_schema import GenerateJsonSchema
 
-from medzoo import catalog, metrics
+from medzoo import catalog, metrics, weights
 from medzoo.bench import measures
-from medzoo.cli import main
+from medzoo.cli import VERBS, main
 from medzoo.cli.page import sections
+from medzoo.cli.table import Grid
 from medzoo.diffusion.samplers import BY_NAME
 from medzoo.entry import SAMPLERS, Entry
 from medzoo.families import builtin_families, get_family, known_families
 from medzoo.text import as_markdown
 
+SCHEMA = Path(__file__).parent.parent / "registry" / "entry.schema.json"
 NOTICE = "*Synthetic images for research; not for clinical use.*"
 
 
@@ -57,27 +65,14 @@ def write(folder: Path) -> None:
 
 
 def cli_page() -> str:
-    """Every command with its help text, as the terminal shows it."""
-    codes = (
-        "Exit codes: 0 success, 2 an error that you can fix, 1 an error of medzoo itself (`MEDZOO_TRACEBACK=1` shows "
-        "where), 129, 130 and 143 stopped by a hang-up, Ctrl-C or SIGTERM."
-    )
-    lines = ["# Command line", "", codes, ""]
-    for context in _commands(main, "medzoo", None):
-        shown = context.command.get_help(context)
-        lines += [f"## {context.command_path}", "", "```text", shown, "```", ""]
+    """Every command with its options, each with an anchor."""
+    lines = ["# Command line", "", "What each exit code means: [stability](stability.md#exit-codes).", ""]
+    lines += ["```{eval-rst}", ".. click:: medzoo.cli:main", "   :prog: medzoo", "   :nested: none", "```", ""]
+    for verb in main.list_commands(click.Context(main)):
+        module, attribute = VERBS[verb][0].split(":")
+        lines += ["```{eval-rst}", f".. click:: {module}:{attribute}"]
+        lines += [f"   :prog: medzoo {verb}", "   :nested: full", "```", ""]
     return "\n".join(lines)
-
-
-def _commands(command: click.Command, name: str, parent: click.Context | None) -> Iterator[click.Context]:
-    settings = {**command.context_settings, "terminal_width": 100}
-    context = click.Context(command, info_name=name, parent=parent, **settings)
-    yield context
-    if isinstance(command, click.Group):
-        for verb in command.list_commands(context):
-            found = command.get_command(context, verb)
-            assert found is not None, verb
-            yield from _commands(found, verb, context)
 
 
 def scores_page() -> str:
@@ -116,47 +111,92 @@ def samplers_table() -> str:
 
 
 def index_page(folder: Path, found: Sequence[catalog.Located]) -> str:
-    """The table of all models, and their pictures."""
-    running = [each.entry for each in found if each.entry.family in known_families()]
-    others = [each.entry for each in found if each.entry.family not in known_families()]
-    lines = ["# Models", "", NOTICE, ""]
-    lines += [line for entry in running for line in _pictures(folder, entry)]
-    lines += ["## Those that run", "", *_table(running), ""]
-    if others:
-        lines += ["## Those whose family is not built yet", "", "Described, with links and licences. They do not run."]
-        lines += ["", *_table(others), ""]
-    lines += ["```{toctree}", ":hidden:", ""]
-    lines += [each.entry.model_id for each in found]
-    return "\n".join([*lines, "```", ""])
+    """Cards of the models that run here, tables of the others."""
+    here = [each for each in found if weights.is_available_offline(each.entry, each.registry, each.path)]
+    pictured = [each for each in found if each not in here and _thumbnail(folder, each.entry)]
+    others = [each for each in found if each not in here]
+    lines = ["# Models", "", NOTICE, "", "## Run at once", "", "Their weights come along: no download.", ""]
+    lines += _cards(folder, [each.entry for each in here])
+    lines += ["## Need a download", ""]
+    lines += [
+        "Their weights are downloaded when a model is first used, then verified and kept. This project could not "
+        "download them: their networks are compared with the authors' own, their images are not, but where a page says "
+        "so. Each page states what was checked and which scores others reported.",
+        "",
+    ]
+    lines += _cards(folder, [each.entry for each in pictured])
+    for modality in sorted({each.entry.modality for each in others}, key=str.casefold):
+        lines += [f"### {linked(modality[:1].upper() + modality[1:])}", ""]
+        lines += [*_table(each.entry for each in others if each.entry.modality == modality), ""]
+    return "\n".join(lines)
+
+
+def _cards(folder: Path, entries: Iterable[Entry]) -> list[str]:
+    lines = ["::::{grid} 1 1 2 2", ":gutter: 2", ""]
+    for entry in entries:
+        lines += [f":::{{grid-item-card}} {entry.number}", f":link: {entry.model_id}", ":link-type: doc"]
+        if (picture := _thumbnail(folder, entry)) is not None:
+            lines += [f":img-top: ../images/gallery/{picture.name}", f":img-alt: Synthetic, made by {entry.model_id}"]
+        lines += ["", linked(entry.title), ":::"]
+    return [*lines, "::::", ""]
+
+
+def _thumbnail(folder: Path, entry: Entry) -> Path | None:
+    path = folder / "images" / "gallery" / f"{entry.number}.jpg"
+    return path if path.exists() else None
 
 
 def _table(entries: Iterable[Entry]) -> list[str]:
-    rows = ["| id | makes | needs | licence of the weights | licence of the data |", "|---|---|---|---|---|"]
+    rows = ["| model | pixels | needs | licence of the weights | of the data |", "|---|---|---|---|---|"]
     for entry in entries:
         size = " x ".join(map(str, entry.output.size)) if entry.output.size else "varies"
-        masks = " with masks" if entry.output.masks else ""
         needs = entry.condition.kind if entry.condition else "noise"
-        makes = f"{linked(entry.title)}, {size}{masks}"
-        weights, data = (
-            linked(entry.license.weights or "none stated"),
-            linked(entry.license.data or "not known"),
-        )
-        rows.append(f"| [{entry.model_id}]({entry.model_id}.md) | {makes} | {needs} | {weights} | {data} |")
+        licences = (linked(entry.license.weights or "none stated"), linked(entry.license.data or "not known"))
+        name = f"[{entry.number}]({entry.model_id}.md) {linked(entry.title)}"
+        rows.append(f"| {name} | {size} | {needs} | {' | '.join(licences)} |")
     return rows
 
 
 def model_page(folder: Path, located: catalog.Located) -> str:
     """The page of ``medzoo info``, with a picture where docs/images has one."""
     entry = located.entry
-    lines = [f"# {entry.model_id}", "", f"{linked(entry.title)}. {NOTICE}", "", *_pictures(folder, entry)]
-    for name, paragraphs in sections(entry):
-        if name == "Use" or not paragraphs:
-            continue
-        lines += [f"**{name}**", "", *(f"- {linked(paragraph)}" for paragraph in paragraphs), ""]
+    # Some sixty numbers in the sidebar of every page would hide its chapters.
+    lines = ["---", "orphan: true", "---", "", "[All models](index.md)", ""]
+    lines += [f"# {entry.number}: {linked(entry.title)}", "", f"`{entry.model_id}`", "", NOTICE, ""]
+    lines += _pictures(folder, entry)
+    shown = dict(sections(entry, full=False))
     if entry.family in known_families():
-        python, command = dict(sections(entry))["Use"]
-        lines += ["**Use**", "", "```python", python, "```", "", "```console", f"$ {command}", "```", ""]
+        python, command = map(str, shown["Use"])
+        lines += ["::::{tab-set}", ":::{tab-item} Python", "", "```python", "import medzoo", ""]
+        lines += [f"samples = {python}", "```", ":::", ":::{tab-item} Shell", ""]
+        lines += ["```console", f"$ {command}", "```", ":::", "::::", ""]
+    for name, parts in shown.items():
+        if parts and name not in ("Use", "Scores", "Reported", "Checked", "Weights"):
+            lines += [name, *(f": {linked(str(part))}" for part in parts), ""]
+    in_full = dict(sections(entry, full=True))
+    for name in ("Scores", "Reported", "Checked", "Weights"):
+        lines += [f"## {name}", "", *_parts(shown[name])] if shown[name] else []
+    if differing := [name for name in ("Reported", "Checked", "Weights") if in_full[name] != shown[name]]:
+        lines += [":::{dropdown} In full, with how it was measured, sources and hashes", ""]
+        for name in differing:
+            lines += [f"**{name}**", "", *(f"- {linked(str(part))}" for part in in_full[name]), ""]
+        lines += [":::", ""]
     return "\n".join(lines)
+
+
+def _parts(parts: Iterable[str | Grid]) -> list[str]:
+    """Paragraphs, and tables of the terminal as tables of the page."""
+    lines: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            lines += [linked(part), ""]
+        else:
+            lines += [_line(part.header), _line(["---"] * len(part.header)), *map(_line, part.rows), ""]
+    return lines
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell if cell == '---' else linked(cell) for cell in cells)} |"
 
 
 def architectures_page() -> str:
@@ -169,12 +209,27 @@ def architecture_page(family: str, entries: Sequence[Entry]) -> str:
     """The docstrings of a family, and its models."""
     generator = get_family(family)
     lines = [f"# {family}", "", *(line for text in _about(family) for line in (linked(text), ""))]
-    lines += ["**Makes**", "", linked(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
-    lines += ["**Configuration**", "", "```text", inspect.getdoc(generator.Config) or "", "```", ""]
+    lines += ["## Makes", "", linked(_unwrapped(inspect.getdoc(generator) or "")[0]), ""]
+    config = generator.Config
+    lines += ["## Configuration", "", "```{eval-rst}", f".. autopydantic_model:: {config.__module__}.{config.__name__}"]
+    if not config.__module__.startswith(inspect.getmodule(generator).__name__):  # type: ignore[union-attr]
+        lines += ["   :no-index:"]  # it has its place on the page of the family that owns it
+    lines += ["   :inherited-members: BaseModel", "```", ""]
     lines += ["Fields that the weights determine may be null in an entry. A file alone can be loaded, too:", ""]
     lines += ["```python", f'medzoo.load(family="{family}", weights="weights.pt")', "```", ""]
-    lines += ["**Models**", "", *(f"- [{entry.model_id}](../models/{entry.model_id}.md)" for entry in entries)]
+    lines += ["## Models", "", *(f"- [{entry.model_id}](../models/{entry.model_id}.md)" for entry in entries)]
     return "\n".join([*lines, "" if entries else "None in the registry yet.", ""])
+
+
+def about(model: type, field: str) -> str:
+    """What the docstring of a model, or of a class that it extends, says of a field under ``Attributes:``."""
+    for owner in model.__mro__:
+        section = (owner.__doc__ or "").partition("Attributes:")[2]
+        for names, text in re.findall(r"^ {8}([\w, ]+): (.*(?:\n {9,}.*)*)", section, re.MULTILINE):
+            if field in names.split(", "):
+                said = " ".join(text.split())
+                return said[:1].upper() + said[1:]
+    return ""
 
 
 def _about(family: str) -> list[str]:
@@ -195,5 +250,22 @@ def linked(text: str) -> str:
     return as_markdown(text, links=True)
 
 
-if __name__ == "__main__":
+def entry_schema() -> str:
+    """The JSON schema of an entry, for editors; what docstrings say of fields is in it."""
+
+    class WithWords(GenerateJsonSchema):
+        def model_schema(self, schema: Any) -> Any:
+            found = super().model_schema(schema)
+            for field, known in found.get("properties", {}).items():
+                if said := about(schema["cls"], field):
+                    known["description"] = said.replace("`", "")
+            return found
+
+    schema = Entry.model_json_schema(schema_generator=WithWords)
+    return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--schema"]:
+    SCHEMA.write_text(entry_schema(), encoding="utf-8")
+elif __name__ == "__main__":
     write(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

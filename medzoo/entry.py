@@ -207,6 +207,12 @@ class Sampling(Record):
 
 
 TEXT = (".json", ".txt")
+_INDEX = re.compile(r".*\.index(\.\w+)?\.json", re.DOTALL)
+
+
+def is_index(name: str) -> bool:
+    """Whether a file is called as indices of several files of numbers are: ``model.safetensors.index.json``."""
+    return _INDEX.fullmatch(name) is not None
 
 
 class Source(Record):
@@ -227,8 +233,8 @@ class Source(Record):
 
     @property
     def is_text(self) -> bool:
-        """Whether words are expected, not numbers."""
-        return self.name.endswith(TEXT)
+        """Whether text is expected, not numbers; an index of files of numbers is none."""
+        return self.name.endswith(TEXT) and not is_index(self.name)
 
 
 class PackageSource(Source):
@@ -356,7 +362,29 @@ class Citation(Record):
 
 
 class Entry(Record):
-    """One generator of medical images. See ``docs/registry.md`` for the YAML form."""
+    """One generator of medical images. See ``docs/registry.md`` for the YAML form.
+
+    Attributes:
+        model_id: five digits, then FAMILY_CONTENT in capitals; the name of the file.
+        title: what it makes, in one line.
+        family: the architecture: a file of ``medzoo/families``, or a plug-in of that name.
+        modality: how images are taken: mammography, endoscopy, x-ray, brain MRI, ...
+        organ: what they show; null where it is no single one.
+        tags: words that ``medzoo search`` finds it by, beside those of the other fields.
+        output: what one sample is.
+        condition: what it takes beside noise; null for nothing.
+        config: the numbers that make the network, fields of the family; null where the weights determine them.
+        sampling: how samples are drawn, and the defaults of what users may choose.
+        weights: sources of the same numbers, tried in this order.
+        checkpoint: how the file of weights is laid out.
+        license: of the weights, and of the data that they were learned from.
+        training_data: what they were learned from.
+        reported: scores as others published them.
+        citation: what to cite.
+        contact: whom to ask.
+        verified: what this project checked or measured itself.
+        notes: what a user has to know beside all this.
+    """
 
     model_id: ModelId
     title: str

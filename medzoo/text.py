@@ -30,6 +30,12 @@ def one_line(text: str, *, most: int = 200) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
+def first_line(error: BaseException, *, most: int = 500) -> str:
+    """What an error of a library says, on one line: its first that is not empty, else the name of its class."""
+    said = str(error).strip().partition("\n")[0].rstrip() or type(error).__name__
+    return said if len(said) <= most else said[: most - 1] + "…"
+
+
 def as_markdown(text: str, *, links: bool = False) -> str:
     """Text as Markdown on one line that shows just that: no markup, no HTML.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -15,8 +16,9 @@ import click
 import pytest
 
 import medzoo
+from medzoo.catalog import FIELDS
 from medzoo.cli import main
-from tests.tools import pages
+from tests.tools import browser, pages
 from tests.tools.pages import PAGES
 from tests.tools.paths import ROOT
 
@@ -29,6 +31,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     written_here = shutil.ignore_patterns("_build", "models", "cli.md", "scores.md", "__pycache__")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=written_here)
+    shutil.copytree(ROOT / "packaging", folder / "packaging")  # files that pages offer
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "html"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -44,6 +47,10 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_model_has_its_page(html: Path) -> None:
     names = {path.stem for path in (html / "models").glob("*.html")}
     assert names == MODELS | {"index"}
+    index = (html / "models" / "index.html").read_text(encoding="utf-8")
+    here, _, others = index.partition('id="need-a-download"')
+    for name in MODELS:
+        assert f'href="{name}.html"' in (here if name > "1" else others), name
     for name in sorted(names):
         assert "not for clinical use" in (html / "models" / f"{name}.html").read_text(encoding="utf-8"), name
 
@@ -61,7 +68,7 @@ def test_a_page_says_what_matters_of_a_model(html: Path) -> None:
 def test_every_command_is_described(html: Path) -> None:
     page = plain((html / "cli.html").read_text(encoding="utf-8"))
     for path, command in commands(main, "medzoo"):
-        assert f"Usage: {path} " in page
+        assert f"{path} [OPTIONS]" in page
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
@@ -71,6 +78,49 @@ def test_every_public_name_is_described(html: Path) -> None:
     page = (html / "api.html").read_text(encoding="utf-8")
     for name in medzoo.__all__:
         assert f'id="medzoo.{name}"' in page or f'id="medzoo.errors.{name}"' in page, name
+
+
+@pytest.mark.packaging
+def test_fields_of_settings_are_words_and_not_types(html: Path) -> None:
+    page = plain((html / "architectures" / "fastgan.html").read_text(encoding="utf-8"))
+    assert "field im_size" in page and "Annotated[" not in page
+
+
+@pytest.mark.packaging
+def test_pages_need_nothing_from_elsewhere(html: Path) -> None:
+    """No font, script, style or picture of another host: they are read offline, and nobody learns who reads them."""
+    for path in html.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|iframe|source)\b[^>]*\bsrc="([^"]+)', text)
+        loaded += re.findall(r'<link\b(?=[^>]*rel="(?:stylesheet|preload|icon|preconnect)")[^>]*href="([^"]+)', text)
+        assert not [url for url in loaded if re.match(r"(\w+:)?//", url)], path
+    for path in html.rglob("*.css"):
+        found = re.findall(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')]+)""", path.read_text(encoding="utf-8"))
+        assert not found, path
+
+
+@pytest.mark.packaging
+def test_no_page_is_wider_than_the_screen(html: Path, tmp_path: Path) -> None:
+    """On a phone and on a laptop: tables and listings scroll by themselves."""
+    wide = browser.widths(html, (390, 1280), tmp_path)
+    assert len(wide) == 2 * len(list(html.rglob("*.html")))
+    too_wide = {f"{page} at {screen}": found for (page, screen), found in wide.items() if found > screen}
+    assert not too_wide
+
+
+def test_the_schema_of_an_entry_is_that_of_the_record() -> None:
+    path = ROOT / "registry" / "entry.schema.json"
+    done = subprocess.run(
+        [sys.executable, "-c", "import generate; print(generate.entry_schema(), end='')"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'docs'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == path.read_text(encoding="utf-8"), "type: python docs/generate.py --schema"
+    schema = json.loads(done.stdout)
+    assert set(schema["required"]) == set(schema["properties"]) == FIELDS
+    assert schema["properties"]["family"]["description"]
 
 
 @pytest.mark.parametrize("text", PAGES, ids=lambda path: path.name)

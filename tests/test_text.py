@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medzoo.errors import CheckpointError
-from medzoo.text import as_markdown, did_you_mean, nearest, one_line, printable
+from medzoo.text import as_markdown, did_you_mean, first_line, nearest, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,11 @@ def test_nothing_steers_a_terminal(text: str) -> None:
 )
 def test_markdown_shows_text_and_does_nothing_else(text: str, shown: str) -> None:
     assert as_markdown(text, links=True) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("one\ntwo", "one"), ("\n one \ntwo", "one"), ("", "ValueError"), ("x" * 600, "x" * 499 + "…")],
+)
+def test_the_first_line_of_an_error(said: str, shown: str) -> None:
+    assert first_line(ValueError(said)) == shown

@@ -27,7 +27,7 @@ from medzoo.bench.session import Session, expected
 from medzoo.bench.setting import Benchmark, load, names
 from medzoo.errors import BenchmarkError
 from medzoo.files.whole import check_local
-from medzoo.results import Result
+from medzoo.progress import is_wanted
 
 __all__ = ["Benchmark", "Outcome", "benchmark", "load", "names"]
 
@@ -53,7 +53,7 @@ def benchmark(
     condition: Any = None,
     device: str | None = None,
     paired: bool | None = None,
-    progress: bool = True,
+    progress: bool | None = None,
     tell: Tell | None = None,
 ) -> Outcome:
     """Measure models and folders; what an earlier run has left in ``out`` is not measured again.
@@ -78,7 +78,8 @@ def benchmark(
         device: for networks and features; None for a CUDA device if there is one.
         paired: also measure what differences of two contenders need to be known well (their scores on the same halves
             of the images); None does where there are two or more.
-        progress: show on standard error what is under way and about how long the rest takes.
+        progress: whether to show on standard error what is under way and about how long the rest takes; None where a
+            person sees it (see ``medzoo.progress``).
         tell: called with what is under way instead, see ``medzoo.bench.progress.Tell``.
 
     Raises MedzooError: nothing to measure, unknown names, real images that cannot be read. A contender that fails
@@ -96,8 +97,9 @@ def benchmark(
     session = Session(setting, known, _chosen(setting, only, quick), Path(out), device, condition, paired)
     session.check()
     made = [*_of_models(models, session), *_of_fakes(fake, fake_masks, session)]
-    with shown(session.pace) if progress and tell is None else nullcontext(tell or session.tell) as session.tell:
-        return _measured(session, made, say=progress and tell is None)
+    bar = tell is None and (is_wanted() if progress is None else progress)
+    with shown(session.pace) if bar else nullcontext(tell or session.tell) as session.tell:
+        return _measured(session, made, say=bar)
 
 
 @dataclass(frozen=True)

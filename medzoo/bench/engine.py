@@ -12,7 +12,7 @@ from medzoo.bench import halving, measures, pace, records
 from medzoo.bench.contenders import Contender
 from medzoo.bench.measures import Measure
 from medzoo.bench.pace import Step
-from medzoo.bench.session import Session, extractors_of, weight
+from medzoo.bench.session import Session, extractors_of, features_of, weight
 from medzoo.datasets import Images
 from medzoo.errors import MedzooError, ResultError
 from medzoo.files import cache
@@ -51,6 +51,7 @@ def _steps(runs: Sequence[_Run], pending: Sequence[Sequence[_Task]]) -> list[Ste
     steps = []
     for run, tasks in zip(runs, pending, strict=True):
         steps += [Step(pace.IMAGES)] if tasks else []
+        steps += features_of((task.measure for task in tasks), run.session)
         steps += [Step(task.measure.name, weight(task.measure, run.contender.reference)) for task in tasks]
     return steps
 
@@ -134,7 +135,6 @@ class _Run:
             self.session.pace.end()
             result = records.with_seconds(result, "images", time.perf_counter() - started)
         for number, task in enumerate(tasks):
-            self.session.pace.begin(self.contender.record.id, task.measure.name)
             self.session.tell(self.contender.record.id, f"seed {self.seed}: {task.measure.name}", number, len(tasks))
             try:
                 result = self.with_task(result, task, images)
@@ -154,11 +154,16 @@ class _Run:
         case: Case | None = None
         if isinstance(task.measure, Metric):
             assert images is not None
+            if task.features is not None and not self.session.has_view(images, task.features):
+                self.session.pace.begin(self.contender.record.id, pace.FEATURES)
             case = self.case(task.measure, task.features, images)
+            self.session.pace.end()
+            self.session.pace.begin(self.contender.record.id, task.measure.name)
             ready = time.perf_counter()
             scores = {} if self.is_measured(task, result) else task.measure.measure(case)
         else:
             assert self.contender.model is not None
+            self.session.pace.begin(self.contender.record.id, task.measure.name)
             options = {"device": self.session.device, "condition": self.session.condition}
             scores = task.measure.measure_model(self.contender.model, **options, machine=self.session.machine)
         spent = time.perf_counter() - ready
@@ -190,11 +195,11 @@ class _Run:
         return ": ".join([*where, str(error) or type(error).__name__])
 
     def telling(self, what: str) -> Callable[[int, int], None]:
-        def told(done: int, total: int) -> None:
+        def show(done: int, total: int) -> None:
             self.session.pace.inside(done, total)
             self.session.tell(self.contender.record.id, what, done, total)
 
-        return told
+        return show
 
     def case(self, metric: Metric, features: str | None, images: Images) -> Case:
         """What the metric is given. Raises ValueError: the images have not what it needs."""

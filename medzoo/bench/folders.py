@@ -36,7 +36,7 @@ def chosen_setting(
         held, trained = Path(real), None if training is None else Path(training)
         if size is None:
             there = [path for path in map(Path, fake) if reals.parted(path)[0].exists()]  # others fail by themselves
-            size = _usual_size([held, *([] if trained is None else [trained]), *there])
+            size = _usual_size([held, *([] if trained is None else [trained]), *there], window)
         form = Protocol(size=size, channels="RGB")
         known = reals.of_paths(held, trained, form, window)
         setting = _of_folders(held, form, known, only).model_copy(update={"window": window})
@@ -54,7 +54,7 @@ def chosen_setting(
     return setting, reals.of_dataset(setting, None if data is None else Path(data))
 
 
-def _usual_size(paths: Iterable[Path | str]) -> int:
+def _usual_size(paths: Iterable[Path | str], window: tuple[float, float] | None) -> int:
     """The shortest side, in pixels, of all pictures at these paths: nothing is enlarged.
 
     Raises DatasetError: one of them cannot be read.
@@ -62,7 +62,7 @@ def _usual_size(paths: Iterable[Path | str]) -> int:
     sides = {}
     for path in map(Path, paths):
         place, split = reals.parted(path)
-        sides[str(path)] = smallest_side(place, split=split)
+        sides[str(path)] = smallest_side(place, split=split, window=window)
     if min(sides.values()) < LEAST:
         least = min(sides, key=sides.__getitem__)
         raise BenchmarkError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from medzoo.bench.pace import Pace, in_words
 from medzoo.files.streams import is_terminal
+from medzoo.progress import is_notebook
 
 Tell = Callable[[str, str, int, int], None]
 """Called with the contender, what is under way, and how much of it is done: (done, total), 0 where nobody knows."""
@@ -22,10 +23,10 @@ def silent(contender: str, what: str, done: int, total: int) -> None:
 @contextmanager
 def shown(pace: Pace) -> Iterator[Tell]:
     """What shows the progress and how long the rest takes."""
-    if not is_terminal(sys.stderr):
+    if not is_terminal(sys.stderr) and not is_notebook():
         yield _logged(pace)
         return
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     with tqdm(bar_format="{desc} [{elapsed}{postfix}]", dynamic_ncols=True, leave=False) as bar:
 

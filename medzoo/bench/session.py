@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +75,10 @@ class Session:
         self._views.append((images, features, view))
         return view
 
+    def has_view(self, images: Images, features: str | None) -> bool:
+        """Whether their features are at hand."""
+        return any(known is images and name == features for known, name, _ in self._views)
+
     def forget(self, images: Images | None) -> None:
         """Drop the views of images that nobody will ask for again."""
         self._views = [known for known in self._views if known[0] is not images]
@@ -108,13 +112,18 @@ def expected(kind: Literal["model", "folder"], session: Session, reference: str 
     """The steps of a contender that is not there yet, or of a reference point."""
     steps = []
     for i in range(len(session.setting.seeds) if kind == "model" else 1):
-        steps.append(Step(pace.IMAGES))
+        steps += [Step(pace.IMAGES), *features_of(map(measures.load, session.chosen), session)]
         for measure in map(measures.load, session.chosen):
             if reference is not None and reference not in measure.references:
                 continue
             if (isinstance(measure, Metric) or kind == "model") and (measure.every_seed or i == 0):
                 steps += [Step(measure.name, weight(measure, reference))] * len(extractors_of(measure, session))
     return steps
+
+
+def features_of(chosen: Iterable[Measure], session: Session) -> list[Step]:
+    """The extraction of features that these need, of each extractor once."""
+    return [Step(pace.FEATURES)] * len(session.setting.features) if any(map(in_features, chosen)) else []
 
 
 def weight(measure: Measure, reference: str | None) -> float:

@@ -6,6 +6,7 @@ any other file, and a broken file hides only itself.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo import cards
-from medzoo.catalog import yamlfile
+from medzoo.catalog import ids, yamlfile
 from medzoo.catalog.places import (
     ENVIRONMENT,
     RegistryWarning,
@@ -24,7 +25,6 @@ from medzoo.catalog.places import (
 )
 from medzoo.errors import EntryError, RegistryError, UnknownModelError
 from medzoo.files.reading import read_text
-from medzoo.text import nearest
 
 if TYPE_CHECKING:
     from medzoo.entry import Entry
@@ -58,12 +58,24 @@ class Located:
         registry: its registry folder; ``package`` weights are relative to it.
         address: ``hf://organisation/repository@<commit>`` of an entry of the Hub, which lies in no folder of this
             machine: then the other two are None.
+        label: what samples call a model without an id of its own: a run with its step, the name of a file.
     """
 
     entry: Entry
     path: Path | None
     registry: Path | None
     address: str | None = None
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What samples, manifests and pages call it: where it is from, if it has no id that was given here."""
+        return self.address or self.label or self.entry.model_id
+
+    @property
+    def named(self) -> Entry:
+        """The entry to be shown: with ``name`` for its id, since a stranger's entry may call itself anything."""
+        return self.entry.model_copy(update={"model_id": self.name})
 
 
 @dataclass(frozen=True)
@@ -84,29 +96,38 @@ class RawEntry:
         return load_file(self.path, self.registry)
 
 
-def resolve(model_id: str | int) -> Located:
-    """The one entry that ``model_id`` means.
+def resolve(model: str | int | Path) -> Located:
+    """The one entry that is meant.
 
     Accepted are a full id, its number (``10``, ``"10"``, ``"00010"``), the beginning of an id or any part of it in
-    upper or lower case, as long as it is unique, and the path of a YAML file.
+    upper or lower case, as long as it is unique, and the path of whatever carries an entry: a YAML file, a run, a
+    published folder (``medzoo.catalog.paths``).
 
     Raises:
         UnknownModelError: nothing fits, or several entries do; the closest ids are in ``matches``.
         EntryError: the entry exists and is broken.
     """
-    text = str(model_id).strip()
-    if text.lower().endswith((".yaml", ".yml")):
-        return load_file(Path(text))
-    files = model_files()
-    fitting = _fitting(text, list(files))
-    if len(fitting) == 1:
-        return load_file(*files[fitting[0]])
-    if fitting:
-        listed = ", ".join(fitting[:6]) + (", ..." if len(fitting) > 6 else "")
-        raise UnknownModelError(f"'{text}' means {len(fitting)} models: {listed}; type more of the id", tuple(fitting))
-    close = _closest(text, list(files))
-    hint = f"; the closest are {', '.join(close)}" if close else ""
-    raise UnknownModelError(f"no model has the id '{text}'{hint}; try: medzoo search WORDS, or medzoo list", close)
+    from medzoo.catalog import modelfolders, paths
+
+    text = str(model).strip()
+    found = paths.what_is(model)
+    if found is None:
+        files = model_files()
+        try:
+            return load_file(*files[ids.resolve(text, files)])
+        except UnknownModelError as error:
+            if os.path.isdir(text):
+                raise UnknownModelError(
+                    f"{error}. The folder {text} {paths.why_not(Path(text))}", error.matches
+                ) from None
+            raise
+    if found.kind == "run":
+        return modelfolders.of_run(found.path, found.checkpoint)
+    if found.kind == "published":
+        return modelfolders.of_published(found.path)
+    if found.kind == "entry":
+        return load_file(found.path)
+    raise UnknownModelError(f"{text} has no entry; draft one: medzoo new model --weights {text}")
 
 
 def load_all() -> list[Located]:
@@ -275,28 +296,6 @@ def _fits_a_listing(stated: Mapping[str, Any], path: Path) -> bool:
         and isinstance(stated["training_data"], dict)
         and isinstance(stated["training_data"].get("datasets"), list)
     )
-
-
-def _fitting(text: str, ids: list[str]) -> list[str]:
-    """The ids that ``text`` may mean: by number, else by the whole id, by its beginning, or by any part of it."""
-    wanted = text.casefold()
-    if text.isascii() and text.isdigit():
-        return [known for known in ids if known[:5] == text.lstrip("0").zfill(5)]
-    if not wanted:
-        return []
-    return (
-        [known for known in ids if known.casefold() == wanted]
-        or [known for known in ids if known.casefold().startswith(wanted)]
-        or [known for known in ids if wanted in known.casefold()]
-    )
-
-
-def _closest(text: str, ids: list[str]) -> tuple[str, ...]:
-    """Up to three ids that look like ``text``, with or without their number."""
-    wanted = text.upper().replace("-", "_").replace(" ", "_")
-    names = {known: known for known in ids} | {known[6:]: known for known in ids} | {known[:5]: known for known in ids}
-    close = nearest(wanted, names, most=6, cutoff=0.5)
-    return tuple(dict.fromkeys(names[name] for name in close))[:3]
 
 
 def _thumbnail(model_id: str) -> bytes | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from medzoo.catalog import RawEntry
-from medzoo.errors import MedzooError
-from medzoo.files import cache
+from medzoo.catalog import RawEntry, RegistryWarning, text_of, yamlfile
+from medzoo.errors import EntryError, MedzooError
+from medzoo.files import cache as cached
 
 _TEXT = (".json", ".txt", ".model")  # configurations and vocabularies: small beside any weights
 
@@ -30,6 +33,29 @@ def missing(raw: RawEntry) -> int | None:
     return None if None in sizes else sum(size for size in sizes if size)
 
 
+def in_words(raw: RawEntry) -> str:
+    """For a listing: "here", "1.3 MB", "~91 MB" where a size is known only about, "download" where it is not."""
+    size = missing(raw)
+    if size == 0:
+        return "here"
+    known = _about(raw.registry).get(raw.path.stem) if size is None else size / 1e6
+    if known is None:
+        return "download"
+    return f"{'~' if size is None else ''}{known:,.{1 if known < 10 else 0}f} MB"
+
+
+@cache
+def _about(registry: Path) -> dict[str, float]:
+    """MB by id, as ``downloads.yaml`` of a registry folder states them."""
+    path = registry / "downloads.yaml"
+    try:
+        stated = yamlfile.fields(text_of(path), str(path)) if path.is_file() else {}
+    except EntryError as error:
+        warnings.warn(str(error), RegistryWarning, stacklevel=3)
+        return {}
+    return {name: float(size) for name, size in stated.items() if isinstance(size, int | float) and size > 0}
+
+
 def _is_file(source: Mapping[str, Any], raw: RawEntry) -> bool:
     folder, name = {"package": (raw.registry, "file"), "local": (raw.path.parent, "path")}.get(
         str(source.get("kind")), (None, "")
@@ -42,7 +68,7 @@ def _is_file(source: Mapping[str, Any], raw: RawEntry) -> bool:
 
 def _are_cached(parts: Mapping[str | None, list[Mapping[str, Any]]], raw: RawEntry) -> bool:
     with suppress(MedzooError, OSError):
-        records = [path.name for path in (cache.root() / "weights" / cache.in_paths(raw.path.stem)).glob("*.json")]
+        records = [path.name for path in (cached.root() / "weights" / cached.in_paths(raw.path.stem)).glob("*.json")]
         hashes = [[str(source.get("sha256") or "")[:16] for source in same] for same in parts.values()]
         if len(records) < len(parts):
             return False

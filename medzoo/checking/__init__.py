@@ -1,7 +1,7 @@
 """The one validator of a model: for contributors, tests and CI.
 
     medzoo.check("10001")                         # an id of the registry
-    medzoo.check("mine/90001_X.yaml")             # a file
+    medzoo.check("mine/90001_X.yaml")             # an entry, a run, a published folder, a file of weights
     medzoo.check("hf://organisation/repo")        # a repository of the Hub
     [medzoo.check(path, offline=True) for path in checking.every_model()]
 
@@ -82,7 +82,7 @@ class Report:
 
 
 def check(
-    what: str | int,
+    what: str | int | Path,
     *,
     offline: bool = False,
     device: str | None = None,
@@ -96,7 +96,7 @@ def check(
         print(report)
 
     Args:
-        what: an id, the path of a YAML file, or ``hf://organisation/repository[@revision]``.
+        what: an id, the path of a model, or ``hf://organisation/repository[@revision]``.
         offline: never use the network, as with ``HF_HUB_OFFLINE``.
         device: as ``medzoo.generate`` takes it.
         write_goldens: store the samples made now as the golden ones, if nothing else failed: see ``Report.written``,
@@ -113,7 +113,7 @@ def check(
     with statements.network(off=offline):
         report = _checked(what, device, tell)
         if write_goldens and report.unfit is None:
-            report = replace(report, written=_write(report, zoo.find(what).registry))
+            report = replace(report, written=_write(report, zoo.find(what)))
     return report
 
 
@@ -122,19 +122,21 @@ def every_model() -> list[str]:
     return [str(path) for path, _ in catalog.model_files().values()]
 
 
-def _write(report: Report, registry: Path | None) -> Path:
+def _write(report: Report, located: Located) -> Path:
     from medzoo.checking import goldens
 
-    if registry is None:
+    if located.address is not None:
         raise MedzooError(f"{report.model}: goldens of a Hub repository are written by `medzoo publish`")
+    if located.registry is None or located.label is not None:
+        raise MedzooError(f"{report.model}: goldens are of an entry; export the run, or draft an entry of the file")
     assert report.samples is not None and report.made_with is not None
-    path = goldens.path_in(registry, report.model)
+    path = goldens.path_in(located.registry, located.entry.model_id)
     path.parent.mkdir(exist_ok=True)
     write_bytes(path, goldens.pack(report.samples, report.made_with))
     return path
 
 
-def _checked(what: str | int, device: str | None, tell: Callable[[str], None]) -> Report:
+def _checked(what: str | int | Path, device: str | None, tell: Callable[[str], None]) -> Report:
     tell("schema")
     try:
         located = zoo.find(what)
@@ -155,12 +157,12 @@ def _checked(what: str | int, device: str | None, tell: Callable[[str], None]) -
     ):  # what is to be had is here
         why = "there are no weights to run it with"
     if why is not None:
-        return Report(located.entry.model_id, (*findings, *(skipped(name, why) for name in RUNNING)))
+        return Report(located.name, (*findings, *(skipped(name, why) for name in RUNNING)))
     return _run(located, what, findings, device, tell)
 
 
 def _run(
-    located: Located, what: str | int, findings: list[Finding], device: str | None, tell: Callable[[str], None]
+    located: Located, what: str | int | Path, findings: list[Finding], device: str | None, tell: Callable[[str], None]
 ) -> Report:
     """The findings that need the network."""
     from medzoo.checking import goldens, numbers
@@ -173,7 +175,7 @@ def _run(
             findings.append(passed(name, "loads, every tensor accounted for"))
         except Exception as error:  # whatever a family under construction raises
             findings.append(failed(name, broken(error)))
-    model = located.entry.model_id
+    model = located.name
     if len(generators) < len(LOADING):
         rest = (name for name in RUNNING if name not in LOADING)
         return Report(model, (*findings, *(skipped(name, "it does not load") for name in rest)))

@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
     click.echo(f"{len(items)} models, {_size(sum(item.size for item in items))} in {cachedir.root()}", err=True)
 
 
-@cache.command()
+@cache.command(short_help="Hash everything in the cache again, to notice damage.")
 @click.pass_context
 def verify(context: click.Context) -> None:
     """Hash everything in the cache again; exit code 2 if something changed."""
@@ -60,7 +60,7 @@ def verify(context: click.Context) -> None:
     click.echo(f"{len(cachedir.stored())} models verified, all unchanged.")
 
 
-@cache.command()
+@cache.command(short_help="Delete the cached weights of one model, or of all.")
 @click.argument("model_id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Clear every model.")
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
@@ -81,15 +81,35 @@ def clear(model_id: str | None, everything: bool, yes: bool) -> None:
     click.echo(f"Deleted {what}: {_size(freed)} freed.")
 
 
-@cache.command()
-@click.argument("model_ids", nargs=-1, required=True, metavar="MODEL_ID...")
-def warm(model_ids: tuple[str, ...]) -> None:
-    """Download and convert the weights of each MODEL_ID, so that it runs offline."""
+@cache.command(short_help="Download and convert weights now, to run offline later.")
+@click.argument("model_ids", nargs=-1, metavar="[MODEL_ID]...")
+@click.option(
+    "--features", multiple=True, metavar="NAME",
+    help="Extractor of features that medzoo bench measures in: inception_fid, dinov2:small, ... May be repeated.",
+)  # fmt: skip
+def warm(model_ids: tuple[str, ...], features: tuple[str, ...]) -> None:
+    """Download and convert the weights of each MODEL_ID, and of extractors of features, so that they run offline."""
     from medzoo.zoo import fetch_weights
 
+    if not model_ids and not features:
+        raise click.UsageError("Give a MODEL_ID, or --features NAME.")
+    for name in features:
+        _warm_features(name)
     for model_id in model_ids:
         for weights in fetch_weights(model_id):
             click.echo(f"{model_id}: {weights.path} (from {weights.source})")
+
+
+def _warm_features(stated: str) -> None:
+    """Load an extractor once, which fetches and converts its weights; NAME:VARIANT is one of several networks."""
+    from medzoo import features
+
+    name, _, variant = stated.partition(":")
+    if not features.is_builtin(name):
+        raise click.UsageError(f"No features are named '{name}'; there are {', '.join(features.names())}.")
+    extractor = features.load(name, **({"variant": variant} if variant else {}))
+    digest = extractor.weights_sha256
+    click.echo(f"{stated}: " + ("needs no weights" if digest is None else f"ready (sha256 {digest[:12]}…)"))
 
 
 def _known(stated: str) -> str:

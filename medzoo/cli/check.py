@@ -20,11 +20,11 @@ _WORDS: dict[Status, str] = {"pass": "passed", "fail": "failed", "skipped": "ski
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[ENTRY.yaml|ID|hf://ORG/REPO]...")
+@click.argument("models", nargs=-1, metavar="[ID|PATH|hf://ORG/REPO]...")
 @click.option("--all", "every", is_flag=True, help="Every model of the registry.")
 @click.option("--offline", is_flag=True, help="Never use the network; what was not looked at is said.")
 @click.option("--write-goldens", is_flag=True, help="Keep the samples made now as the golden ones, if nothing failed.")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
+@click.option("--device", help="Where models run: cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
 @click.option("--quiet", is_flag=True, help="Print what failed, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(
@@ -32,6 +32,8 @@ def check(
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check models as a reviewer would: schema, licences, hashes, loading, output, seeds, golden samples.
+
+    PATH is an entry, a training run, a published folder, a folder of diffusers or a file of weights.
 
     Exit code 0 if nothing failed, 2 if something did. What could not be looked at is "skipped", with the reason, and
     does not count as a failure.

@@ -61,7 +61,9 @@ def compare(a: str, b: str, csv: Path | None, quiet: bool, as_json: bool, **opti
     for words in said:
         click.echo(click.wrap_text(words, 100), err=True)
     click.echo(f"\nA = {names[0]}, B = {names[1]}", err=True)
-    click.echo(table(["SCORE", "A", "B", "A - B", "95 % INTERVAL", "P (HOLM)", "VERDICT"], [_row(d) for d in found]))
+    named = len({d.features for d in found if d.features}) > 1
+    lines = [_row(d, named) for d in found]
+    click.echo(table(["SCORE", "A", "B", "A - B", "95 % INTERVAL", "P (HOLM)", "VERDICT"], lines))
 
 
 def _is_result(stated: str) -> bool:
@@ -100,17 +102,17 @@ def _name(result: _Plain) -> str:
     return str(result["contender"]["id"])
 
 
-def _row(d: Any) -> list[str]:
+def _row(d: Any, features: bool) -> list[str]:
     from medzoo.report.numbers import decimals, shown, span
 
     places = decimals([d.a, d.b], d.percent)
-    name = d.title if d.features is None else f"{d.title} ({d.features})"
+    name = f"{d.title} ({d.features})" if features and d.features else d.title
     difference = f"{'+' if d.value > 0 else ''}{shown(d.value, places, d.percent)}"
     p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
     if d.p is None:
         verdict = "not known how well"
     elif not d.certain:
-        verdict = "no difference that can be told"
+        verdict = "no difference beyond chance"
     else:
         verdict = f"{d.winner} is better" if d.winner else "they differ"
     unpaired = "" if d.paired or d.p is None else " (unpaired)"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model_id")
+@click.argument("model_id", metavar="ID|PATH")
 @click.option(
     "-n",
     "--number",
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     help="Whether outputs carry the names of input image files, which may be those of patients.  "
     "[default: all but those of DICOM and NIfTI files]",
 )  # fmt: skip
+@click.option("--family", help="Of a file of weights: the family to look for in it.  [default: all are tried]")
 @click.option("--truncation", type=float, help="GANs that support it: below 1 trades variety for quality.")
 @click.option("--steps", type=click.IntRange(min=1), help="Diffusion models: sampler steps.  [default: the entry's]")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Diffusion models.  [default: the entry's]")
@@ -104,7 +105,10 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def generate(model_id: str, n: int | None, out: Path | None, **options: Any) -> None:
-    """Generate samples of MODEL_ID: images, masks if it makes any, and manifest.jsonl.
+    """Generate samples of a model: images, masks if it makes any, and manifest.jsonl.
+
+    It is an id (or a part of one), hf://organisation/repository, or the path of a training run, an entry, a published
+    folder, a folder of diffusers or a file of weights.
 
     Sample i is the same whatever the number, batch size or start. Synthetic images, not for clinical use.
     """

@@ -1,4 +1,4 @@
-"""``medzoo help``: the help of a command, as ``medzoo COMMAND --help`` prints it."""
+"""``medzoo help``: the help of a command, as its ``--help`` prints it."""
 
 from __future__ import annotations
 

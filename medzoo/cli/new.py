@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,16 +23,55 @@ def new() -> None:
 
 
 @new.command()
-@click.option("--from", "nearest", required=True, metavar="ID", help="The nearest relative, whose way to run is taken.")
+@click.option("--from", "nearest", metavar="ID", help="The nearest relative, whose way to run is taken.")
+@click.option("--weights", metavar="PATH", help="A file of weights, or a folder that diffusers saved: what fits it.")
+@click.option("--family", help="Of --weights: the family to look for in it.  [default: all are tried]")
+@click.option("--key", help="Of --weights, where it holds several networks: the one under this key.")
+@click.option("--strip-prefix", help="Of --weights: the one whose names begin with this.")
+@click.option("--ema", metavar="KEY", help="Of --weights: averaged weights to take.  [default: those in the file]")
+@click.option(
+    "--config",
+    metavar="JSON",
+    help="""Of --weights: numbers of the network that the file does not tell,
+such as '{"strides": [2, 2, 1]}'.""",
+)
 @click.option("--id", "model_id", metavar="[NNNNN_]NAME", help="Id; the next free number if it states none.")
 @click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
-@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option("--registry", type=PATH, help="Registry folder.  [default: registry; with --weights else this folder]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json: bool) -> None:
-    """Draft the entry of a model of a family that exists: one YAML file."""
-    from medzoo.publishing.drafts import new_model
+def model(
+    nearest: str | None, weights: str | None, registry: Path | None, as_json: bool, model_id: str | None, own: bool,
+    **of_weights: str | None,
+) -> None:  # fmt: skip
+    """Draft the entry of a model of a family that exists: one YAML file, from a relative or from its weights."""
+    from medzoo.publishing.drafts import model_of_weights, new_model
 
-    _report(new_model(nearest, registry, model_id=model_id, own=own), as_json)
+    stated = {name: value for name, value in of_weights.items() if value is not None}
+    if (nearest is None) == (weights is None):
+        raise click.UsageError("give --weights PATH (a file of yours), or --from ID (a relative in the registry)")
+    if weights is None:
+        if stated:
+            raise click.UsageError(f"--{next(iter(stated)).replace('_', '-')} goes with --weights")
+        assert nearest is not None
+        _report(new_model(nearest, registry or Path("registry"), model_id=model_id, own=own), as_json)
+        return
+    family, config = stated.pop("family", None), _json_object(stated.pop("config", "{}"))
+    drafted = model_of_weights(
+        weights, registry, family=family, checkpoint=stated, config=config, model_id=model_id, own=own
+    )
+    _report(drafted, as_json)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise click.BadParameter(
+            f"expected JSON such as '{{\"strides\": [2, 2, 1]}}', found '{text}'", param_hint="--config"
+        )
+    return found
 
 
 @new.command()
@@ -42,9 +81,19 @@ def model(nearest: str, model_id: str | None, own: bool, registry: Path, as_json
 )
 @click.option("--own", is_flag=True, help="A number of this project's own models, from 10001.")
 @click.option(
-    "--families", type=PATH, default=Path("medzoo/families"), show_default=True, help="Folder of the families."
+    "--families",
+    type=PATH,
+    default=Path("medzoo/families"),
+    show_default=True,
+    help="Folder that the family is written into.",
 )
-@click.option("--registry", type=PATH, default=Path("registry"), show_default=True, help="Registry folder.")
+@click.option(
+    "--registry",
+    type=PATH,
+    default=Path("registry"),
+    show_default=True,
+    help="Registry folder that the entry is written into.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def family(name: str, plugin: Path | None, own: bool, families: Path, registry: Path, as_json: bool) -> None:
     """Draft a family NAME: one Python file that runs, and an entry of it.

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medzoo import conditions, weights
+from medzoo.catalog import RawEntry
+from medzoo.catalog.downloads import in_words
 from medzoo.cli import table
 from medzoo.cli.scores import measured
 from medzoo.cli.table import Grid, Typed
@@ -23,27 +25,32 @@ if TYPE_CHECKING:
 NOTICE = "Synthetic images for research; not for clinical use."
 
 
-def page(located: Located, *, full: bool = False, results: Path | None = Path("results")) -> str:
+def page(
+    located: Located, *, full: bool = False, results: Path | None = Path("results"), typed: str | None = None
+) -> str:
     """The whole page as text, wrapped to the terminal (not wrapped in a pipe).
 
     Args:
         full: also what checks and scores say in their own words, hashes, and every source of weights.
         results: folder of the person's own results of ``medzoo bench``.
+        typed: what commands call a model that no id leads to: its path or address; None for its id.
     """
     entry = located.entry
     shown = [
         (name, [*parts, _here(located)] if name == "Weights" else parts)
-        for name, parts in sections(entry, full=full, results=results)
+        for name, parts in sections(entry, full=full, results=results, typed=typed)
     ]
-    more = "" if full else f"\nMore: medzoo info {entry.number} --full"
-    return table.page([entry.model_id, entry.title], shown, NOTICE + more)
+    more = "" if full else f"\nMore: medzoo info {entry.number if typed is None else shlex.quote(typed)} --full"
+    return table.page([located.name, entry.title], shown, NOTICE + more)
 
 
-def sections(entry: Entry, *, full: bool = True, results: Path | None = None) -> list[Section]:
+def sections(
+    entry: Entry, *, full: bool = True, results: Path | None = None, typed: str | None = None
+) -> list[Section]:
     """What the page says beside the title: (name, paragraphs and tables), the same on every machine.
 
     Args:
-        full, results: as for ``page``.
+        full, results, typed: as for ``page``.
     """
     license = entry.license
     runs = "" if entry.family in known_families() else " (not built yet: cannot run here)"
@@ -62,7 +69,7 @@ def sections(entry: Entry, *, full: bool = True, results: Path | None = None) ->
         ("Weights", _weights(entry, full)),
         ("Cite", [_citation(entry)]),
         ("Notes", [entry.notes] if entry.notes else []),
-        ("Use", [Typed(line) for line in _use(entry)]),
+        ("Use", [Typed(line) for line in _use(entry, typed)]),
     ]
 
 
@@ -180,9 +187,10 @@ def _here(located: Located) -> str:
     entry = located.entry
     if weights.is_available_offline(entry, located.registry, located.path):
         return "On this machine: yes"
-    known = {source.part: source.size for source in entry.weights if source.size is not None}
-    size = f", {sum(known.values()) / 1e6:,.1f} MB" if set(known) == set(entry.parts) else ""
-    return f"On this machine: no; downloaded when it is first used{size}"
+    size = ""
+    if located.path is not None and located.registry is not None:
+        size = in_words(RawEntry(entry.model_dump(include={"weights"}), located.path, located.registry))
+    return "On this machine: no; downloaded when it is first used" + (f", {size}" if size.endswith("MB") else "")
 
 
 def _citation(entry: Entry) -> str:
@@ -192,7 +200,7 @@ def _citation(entry: Entry) -> str:
     return "; ".join(part for part in (entry.citation.text, doi) if part) or "nothing known"
 
 
-def _use(entry: Entry) -> list[str]:
+def _use(entry: Entry, typed: str | None) -> list[str]:
     """What to type, with everything that the model needs: in Python, then in a shell."""
     kind = None if entry.condition is None else conditions.kind_of(entry.condition)
     given = "" if kind is None or entry.condition is None else kind.example(entry.condition)
@@ -207,6 +215,6 @@ def _use(entry: Entry) -> list[str]:
         flags += " --format npz"  # a PNG cannot hold it
     count = "" if given and kind is not None and kind.one_each else " -n 16"
     return [
-        f'medzoo.generate("{entry.model_id}", 16{python})',
-        f"medzoo generate {entry.model_id}{count}{flags} --out samples",
+        f'medzoo.generate("{typed or entry.model_id}", 16{python})',
+        f"medzoo generate {shlex.quote(typed or entry.model_id)}{count}{flags} --out samples",
     ]

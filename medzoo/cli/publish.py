@@ -15,7 +15,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("model", metavar="RUN|ENTRY.yaml|ID")
+@click.argument("model", metavar="ID|PATH")
 @click.option("--repo", required=True, metavar="USER/NAME", help="Repository on the Hub; made where there is none.")
 @click.option("--dry-run", is_flag=True, help="Write the folder and stop: nothing is sent, no token is needed.")
 @click.option("--out", type=PATH, help="Folder to write.  [default: published/NAME]")
@@ -28,15 +28,20 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--registry-pr", type=PATH, metavar="DIR", help="Also write the entry into this checkout of the registry."
 )
-@click.option("--message", help="Of the commit.")
-@click.option("--model-id", metavar="NNNNN_NAME", help="Of a RUN: id of its entry.")
-@click.option("--half", is_flag=True, help="Of a RUN: store the weights as float16.")
-@click.option("--data", type=PATH, help="Of a RUN: folder that holds the datasets.  [default: $MEDZOO_DATA]")
-@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]")
+@click.option("--message", help="Message of the commit on the Hub.")
+@click.option("--model-id", metavar="NNNNN_NAME", help="Of a run: id of its entry.  [default: made of family and NAME]")
+@click.option("--half", is_flag=True, help="Of a run: store the weights as float16.")
+@click.option("--data", type=PATH, help="Of a run: folder that holds the datasets.  [default: $MEDZOO_DATA]")
+@click.option(
+    "--device",
+    help="Where the model runs for its golden samples: cpu, cuda, cuda:1.  [default: cuda if there is one, else cpu]",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before uploading.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON (goes with --yes or --dry-run).")
 def publish(model: str, repo: str, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Publish a model on the Hugging Face Hub, so that medzoo.generate("hf://USER/NAME", 4) runs it everywhere.
+
+    PATH is a training run, an entry or a published folder. Of a file of weights, it says what to type first.
 
     Writes weights, entry, model card, sample grid and golden samples into a folder, shows what would be uploaded, asks,
     and uploads it in one commit. Refused are models without licence, statement of data or a check for copies of

@@ -24,6 +24,7 @@ from medzoo.datasets.source import Source, filled
 from medzoo.datasets.splitting import SPLITS, check_apart
 from medzoo.errors import DatasetError
 from medzoo.imagefiles._picture import MOST_PIXELS
+from medzoo.text import first_line
 
 if TYPE_CHECKING:
     from medzoo.datasets.volumes import Slices
@@ -175,8 +176,7 @@ class Archive:
                 file = self._stack.enter_context(self._zip.open(f"{key}.npy"))
             return Rows(self.path, key, file, size)
         except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({reason})") from None
+            raise DatasetError(f"{self.path}: array '{key}' cannot be read ({first_line(error)})") from None
 
 
 class Rows:

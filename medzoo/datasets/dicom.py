@@ -26,6 +26,7 @@ from medzoo.errors import DatasetError, ImageFileError
 from medzoo.files import kind as filekind
 from medzoo.imagefiles import Asked, ReadingWarning, leftout, read_picture, scaled, tone
 from medzoo.imagefiles._dicom import has_pixels, read_header
+from medzoo.text import first_line
 
 _OPENED = 20  # files that are opened to find out what a tree of folders holds
 _TAGS = (
@@ -193,8 +194,7 @@ def _head(source: Source, name: str) -> _Head | None:
     except ImageFileError as error:
         raise DatasetError(str(error)) from None
     except Exception as error:  # damaged files make pydicom raise almost anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"{path}: DICOM file that cannot be read ({reason})") from None
+        raise DatasetError(f"{path}: DICOM file that cannot be read ({first_line(error)})") from None
 
 
 def _hashed(kind: str, text: object) -> str:

@@ -21,6 +21,7 @@ from medzoo.datasets.pictures import decode, decode_mask, foreground, load_array
 from medzoo.datasets.protocol import as_uint8
 from medzoo.datasets.source import MOST_BYTES, Source, compare, filled, naming
 from medzoo.errors import DatasetError, ImageFileError
+from medzoo.files.reading import parse_json
 from medzoo.imagefiles import read_image
 from medzoo.samples import formats
 
@@ -159,11 +160,11 @@ def _records(source: Source) -> list[dict[str, Any]]:
     lines = source.bytes(MANIFEST).splitlines(keepends=True)
     for at, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             fit = isinstance(record, dict) and isinstance(record["file"], str)
             fit = fit and isinstance(record["mask_file"], str | None) and isinstance(record.get("shard"), str | None)
             fit = fit and isinstance(label := record.get("label"), int | None) and abs(label or 0) < MOST_CLASSES
-        except (ValueError, KeyError, RecursionError):
+        except (ValueError, KeyError):
             if at == len(lines) and not line.endswith(b"\n"):
                 break  # the torn last line of a run that was killed
             fit = False

@@ -85,16 +85,18 @@ def window_of(
     return layout.usual_window(source, split)
 
 
-def smallest_side(path: Path | str, *, split: str | None = None) -> int:
+def smallest_side(path: Path | str, *, split: str | None = None, window: Window | None = None) -> int:
     """Pixels of the shortest side of any picture at a path, as ``load_path`` reads it. Raises DatasetError."""
-    layout, source = _layout(path, None, split, None, None)
+    layout, source = _layout(path, None, split, window, None)
     if "window" in type(layout).model_fields:
-        layout = layout.model_copy(update={"window": Sides()})
-    found = (int(min(item.pixels.shape[:2])) for item in layout.items(source, split))
-    try:
-        return min(found)
-    except ValueError:
-        raise DatasetError(f"{path}: no image found") from None
+        of_arrays = (
+            window or layout.usual_window(source, split) if layout.file_kinds else Sides()
+        )  # else heads of files
+        layout = layout.model_copy(update={"window": of_arrays})
+    sides = [int(min(item.pixels.shape[:2])) for item in layout.items(source, split)]
+    if not sides:
+        raise DatasetError(f"{path}: no image found")
+    return min(sides)
 
 
 def _layout(

@@ -17,6 +17,7 @@ from medzoo.errors import DatasetError, ImageFileError
 from medzoo.imagefiles import Asked, mask_values, masks, read_picture
 from medzoo.imagefiles._picture import MOST_PIXELS
 from medzoo.imagefiles.tone import Window as Window
+from medzoo.text import first_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".npy")
 _KINDS = ("png", "jpeg", "tiff", "bmp", "gif", "webp")
@@ -33,6 +34,8 @@ def decode(content: bytes, where: Path | str, window: Window | Measure | None = 
         DatasetError: not a picture, damaged, too large, several frames.
     """
     if content.startswith(b"\x93NUMPY"):
+        if isinstance(window, Sides):
+            return np.broadcast_to(np.uint8(0), upright(load_array(content, where), where).shape)
         return _decode_array(content, where, None if isinstance(window, Measure) else window)
     if isinstance(window, Sides) and (blank := _blank(content)) is not None:
         return blank
@@ -143,7 +146,7 @@ def load_array(content: bytes, where: Path | str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
-        raise DatasetError(f"{where}: not a readable array ({str(error).partition(chr(10))[0]})") from None
+        raise DatasetError(f"{where}: not a readable array ({first_line(error)})") from None
     return array
 
 

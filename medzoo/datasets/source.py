@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medzoo.errors import DatasetError, ImageFileError
+from medzoo.text import first_line
 
 SUMS = "SHA256SUMS"
 MOST_BYTES = 2**30  # of a file that is read whole
@@ -105,8 +106,7 @@ def naming(path: Path | str) -> Iterator[None]:
     except ImageFileError as error:
         raise DatasetError(str(error)) from error
     except (OSError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"{path}: cannot be read ({reason})") from error
+        raise DatasetError(f"{path}: cannot be read ({first_line(error)})") from error
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from medzoo.datasets.source import Source, filled
 from medzoo.datasets.splitting import ByGroup, Rule, check_apart, filtered, usual_split
 from medzoo.entry import Sha256
 from medzoo.errors import DatasetError
+from medzoo.files.reading import parse_json
 
 if TYPE_CHECKING:
     from medzoo.datasets.volumes import Slices
@@ -211,8 +211,8 @@ def _metadata_rows(source: Source, name: str) -> list[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise DatasetError(f"{where}:{at}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise DatasetError(f"{where}:{at}: expected an object with file_name, found {type(row).__name__}")

@@ -6,7 +6,6 @@ Only classes that are listed here are ever made, and only with fields that they 
 from __future__ import annotations
 
 import inspect
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.errors import CheckpointError, MedzooError, pip_install
+from medzoo.files.reading import parse_json
 
 # Parts of a model, and the classes of diffusers that a part may be.
 CLASSES = {
@@ -81,8 +81,8 @@ def json_words(state: Mapping[str, Tensor], part: str) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{part}.json: expected JSON, found something else ({error})") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{part}.json: expected fields by name, found {type(content).__name__}")

@@ -244,10 +244,8 @@ class Diffusion(Generator):
     def _labels(self, given: Given, count: int) -> Tensor | None:
         """Classes, int64 [count]; None for a network without. Raises ConditionError."""
         name, classes, labels = self.entry.model_id, self.config.classes, given.labels
-        if labels is None and classes is None:
+        if labels is None:  # the base has asked for what the network needs
             return None
-        if labels is None:
-            raise ConditionError(f"{name} needs a class, 0 to {classes - 1}")
         if classes is None:
             raise ConditionError(f"{name}: the network knows no classes; correct 'condition' in its entry")
         if len(labels) not in (1, count):
@@ -276,8 +274,6 @@ class Diffusion(Generator):
                 f"{name}: the input must be {by(wanted)} (channels, height, width), "
                 f"found {by(given.images.shape[1:])}; 'condition.size' in the entry scales it"
             )
-        if config.joined and given.images is None:
-            raise ConditionError(f"{name} needs an input of {config.joined} channels: a mask or an image")
         return given.images.to(self.dtype) if config.joined and given.images is not None else None
 
 

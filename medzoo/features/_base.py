@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from medzoo import device as devices
 from medzoo.errors import DeviceError, MedzooError
 from medzoo.features._resize import Resize, resized
+from medzoo.text import first_line
 
 Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -87,9 +88,7 @@ class Extractor:
             self.device = torch.device(device)
             network = network.to(self.device, DTYPES[precision])
         except (RuntimeError, AssertionError) as error:
-            raise DeviceError(
-                f"{self.name}: device '{device}' cannot be used ({str(error).splitlines()[0]})"
-            ) from error
+            raise DeviceError(f"{self.name}: device '{device}' cannot be used ({first_line(error)})") from error
         self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

@@ -93,9 +93,9 @@ def _counts(key: str) -> bool:
 
 
 def _advice(name: str, variant: str | None, key: str) -> str:
-    call = f"features.load('{name}')" if variant is None else f"features.load('{name}', variant='{variant}')"
+    stated = name if variant is None else f"{name}:{variant}"
     return (
-        f"To use '{name}' without a network, type `python -c \"from medzoo import features; {call}\"` on a machine "
-        f"that has one, and copy {cache.root() / 'weights' / key} and {lockfile.path().name} from the cache there. "
+        f"To use '{name}' without a network, type medzoo cache warm --features {stated} on a machine that has one, and "
+        f"copy {cache.root() / 'weights' / key} and {lockfile.path().name} from the cache there. "
         "Features 'efficientnet_lite0' and 'pixels' need no download."
     )

@@ -77,9 +77,16 @@ def root() -> Path:
 
 
 def in_paths(name: str) -> str:
-    """The name of a model as a part of paths: ``hf://org/repo@<commit>`` becomes ``hf--org--repo--<12 digits>``."""
+    """The name of a model as a part of paths: ``hf://org/repo@<commit>`` becomes ``hf--org--repo--<12 digits>``.
+
+    Ids stay as they are; of other names (``run@best-20``, the name of a file) what no path should hold becomes ``-``.
+    """
     address = re.fullmatch(r"hf://([\w.-]+)/([\w.-]+)@([0-9a-f]{12})[0-9a-f]*", name)
-    return f"hf--{address[1]}--{address[2]}--{address[3]}" if address else name
+    return f"hf--{address[1]}--{address[2]}--{address[3]}" if address else _plain(name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from medzoo.imagefiles.tone import Window
 from medzoo.imagefiles.volume import Volume as Volume
 from medzoo.imagefiles.volume import volume_of
 from medzoo.imagefiles.world import Axis
+from medzoo.text import first_line
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue in grey: ITU-R BT.601
 
@@ -215,9 +216,8 @@ def naming(path: Path | str, kind: filekind.Kind | None = None) -> Iterator[None
     except ImageFileError:
         raise
     except Exception as error:  # damaged files make decoders raise almost anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
         what = f"{filekind.describe(kind)} that cannot be read" if kind else "not a readable image"
-        raise ImageFileError(f"{path}: {what}: {_ADDRESS.sub('', reason)}") from error
+        raise ImageFileError(f"{path}: {what}: {_ADDRESS.sub('', first_line(error))}") from error
 
 
 _ADDRESS = re.compile(r" (object )?at 0x[0-9a-fA-F]+")

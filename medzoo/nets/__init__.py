@@ -6,11 +6,14 @@ checkpoints load as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from medzoo.nets.folding import fold_upsampling
 
 NormStats = Literal["running", "sample"]
 
@@ -45,26 +48,46 @@ class SpectralConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """The normalised weight, in the shape and type of ``weight_orig``."""
-        with torch.autocast("cuda", enabled=False):  # it would take these products in half precision; a CPU's does not
-            return self._normalised()
+        return self.weight_orig / self.norm()
 
-    def _normalised(self) -> Tensor:
-        matrix = self.weight_orig.transpose(0, 1) if self.transposed else self.weight_orig
-        matrix = matrix.flatten(1)
+    def norm(self) -> Tensor:
+        """The largest singular value of the weight as the vectors have it, a scalar."""
+        with torch.autocast("cuda", enabled=False):  # it would take these products in half precision; a CPU's does not
+            return self._norm()
+
+    def _norm(self) -> Tensor:
+        weight = self.weight_orig.transpose(0, 1) if self.transposed else self.weight_orig
         u, v = self.weight_u, self.weight_v
+        # In training the rows of the matrix lie as in memory: to flatten channels_last would copy all of it.
+        as_stored = self.training and weight.is_contiguous(memory_format=torch.channels_last)
+        if as_stored:
+            weight, v = weight.permute(0, 2, 3, 1), v.view(weight.shape[1:]).permute(1, 2, 0).flatten()
+        matrix = weight.flatten(1)
         if self.training or self.live:
             with torch.no_grad():
                 v = F.normalize(torch.mv(matrix.t(), u), dim=0, eps=1e-12)
                 u = F.normalize(torch.mv(matrix, v), dim=0, eps=1e-12)
                 if self.training:
                     self.weight_u.copy_(u)
-                    self.weight_v.copy_(v)
-        return self.weight_orig / torch.dot(u, torch.mv(matrix, v))
+                    self.weight_v.copy_(v.view(weight.shape[1:]).permute(2, 0, 1).flatten() if as_stored else v)
+        return torch.dot(u, torch.mv(matrix, v))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, grow: bool = False) -> Tensor:
+        """The convolution; with ``grow`` nearest x2 and then this 3x3 convolution, in one piece.
+
+        In training that takes half the time, and less memory for its gradient.
+        """
+        if grow:
+            return self._normalised(x, lambda w: F.conv_transpose2d(x, fold_upsampling(w), None, 2, 1))
         if self.transposed:
-            return F.conv_transpose2d(x, self.weight(), None, self.stride, self.padding)
-        return F.conv2d(x, self.weight(), None, self.stride, self.padding)
+            return self._normalised(x, lambda w: F.conv_transpose2d(x, w, None, self.stride, self.padding))
+        return self._normalised(x, lambda w: F.conv2d(x, w, None, self.stride, self.padding))
+
+    def _normalised(self, x: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
+        """A convolution with the normalised weight. Where maps are smaller than it, they are divided."""
+        if self.training and x.numel() < self.weight_orig.numel():
+            return convolve(self.weight_orig) / self.norm()
+        return convolve(self.weight())
 
 
 class BatchNorm2d(nn.BatchNorm2d):

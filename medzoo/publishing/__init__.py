@@ -15,7 +15,8 @@ from pathlib import Path
 
 from medzoo import catalog, zoo
 from medzoo import results as results_module
-from medzoo.catalog import Located
+from medzoo.catalog import Located, paths
+from medzoo.checking import statements
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import PublishError
 from medzoo.files.whole import check_local, write_bytes
@@ -89,7 +90,7 @@ def publish(
     """Publish a model on the Hugging Face Hub, so that ``medzoo.generate("hf://USER/NAME", 4)`` runs it everywhere.
 
     Args:
-        model: the folder of a training run, the path of an entry's YAML file, or an id.
+        model: an id, or the path of an entry, a training run or a published folder.
         repo: ``user/name``; made where there is none.
         out: folder to write; None for ``published/NAME``.
         dry_run: write the folder and stop: nothing is sent, no token is needed.
@@ -99,7 +100,8 @@ def publish(
         private: make a new repository private.
         registry: checkout of the registry that the entry is written into as well.
         message: of the commit.
-        model_id, half, data: of a run: id of its entry, weights as float16, folder that holds the data sets.
+        model_id, half, data: of a run: id of its entry (None for one made of family and ``repo``), weights as float16,
+            folder that holds the data sets.
         confirm: shown what would be uploaded; False stops before anything is sent. None uploads without asking.
         report: called with a line of progress.
 
@@ -109,11 +111,14 @@ def publish(
     check_local(out, PublishError)
     if not dry_run:
         token()  # said before anything slow
-    if run.is_run(Path(str(model))):
+    at = paths.what_is(model)
+    if at is not None and at.is_bare:
+        raise PublishError(_how_to_publish(at.path, repo))
+    if at is not None and at.kind == "run":
         data_folder = None if data is None else Path(data)
-        model = run.exported(Path(str(model)), model_id, half=half, data=data_folder, device=device)
+        model = run.exported(at.path, model_id, repo, half=half, data=data_folder, device=device)
         if report is not None:
-            report(f"entry of the run: {model}")
+            report(f"entry of the run: {model}" + ("" if model_id else " (--model-id gives it another id)"))
     prepared = prepare(
         model if isinstance(model, int) else str(model),
         repo,
@@ -147,7 +152,7 @@ def prepare(
     """Write the folder of a model: weights, entry, card, samples, golden samples.
 
     Args:
-        what: an id, or the path of a YAML file.
+        what: an id, or the path of an entry or a published folder.
         repo: ``user/name`` that it is to be published as.
         folder: what is written there.
         results: folder of ``medzoo bench``; those of the registry count too.
@@ -158,19 +163,22 @@ def prepare(
     """
     check_name(repo)
     located = zoo.find(what)
-    _check_stated(located)
     folders = results_module.folders(results, catalog.folders())
     measured = evidence.of_model(located.entry, folders)
-    memorised = evidence.memorisation(located.entry, measured, folders, _how(what))
+    missing = _missing(located)
+    try:
+        memorised = evidence.memorisation(located.entry, measured, folders, _how(what))
+    except PublishError as error:  # said together with all else that is missing
+        raise (_not_without(located, [*missing, str(error)]) if missing else error) from None
+    if missing:
+        raise _not_without(located, missing)
     if memorised.too_many and not allow_memorised:
         raise PublishError(
             f"{located.entry.model_id} repeats training images: {memorised.share:.2%} of {memorised.samples} samples "
             f"are near copies ({memorised.benchmark}), allowed are {memorised.allowed:.2%}. Train with more images, "
             "more augmentation or fewer steps; --allow-memorised publishes it all the same, and the card will say so"
         )
-    staged = staging.stage(
-        located, what, repo, folder, measured, memorised, allowed=memorised.too_many, device=device
-    )  # fmt: skip
+    staged = staging.stage(located, repo, folder, measured, memorised, allowed=memorised.too_many, device=device)
     return Prepared(staged, memorised)
 
 
@@ -208,9 +216,9 @@ def write_registry_file(path: Path, entry: Entry, commit: str) -> None:
         write_bytes(path, staging.as_yaml(entry.model_copy(update={"weights": pinned})).encode())
 
 
-def _check_stated(located: Located) -> None:
-    """Refuse what nobody may use, or nobody could judge."""
-    entry, where = located.entry, located.path or "the entry"
+def _missing(located: Located) -> list[str]:
+    """What nobody may use, or nobody could judge, without."""
+    entry = located.entry
     missing = []
     if not _words(entry.license.weights):
         missing.append("license.weights: the licence that you give the weights, such as CC-BY-4.0")
@@ -218,8 +226,23 @@ def _check_stated(located: Located) -> None:
         missing.append("license.data: that of the images it learned from, in the words of their source")
     if not (any(map(_words, entry.training_data.datasets)) or _words(entry.training_data.about)):
         missing.append("training_data: 'datasets' or 'about', what it learned from")
-    if missing:
-        raise PublishError(f"{where}: not published without\n  " + "\n  ".join(missing))
+    if (to_do := statements.to_do(located)).status == "fail":
+        missing.append(to_do.reason)
+    return missing
+
+
+def _not_without(located: Located, missing: Sequence[str]) -> PublishError:
+    return PublishError(f"{located.path or located.name}: not published without\n  " + "\n  ".join(missing))
+
+
+def _how_to_publish(path: Path, repo: str) -> str:
+    return (
+        f"{path}: weights alone say neither what they learned from nor who may use them. To publish them:\n"
+        f"  1. medzoo new model --weights {path}    drafts an entry, ENTRY.yaml\n"
+        "  2. replace every TODO in it: title, modality, licences of weights and data, what it learned from\n"
+        "  3. medzoo bench ENTRY.yaml --real HELD_OUT --training TRAINING    looks for copies of training images\n"
+        f"  4. medzoo publish ENTRY.yaml --repo {repo}"
+    )
 
 
 def _words(text: str | None) -> str:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medzoo import catalog
+from medzoo.catalog import paths
+from medzoo.entry import Entry
 from medzoo.errors import RegistryError
 from medzoo.publishing import templates
+from medzoo.weights import inspection
+from medzoo.zoo import barefile
 
 # Where the numbers of models published elsewhere, of this project's own, and of other packages begin.
 PUBLISHED, OWN, PLUGIN = 101, 10001, 90001
@@ -48,12 +55,83 @@ def new_model(nearest: str | int, registry: Path, *, model_id: str | None = None
     Raises RegistryError: no such folder, an id that is taken or no id, a file that exists; UnknownModelError.
     """
     relative = catalog.resolve(nearest).entry
-    model_id = free_id(model_id or f"{relative.family.upper()}_TODO", OWN if own else PUBLISHED, _models(registry))
-    text = templates.entry_text(relative, model_id)
-    path = _models(registry) / f"{model_id}.yaml"
+    models = _models(registry)
+    model_id = free_id(model_id or f"{relative.family.upper()}_TODO", OWN if own else PUBLISHED, models)
+    fields = relative.model_dump(mode="json")
+    sources = templates.to_be_found(fields["weights"])
+    return _write(models, model_id, templates.entry_text(fields, model_id, relative.model_id, sources))
+
+
+def model_of_weights(
+    weights: str | Path,
+    registry: Path | None = None,
+    *,
+    family: str | None = None,
+    checkpoint: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    model_id: str | None = None,
+    own: bool = False,
+) -> Drafted:
+    """Draft the entry of a file of weights, or of a folder that diffusers saved: how it runs is found in it.
+
+    Args:
+        weights: the file or folder, which stays where it is.
+        registry: the registry folder to write in; None for ``registry``, or the working folder where there is none.
+        family: None finds it.
+        checkpoint: fields of ``checkpoint`` that choose among several networks: ``key``, ``strip_prefix``, ``ema``.
+        config: fields of the network that the file does not tell.
+        model_id: as for ``new_model``; None for family and name of the file.
+        own: as for ``new_model``.
+
+    Raises RegistryError, as ``new_model`` does; MedzooError: it is no such file, or no family or several fit.
+    """
+    at = paths.what_is(Path(weights))
+    if at is None or not at.is_bare:
+        kind = "a run, which `medzoo export` makes an entry of" if at and at.kind == "run" else "an entry already"
+        raise RegistryError(f"{weights}: is {kind}")
+    stated = {"checkpoint": dict(checkpoint or {}), "config": dict(config or {})}
+    generator = barefile.load(
+        family, at.path, {name: value for name, value in stated.items() if value},
+        fused=False, device="cpu", precision="float32",
+    )  # fmt: skip
+    entry = generator.entry
+    checkout = Path("registry")
+    folder = registry or (checkout if checkout.is_dir() else Path())
+    first = OWN if own else PLUGIN if folder == Path() else PUBLISHED
+    models = _models(folder)
+    name = re.sub(r"[^A-Z0-9]+", "_", Path(generator.name).stem.upper()).strip("_")
+    model_id = free_id(model_id or f"{entry.family.upper()}_{name or 'TODO'}", first, models)
+    fields = entry.model_dump(mode="json") | {"modality": "TODO"}
+    fields["checkpoint"]["container"] = _container(entry)
+    stated_order = ("kind", "part", "path", "sha256", "size")
+    sources = [
+        {name: source[name] for name in stated_order if source[name] is not None}
+        | {"path": _from(models, Path(source["path"]))}
+        for source in fields["weights"]
+    ]
+    known = generator.config.model_dump(mode="json", exclude_defaults=True)
+    inferred = f"the weights say {shown}" if len(shown := templates.flow(known)) < 160 else "the weights say the rest"
+    return _write(models, model_id, templates.entry_text(fields, model_id, generator.name, sources, inferred))
+
+
+def _write(models: Path, model_id: str, text: str) -> Drafted:
+    path = models / f"{model_id}.yaml"
     catalog.parse(text, str(path))  # a draft that no other command reads would help nobody
     write_new({path: text})
     return Drafted((path,), model_id)
+
+
+def _container(entry: Entry) -> str:
+    """What ``checkpoint.container`` has to be for the files of an entry: no more than they need."""
+    numbers = [Path(source.name) for source in entry.weights if not source.is_text]
+    found = {inspection.inspect(path).container or "pickle" for path in numbers}
+    return next(kind for kind in ("pickle", "torch", "safetensors") if kind in found)
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path as an entry in that folder states it: relative where it lies near, so that both can be moved together."""
+    near = os.path.relpath(path, folder.resolve())
+    return str(path) if near.startswith(os.path.join("..", "..", "..")) else near
 
 
 def new_family(name: str, families: Path, registry: Path, *, own: bool = False) -> Drafted:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from medzoo.errors import PublishError
+from medzoo.publishing.drafts import PLUGIN, free_id
 
 FOLDER = "model"
 
 
-def is_run(path: Path) -> bool:
-    """Whether a path is the folder of a training run."""
-    return path.is_dir() and (path / "config.yaml").is_file()
-
-
-def exported(run: Path, model_id: str | None, *, half: bool, data: Path | None, device: str | None) -> Path:
+def exported(run: Path, model_id: str | None, repo: str, *, half: bool, data: Path | None, device: str | None) -> Path:
     """The YAML file of the model of a run. What an earlier call has exported is taken as it is, with whatever was
     written into the entry since.
 
     Args:
-        model_id: of a new entry.
+        model_id: of a new entry; None for one made of the family and the name of ``repo``.
         half: weights as float16.
         data: folder that holds the data sets, whose held-out images choose the statistics of batch norm.
 
-    Raises PublishError: no id, or the run went on since; and whatever ``medzoo export`` raises.
+    Raises PublishError: several models, or the run went on since; and whatever ``medzoo export`` raises.
     """
     registry = run / FOLDER
     files = sorted((registry / "models").glob("*.yaml"))
@@ -42,9 +39,15 @@ def exported(run: Path, model_id: str | None, *, half: bool, data: Path | None, 
         if weights.is_file():
             return files[0]
         model_id = files[0].stem
-    if model_id is None:
-        raise PublishError(f"{run}: state --model-id, five digits, then FAMILY_CONTENT: 90001_FASTGAN_POLYPS")
-    return _export(run, model_id, registry, half, data, device)
+    return _export(run, model_id or _proposed(run, repo), registry, half, data, device)
+
+
+def _proposed(run: Path, repo: str) -> str:
+    """An id for the model of a run: the next free number, its family, the name of the repository."""
+    from medzoo.training import Run
+
+    name = re.sub(r"[^A-Z0-9]+", "_", repo.rpartition("/")[2].upper()).strip("_")
+    return free_id("_".join(filter(None, (Run(run).config.family.upper(), name))), PLUGIN)
 
 
 def _export(run: Path, model_id: str, registry: Path, half: bool, data: Path | None, device: str | None) -> Path:

@@ -15,14 +15,16 @@ import yaml
 
 from medzoo import catalog, zoo
 from medzoo.catalog import Located
+from medzoo.catalog.paths import HUB_FILE
 from medzoo.checking import check, goldens
 from medzoo.entry import Checkpoint, Entry, HubSource, LocalSource
 from medzoo.errors import PublishError
+from medzoo.files.reading import read_text
 from medzoo.files.whole import disk_errors, write_bytes
-from medzoo.publishing import card
+from medzoo.publishing import card, layout
 from medzoo.publishing.evidence import Memorisation
 from medzoo.results import Result
-from medzoo.zoo import HUB_FILE
+from medzoo.weights.diffusers_folder import INDEX
 
 GRID_OF = 16
 PLAIN = Checkpoint(container="safetensors", key=None, strip_prefix=None)
@@ -49,7 +51,6 @@ class Staged:
 
 def stage(
     located: Located,
-    what: str | int,
     repo: str,
     folder: Path,
     results: Sequence[Result],
@@ -64,14 +65,15 @@ def stage(
     """
     with publish_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        sources = _copy_weights(located, what, folder, repo)
+        sources, beside = _copy_weights(located, folder, repo)
         entry = published(located.entry, sources)
         write_bytes(folder / HUB_FILE, as_yaml(entry).encode())
         arrays, stated = _checked(entry, folder, device)
         write_bytes(folder / goldens.HUB_FILE, goldens.pack(arrays, stated))
         write_bytes(folder / card.GRID, _grid(entry, folder, device))
-        names = ("README.md", HUB_FILE, *(source.file for source in sources), goldens.HUB_FILE, card.GRID)
-        text = card.write(entry, repo, results, memorised, allowed=allowed, files=names)
+        names = ("README.md", HUB_FILE, *beside, *(source.file for source in sources), goldens.HUB_FILE, card.GRID)
+        settings = training(located)
+        text = card.write(entry, repo, results, memorised, allowed=allowed, files=names, training=settings)
         write_bytes(folder / "README.md", text.encode())
     return Staged(folder, entry, names)
 
@@ -110,18 +112,34 @@ def _short(values: Any) -> bool:
     return not any(isinstance(value, dict | list | tuple) for value in values) and len(str(list(values))) < 80
 
 
-def _copy_weights(located: Located, what: str | int, folder: Path, repo: str) -> tuple[HubSource, ...]:
-    """One safetensors file for each part, and what the entry will state of it."""
-    sources = []
-    for weights in zoo.fetch_weights(what):
-        name = "model.safetensors" if weights.part is None else f"{weights.part.replace('/', '_')}.safetensors"
-        content = weights.path.read_bytes()
+def training(located: Located) -> card.Training | None:
+    """The settings of ``medzoo train``, where its record lies beside the entry."""
+    if located.registry is None:
+        return None
+    path = located.registry / "training" / located.entry.model_id / "config.yaml"
+    try:
+        text = read_text(path)
+        fields = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return card.Training(fields, text) if isinstance(fields, dict) else None
+
+
+def _copy_weights(located: Located, folder: Path, repo: str) -> tuple[tuple[HubSource, ...], tuple[str, ...]]:
+    """The files of the weights, as what the entry will state of each, and names of files that belong to none."""
+    fetched = {part: zoo.fetch_part(located, part) for part in located.entry.parts}
+    sources, beside = [], []
+    for name, (part, content) in layout.contents(located.entry, fetched).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / name, content)
+        if name == INDEX:
+            beside.append(name)
+            continue
         sha256 = hashlib.sha256(content).hexdigest()
         # A file cannot state the commit that it becomes part of: null means the same one.
         source = {"kind": "hub", "repo": repo, "revision": None, "file": name, "sha256": sha256, "size": len(content)}
-        sources.append(HubSource.model_validate(source | ({} if weights.part is None else {"part": weights.part})))
-    return tuple(sources)
+        sources.append(HubSource.model_validate(source | ({} if part is None else {"part": part})))
+    return tuple(sources), tuple(beside)
 
 
 def _checked(entry: Entry, folder: Path, device: str | None) -> tuple[goldens.Arrays, dict[str, Any]]:

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medzoo.entry import Entry
 
+def entry_text(
+    fields: Mapping[str, Any], model_id: str, origin: str, sources: Sequence[Mapping[str, Any]], inferred: str = ""
+) -> str:
+    """The YAML of a new entry: how it runs is stated, what it is remains to be stated.
 
-def entry_text(relative: Entry, model_id: str) -> str:
-    """The YAML of a new entry: how it runs is that of the relative, what it is remains to be stated."""
-    fields = relative.model_dump(mode="json")
-    output = {name: _flow(value) for name, value in fields["output"].items()}
-    condition = None if relative.condition is None else {k: v for k, v in fields["condition"].items() if v is not None}
+    Args:
+        fields: those of an entry as JSON has them.
+        origin: what it was drafted from, in words.
+        sources: of its weights.
+        inferred: what the weights tell of the config, in words.
+    """
+    output = {name: flow(value) for name, value in fields["output"].items()}
+    stated = fields["condition"]
+    condition = None if stated is None else {name: value for name, value in stated.items() if value is not None}
     return _ENTRY.format(
         model_id=model_id,
-        relative=relative.model_id,
-        family=relative.family,
-        modality=_flow(relative.modality),
-        organ=_flow(relative.organ),
-        tags=_flow(fields["tags"]),
+        origin=origin,
+        family=fields["family"],
+        modality=flow(fields["modality"]),
+        organ=flow(fields["organ"]),
+        tags=flow(fields["tags"]),
         output="\n".join(f"  {name}: {value}{_ABOUT_OUTPUT.get(name, '')}" for name, value in output.items()),
-        condition=_flow(condition),
-        config=_flow(fields["config"]),
-        sampling=_flow(fields["sampling"]),
-        checkpoint=_flow(fields["checkpoint"]),
+        condition=flow(condition),
+        config=flow(fields["config"]) + (f"  # {inferred}" if inferred else ""),
+        sampling=flow(fields["sampling"]),
+        weights="\n".join(f"  - {flow(source)}" for source in sources),
+        checkpoint=flow(fields["checkpoint"]),
     )
+
+
+def to_be_found(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sources of a relative as those of a draft: the same parts under the same names, all to be put in place."""
+    found: dict[str | None, dict[str, Any]] = {}
+    for source in sources:
+        part = source.get("part")
+        name = str(source.get("file") or source.get("path") or source.get("member") or source.get("url"))
+        path = "TODO.safetensors" if part is None else f"TODO/{name}"
+        found.setdefault(part, {"kind": "local", "path": path, "sha256": None} | ({"part": part} if part else {}))
+    return list(found.values()) or [{"kind": "local", "path": "TODO.safetensors", "sha256": None}]
 
 
 def family_entry(name: str, model_id: str) -> str:
@@ -34,25 +54,26 @@ def family_entry(name: str, model_id: str) -> str:
     output = {"type": "image", "size": [8, 8], "channels": 1, "masks": 0, "range": [-1, 1], "spacing": None}
     return _ENTRY.format(
         model_id=model_id,
-        relative="nothing",
+        origin="nothing",
         family=name,
         modality="TODO",
         organ="null",
         tags="[]",
-        output="\n".join(f"  {key}: {_flow(value)}{_ABOUT_OUTPUT.get(key, '')}" for key, value in output.items()),
+        output="\n".join(f"  {key}: {flow(value)}{_ABOUT_OUTPUT.get(key, '')}" for key, value in output.items()),
         condition="null",
         config="{latent: null, size: null}  # null: inferred from the weights",
         sampling="{latent: normal, norm_stats: null, truncation: null, steps: null}",
+        weights="  - {kind: local, path: TODO.safetensors, sha256: null}",
         checkpoint="{container: torch, key: null, strip_prefix: null, ema: null}",
     )
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value as YAML on one line: JSON, which YAML contains, is safest where words look like something else."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z_-]*", value) and not _reads_otherwise(value):
         return value
     if isinstance(value, float):
@@ -103,7 +124,7 @@ _ABOUT_OUTPUT = {
 }
 
 _ENTRY = """\
-# TODO: drafted from {relative}; replace every TODO, with null where something is not known, and delete this line.
+# TODO: drafted from {origin}; replace every TODO, with null where something is not known, and delete this line.
 model_id: {model_id}
 title: "TODO: what it makes, in one line"
 family: {family}
@@ -119,9 +140,7 @@ weights:
   # Where the file is. While you try: local, relative to this file. Published: the full commit of a Hub repository or a
   # versioned record, and the sha256 of the checkpoint file (docs/weights.md):
   # - {{kind: hub, repo: org/name, revision: "<40 hex>", file: model.pt, sha256: "<64 hex>"}}
-  - kind: local
-    path: TODO.safetensors
-    sha256: null
+{weights}
 checkpoint: {checkpoint}
 license:  # SPDX identifiers where one fits, else the words of the source; null where none is stated
   weights: TODO

@@ -14,6 +14,7 @@ from typing import Any
 from medzoo.metrics import Group
 from medzoo.report import about, bars, charts, gallery, matrix, protocol, remarks, tables, verdict
 from medzoo.report.board import Board, Column, Result, Row, build
+from medzoo.report.numbers import number
 from medzoo.report.pictures import Pictures
 from medzoo.report.rendering import markup, render
 
@@ -95,13 +96,20 @@ def _glance(board: Board, results: Sequence[Result]) -> list[tuple[str, str]]:
     facts = [
         ("Data", setting.get("dataset")),
         ("Held-out real images", (data.get("real") or {}).get("n")),
-        ("Images of each generator", setting.get("n")),
+        ("Images of each generator", _count(board) or setting.get("n")),
         ("Size", f"{image['size']} px" if image.get("size") else None),
         ("Seeds", protocol.said(setting.get("seeds"))),
         ("Features", protocol.said(setting.get("features"))),
         ("Generators", len(board.contenders)),
     ]
     return [(what, str(value)) for what, value in facts if value is not None]
+
+
+def _count(board: Board) -> str:
+    """How many images the contenders had: "300", or "300 to 712"."""
+    found = [((row.result or {}).get("data") or {}).get("fake") or {} for row in board.contenders]
+    counts = sorted({int(n) for one in found if (n := number(one.get("n"))) is not None})
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else ""
 
 
 def _order(board: Board) -> str:

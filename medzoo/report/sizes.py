@@ -15,7 +15,7 @@ def in_words(results: Sequence[Result]) -> list[str]:
     for result in results:
         image = result["benchmark"].get("image") or {}
         size = image.get("size") or size
-        for whose, words in (("real", "held-out real images"), ("training", "training images")):
+        for whose, words in (("real", "Held-out real images"), ("training", "Training images")):
             _put(sets, words, result["data"].get(whose))
         if result["contender"]["kind"] != "reference":
             _put(sets, str(result["contender"]["id"]), result["data"].get("fake"))

@@ -1,7 +1,7 @@
 """The answer of a benchmark in three sentences for each model or folder: what it is better than, what it is useful
 for, and whether it repeats training images. The same words in the terminal, on the page, in Markdown and in JSON.
 
-Nothing is claimed that an interval does not hold: what overlaps "cannot be told". Usefulness at several shares of
+Nothing is claimed that an interval does not hold: what overlaps "cannot be said". Usefulness at several shares of
 synthetic images is corrected for their number (Holm).
 """
 
@@ -36,7 +36,7 @@ def of_row(board: Board, row: Row) -> list[str]:
 def _looks(board: Board, row: Row) -> str:
     column = _measured(board, row, _LOOKS)
     if column is None:
-        return "How alike it looks cannot be told: no distance to real images was measured."
+        return "How alike it looks cannot be said: no distance to real images was measured."
     own = row.cell(column)
     said = f"{column.title} {_inside(column, own)}"
     better, worse, level = [], [], []
@@ -54,7 +54,7 @@ def _looks(board: Board, row: Row) -> str:
         else:
             level.append(words)
     if not (better or worse or level):
-        return f"How alike it looks cannot be told: {said}, and no reference row to read it against."
+        return f"How alike it looks cannot be said: {said}, and no reference row to read it against."
     parts = [f"better than {_listed(better)}"] if better else []
     parts += [f"worse than {_listed(worse)}"] if worse else []
     parts += [f"cannot be told apart from {_listed(level)}"] if level else []
@@ -112,7 +112,7 @@ def _of_task(board: Board, row: Row, task: str) -> str:
         column, gain, low, high = max(gains, key=lambda one: one[1])
         at = ", ".join(bars.share_of(column, task) for column, *_ in gains)
         most = f"at most {_signed(gain)}, {_signed(low)} to {_signed(high)}"
-        return f"Useful for {title}? Cannot be told: no difference beside real images at {at} ({most}).{instead}"
+        return f"Useful for {title}? Cannot be said: no difference beside real images at {at} ({most}).{instead}"
     parts = [f"helps beside real images at {_listed(helps)}"] if helps else []
     parts += [f"harms at {_listed(harms)}"] if harms else []
     return f"Useful for {title}: {', '.join(parts)}.{instead}"
@@ -145,7 +145,7 @@ def _copies(board: Board, row: Row) -> str:
     if column is None:
         known = ((row.result or {}).get("data") or {}).get("training") is not None
         why = "the scores of memorisation were not measured" if known else "no training images were named (--training)"
-        return f"Copies cannot be told: {why}."
+        return f"Copies cannot be said: {why}."
     own = row.cell(column)
     floor = next((point.cell(column) for point in board.references if point.role == "floor"), Cell(None))
     said = cell_text(column, own)
@@ -156,7 +156,7 @@ def _copies(board: Board, row: Row) -> str:
         most = f"; a share of up to {_top(column, own)} would not show" if own.high else ""
         return f"Copies of training images: none found{among}{most}."
     if own.low is None or floor.high is None:
-        return f"Copies of training images cannot be told: {column.title} {said}, with nothing to read it against."
+        return f"Copies of training images cannot be said: {column.title} {said}, with nothing to read it against."
     if own.low > floor.high:
         return f"Copies of training images: yes, {column.title} {said}{expected}."
     return f"Copies of training images: no more than chance gives, {column.title} {said}{expected}."

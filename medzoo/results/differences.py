@@ -142,8 +142,8 @@ def _paired(a: _Plain, b: _Plain, score: _Plain, other: _Plain) -> tuple[float, 
     if trainings is not None:  # networks that were trained to measure it, with the same seeds
         parts.append((variance(trainings) / len(trainings), len(trainings) - 1))
     total = sum(part for part, _ in parts)
-    if total <= 0:  # a share that no half changes, such as no copy at all
-        return (0.0, math.inf) if score["value"] == other["value"] else None
+    if total <= 0:  # a share that no half changes, such as no copy at all, is not known without error
+        return None
     return math.sqrt(total), total**2 / sum(part**2 / freedom for part, freedom in parts)
 
 
@@ -206,7 +206,7 @@ def in_words(found: Iterable[Difference], a: str, b: str) -> list[str]:
             sentences.append(f"{name} is better by {', '.join(titles)}.")
     level = [one.title for one in known if not one.certain]
     if level:
-        sentences.append(f"No difference that can be told from chance by {', '.join(level)}.")
+        sentences.append(f"No difference beyond chance by {', '.join(level)}.")
     unpaired = [one.title for one in known if not one.paired]
     if unpaired:
         sentences.append(

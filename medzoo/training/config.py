@@ -5,6 +5,7 @@ Each family adds the fields of its networks and its own defaults in ``Settings``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -53,6 +54,11 @@ class Held(Record):
     seed: Annotated[int, Field(ge=0)] = 0
     patience: PositiveInt | None = None
 
+    @property
+    def early(self) -> int:
+        """The step of a first look, which chooses nothing; 0 for none."""
+        return self.every // 10
+
 
 class TrainConfig(Record):
     """One training run. Families with a discriminator have one more field, ``critic``: it and its losses.
@@ -60,12 +66,13 @@ class TrainConfig(Record):
     Attributes:
         family: one that can be trained (a file of ``medzoo/training/recipes``).
         dataset: name in ``registry/datasets``; its ``train`` split is learned, its ``val`` split held out.
-        folder: in its place, a path of images; a tenth of them is held out (see ``docs/training.md``).
+        folder: in its place, a path of images, in a file relative to that file; a tenth of them is held out (see
+            ``docs/training.md``).
         size: height and width in pixels, one that the family supports; of volumes see :class:`VolumeConfig`.
         channels: ``RGB`` or ``L`` (grey) makes all pictures so; null takes what they are, which must be the same.
         window: with ``folder``: the numbers that become black and white, in the units of the files, where they have
             more than 8 bits; null as ``medzoo.imagefiles.tone`` says.
-        masks: learn the mask as one more channel.
+        masks: learn the mask as one more channel; where nothing is stated, wherever images have one.
         classes: learn the classes of the images, each as often as the others, where the family can.
         start: fine-tune: the id of a model of the zoo, or the folder of a run, whose weights this one begins with (a
             run's discriminator too); null for random ones.
@@ -88,12 +95,12 @@ class TrainConfig(Record):
     size: int | tuple[int, int, int]
     channels: Literal["RGB", "L"] | None = None
     window: tuple[float, float] | None = None
-    masks: bool
+    masks: bool = False
     classes: bool = False
     start: str | None = None
     config: Record
     techniques: tuple[Annotated[dict[str, Any], AfterValidator(_technique)], ...] = ()
-    steps: PositiveInt
+    steps: PositiveInt = STEPS
     batch: Annotated[int, Field(ge=2)] = 8
     lr: PositiveFloat = 2e-4
     betas: tuple[Decay, Decay] = (0.5, 0.999)
@@ -196,11 +203,24 @@ def settings_of(fields: Mapping[str, Any]) -> TrainConfig:
 
 
 def load_config(path: Path) -> TrainConfig:
-    """Read and check a YAML file.
+    """Read and check a YAML file. Paths in it are relative to it.
 
     Raises:
         TrainingError: with every problem of the file, and its line.
     """
+    return placed(read_config(path), path.resolve().parent)
+
+
+def placed(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The same with absolute paths, where they are relative to a folder."""
+    paths = {"folder": folder / config.folder} if config.folder is not None else {}
+    if config.start is not None and (folder / config.start).is_dir():  # or else the id of a model
+        paths["start"] = folder / config.start
+    return config.model_copy(update={name: os.path.normpath(found) for name, found in paths.items()})
+
+
+def read_config(path: Path) -> TrainConfig:
+    """A configuration with its paths as they are written. Raises TrainingError."""
     from medzoo.training import recipes
 
     try:

@@ -16,19 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo import catalog
 from medzoo.device import find
-from medzoo.entry import Entry
 from medzoo.errors import TrainingError
 from medzoo.files.whole import check_local, write_bytes
 from medzoo.randomness import Noise
 from medzoo.training import data as reading
-from medzoo.training.config import TrainConfig, VolumeConfig, differences, dump_config, load_config
+from medzoo.training.config import TrainConfig, differences, dump_config, load_config, read_config
 from medzoo.training.data import About
+from medzoo.training.drafting import draft
 from medzoo.training.heldout import HeldOut, sample
 from medzoo.training.learner import layout
 from medzoo.training.recipes import Recipe, recipe
@@ -249,49 +248,5 @@ def copy_record(run: Path, folder: Path, config: TrainConfig) -> None:
         if (run / name).exists():
             shutil.copyfile(run / name, folder / name)
     target = folder / "config.yaml"
-    if not target.exists() or differences(load_config(target), config) or load_config(target).steps != config.steps:
+    if not target.exists() or differences(read_config(target), config) or read_config(target).steps != config.steps:
         write_bytes(target, dump_config(config).encode())
-
-
-def draft(model_id: str, config: TrainConfig, about: About, recipe: Recipe[Any], *, sha256: str, size: int) -> str:
-    """YAML of an entry: what is known stated, the rest null or empty, to be completed by hand."""
-    sides = [config.size] * 2 if isinstance(config.size, int) else list(config.size)
-    kind, spacing, shown = "image+mask" if config.masks else "image", None, f"{config.size} px"
-    notes = f"Trained with medzoo (training/{model_id}/config.yaml). Not for clinical use."
-    if isinstance(config, VolumeConfig):
-        kind, spacing = "volume", [config.spacing] * 3
-        shown = f"{' x '.join(map(str, sides))} voxels of {config.spacing:g} mm"
-        notes += (
-            f" It learned {about.images} volume(s), deformed anew in each step: every sample must be taken for a "
-            "deformed copy of one of them, and the variety is that of the deformations."
-        )
-    fields = Entry.blank(
-        model_id,
-        config.family,
-        **{
-            "title": f"{recipe.title or config.family}, {shown}: {about.title}",
-            "modality": about.modality,
-            "organ": about.organ,
-            "tags": ["mask", "segmentation"] if config.masks else [],
-            "output": {
-                "type": kind,
-                "size": sides,
-                "channels": about.facts.colours,
-                "masks": about.facts.masks,
-                "range": [-1, 1],
-                "spacing": spacing,
-            },
-            **recipe.entry(),
-            "weights": [{"kind": "package", "file": f"weights/{model_id}.safetensors", "sha256": sha256, "size": size}],
-            "checkpoint": {"container": "safetensors", "key": None, "strip_prefix": None, "ema": None},
-            "license": {"weights": None, "data": about.license},
-            "training_data": {
-                "datasets": [about.name],
-                "images": about.images,
-                "public": about.public,
-                "about": about.attribution,
-            },
-            "notes": notes,
-        },
-    )
-    return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from medzoo.device import find
 from medzoo.errors import TrainingError
+from medzoo.text import first_line
 
 T = TypeVar("T")
 BUCKET = 2**25
@@ -65,6 +67,9 @@ def joined(device: str | None, meeting: timedelta = MEETING) -> Iterator[torch.d
         kind = find(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
         torch.cuda.set_device(kind)
     backend = "nccl" if kind.type == "cuda" else "gloo"
+    # Its functions take the group of the moment of this import as a default. Imported later, as optimizers do, it would
+    # hold the group, and with it threads, until the interpreter takes itself apart around them, which may abort.
+    import_module("torch.distributed.nn.functional")
     try:
         store, here, count = next(dist.rendezvous("env://", timeout=meeting))
         store.set_timeout(PATIENCE)
@@ -72,7 +77,7 @@ def joined(device: str | None, meeting: timedelta = MEETING) -> Iterator[torch.d
         dist.init_process_group(backend, device_id=kind if backend == "nccl" else None, **options)
     except RuntimeError as error:
         raise TrainingError(
-            f"the {processes} processes of this run did not meet ({str(error).strip().splitlines()[0]}); start them "
+            f"the {processes} processes of this run did not meet ({first_line(error)}); start them "
             "with torchrun, and with another --master-port where that one is taken"
         ) from error
     try:

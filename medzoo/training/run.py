@@ -58,7 +58,7 @@ class Run:
     @property
     def stopped(self) -> str | None:
         """Why the run ended before its last step (``held.patience``); None where it did not."""
-        return reason_to_stop(self.heldout(), self.config.held.patience)
+        return reason_to_stop(self.heldout(), self.config.held.patience, self.config.held.early)
 
     @property
     def finished(self) -> bool:

@@ -1,6 +1,7 @@
 """The files of one training run, and how they stay whole and in step through a kill, a full disk or a second process.
 
     config.yaml        what is trained; a run never goes on with another configuration
+    medzoo.yaml        what the model is: its entry, by which the folder generates
     latest.pt          everything needed to go on: the one file that decides; its checksum is in it
     best.safetensors   the averaged generator of the best measurement, copied out of latest.pt; with a checksum too
     log.csv            losses and numbers of techniques, a line every ten steps
@@ -25,11 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medzoo.catalog.paths import HUB_FILE
 from medzoo.errors import TrainingError
 from medzoo.files.lock import held
 from medzoo.files.reading import parse_json, read_bytes
 from medzoo.files.whole import PARTS, disk_errors, write_bytes
-from medzoo.training.config import TrainConfig, differences, dump_config, load_config
+from medzoo.training.config import TrainConfig, differences, dump_config, read_config
 from medzoo.training.statefile import read_state, write_state
 from medzoo.training.tables import add_row, forget_after
 
@@ -78,13 +80,20 @@ class RunFolder:
 
     def store(self, config: TrainConfig) -> None:
         """Write the configuration, once it fits the one that the run began with."""
-        if self.config.exists() and (changed := differences(load_config(self.config), config)):
+        if self.config.exists() and (changed := differences(read_config(self.config), config)):
             raise TrainingError(
                 f"{self.path} holds a run of another configuration: {'; '.join(changed)}. "
                 "Restore the value, or begin a new run in another --out"
             )
         with self.disk_errors():
             write_bytes(self.config, dump_config(config).encode())
+
+    def describe(self, entry: str) -> None:
+        """Write the entry of the model, unless it is there as it should be."""
+        path = self.path / HUB_FILE
+        if _content(path) != entry.encode():
+            with self.disk_errors():
+                write_bytes(path, entry.encode())
 
     def save(self, state: Mapping[str, Any], best: Best | None) -> None:
         """Write ``latest.pt``, then what follows it."""

@@ -25,14 +25,25 @@ def exploded(rows: Sequence[Row]) -> bool:
     return not math.isfinite(gaps[-1]) or gaps[-1] > EXPLODED * min(known)
 
 
-def best(rows: Sequence[Row]) -> int | None:
-    """Position of the best measurement: the smallest KID of those whose masks had not exploded by then."""
-    allowed = [i for i in range(len(rows)) if not exploded(rows[: i + 1])]
+def best(rows: Sequence[Row], early: int = 0) -> int | None:
+    """Position of the best measurement: the smallest KID of those whose masks had not exploded by then.
+
+    Args:
+        early: the step of a first look, which is no candidate beside others: noise may be nearer to real images, masks
+            too, than what a generator makes while it begins to learn.
+    """
+    counted = [i for i, row in enumerate(rows) if row["step"] != early] or list(range(len(rows)))
+    allowed = [i for i in counted if not exploded([rows[j] for j in counted if j <= i])]
     return min(allowed, key=lambda i: rows[i]["kid"], default=None)
 
 
-def reason_to_stop(rows: Sequence[Row], patience: int | None) -> str | None:
-    """One sentence once ``patience`` measurements in a row brought no better snapshot; else None."""
+def reason_to_stop(rows: Sequence[Row], patience: int | None, early: int = 0) -> str | None:
+    """One sentence once ``patience`` measurements in a row brought no better snapshot; else None.
+
+    Args:
+        early: as for :func:`best`.
+    """
+    rows = [row for row in rows if row["step"] != early]
     if patience is None or not rows:
         return None
     at = best(rows)

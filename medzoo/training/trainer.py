@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,18 +29,23 @@ from numpy.typing import NDArray
 from medzoo.datasets import Images
 from medzoo.device import is_out_of_memory
 from medzoo.errors import DeviceError, TrainingError
+from medzoo.text import first_line
 from medzoo.training import parallel
 from medzoo.training.adversarial import AdversarialLearner
-from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig
-from medzoo.training.data import facts_of, stack, tensors
+from medzoo.training.data import About, facts_of, stack, tensors
 from medzoo.training.direct import DirectLearner
+from medzoo.training.drafting import own_entry
 from medzoo.training.heldout import JUDGED, HeldOut, of_discriminator, png, sample, sheet
+from medzoo.training.loggers import Logger
+from medzoo.training.pace import Pace
 from medzoo.training.progress import Report
 from medzoo.training.recipes import Adversarial, kind
 from medzoo.training.runfolder import Best, RunFolder
 from medzoo.training.selection import best, reason_to_stop
 from medzoo.training.tables import read_table
+
+PATIENCE = 300.0  # seconds without a picture after which there is one more, and the state is saved
 
 
 class Trainer:
@@ -52,9 +57,10 @@ class Trainer:
         folder: of the run; it goes on where the folder left off.
         held_out: measures snapshots; None keeps no best one. Of several processes rank 0 asks its own.
         device: where to train.
-        board: shows TensorBoard what the tables and pictures hold.
+        loggers: show what the tables and pictures hold; of several processes the first one's.
         grid: samples of a picture.
         log_every: steps between two lines of ``log.csv``.
+        about: the images; the folder then carries the entry of its model, by which it generates.
 
     Raises:
         TrainingError: the images do not fit the configuration.
@@ -67,12 +73,13 @@ class Trainer:
         folder: Path,
         held_out: HeldOut | None,
         device: torch.device | None = None,
-        board: Board | None = None,
+        loggers: Sequence[Logger] = (),
         *,
         grid: int = 32,
         log_every: int = 10,
+        about: About | None = None,
     ) -> None:
-        self.config, self.held_out, self.folder, self.board = config, held_out, RunFolder(folder), board
+        self.config, self.held_out, self.folder, self.loggers = config, held_out, RunFolder(folder), loggers
         self.grid, self.log_every = grid, log_every
         self.device = device or torch.device("cpu")
         facts = facts_of(config, train)
@@ -80,6 +87,7 @@ class Trainer:
         self.learner: AdversarialLearner | DirectLearner = parallel.rank_by_rank(
             lambda: learner(config, *tensors(train, config), facts, self.device)
         )
+        self.entry = None if about is None else own_entry(config, about, self.learner.recipe)
         self.step = 0
         self.best: Best | None = None
         self.stopped: str | None = None  # why the run ended before its last step
@@ -103,63 +111,74 @@ class Trainer:
         """
         with ExitStack() as stack:
             parallel.on_rank0(lambda: stack.enter_context(self.folder.opened(self.config)))
+            if self.entry is not None:
+                parallel.on_rank0(partial(self.folder.describe, self.entry))
             self.resume()
-            if self.board is not None:
-                stack.enter_context(self.open_board(self.board))
+            stack.enter_context(self.open_loggers())
+            if self.step == 0:
+                parallel.on_rank0(self.draw)
+            pace, self.drawn = Pace(self.config.steps), time.monotonic()
             while self.step < self.config.steps and self.stopped is None:
                 losses = self.train_step()
                 self.step += 1
+                pace.count()
                 finite = self.check_finite(losses)
                 if self.step % self.log_every == 0 and finite:
                     parallel.on_rank0(partial(self.record, "train", losses))
                 report(self.step, losses)
-                halt = parallel.means({"halt": float(bool(stopped()))}, self.device)["halt"] > 0
-                self.snapshot(halt)
-                if halt:
+                asked = {"halt": float(bool(stopped())), "late": float(time.monotonic() - self.drawn > PATIENCE)}
+                asked = parallel.means(asked, self.device)  # the same in every process
+                self.snapshot(halt=asked["halt"] > 0, late=asked["late"] > 0)
+                self.tell(lambda logger: logger.step(self.step, pace.left(self.step)))
+                if asked["halt"]:
                     break
         return self.step >= self.config.steps or self.stopped is not None
 
-    def snapshot(self, halt: bool) -> None:
-        """Measure, save and draw whatever is due after this step."""
+    def snapshot(self, *, halt: bool, late: bool) -> None:
+        """Measure, save and draw whatever is due after this step; ``late``: no picture was drawn for minutes."""
         config, last = self.config, self.step == self.config.steps
-        measure, draw = last or self.step % config.held.every == 0, last or self.step % config.snapshot == 0
+        measure = last or self.step == config.held.early or self.step % config.held.every == 0
+        draw = last or late or self.step % config.snapshot == 0
         if measure or draw or halt:
-            parallel.on_rank0(lambda: self.write_snapshot(measure and self.held_out is not None, draw, halt))
+            parallel.on_rank0(lambda: self.write_snapshot(measure and self.held_out is not None, draw))
+            self.drawn = time.monotonic() if draw else self.drawn
             self.stopped = parallel.broadcast(self.stopped)
 
-    def write_snapshot(self, measure: bool, draw: bool, halt: bool) -> None:
+    def write_snapshot(self, measure: bool, draw: bool) -> None:
         """The part of a snapshot that rank 0 does."""
-        if measure or draw or halt:
-            self.check_weights()
+        self.check_weights()
         if measure:
             self.measure()
-        if measure or draw or halt:
-            self.save()
+        self.save()
         if draw or self.stopped:
-            pixels = sheet(*self.sample(self.grid))
-            self.folder.picture(f"{self.step:06d}.png", png(pixels))
-            if self.board is not None:
-                with self.folder.disk_errors():
-                    self.board.picture(self.step, pixels)
+            self.draw()
+
+    def draw(self) -> None:
+        """The same samples as before, from the average as it is now."""
+        pixels = sheet(*self.sample(self.grid))
+        self.folder.picture(f"{self.step:06d}.png", png(pixels))
+        self.tell(lambda logger: logger.picture(self.step, pixels))
 
     def record(self, kind: str, values: Mapping[str, float]) -> None:
         """One line of the table of losses ("train") or of measurements ("heldout")."""
         row = {"step": self.step, **values}
         self.folder.add(self.folder.log if kind == "train" else self.folder.held, row)
-        if self.board is not None:
-            with self.folder.disk_errors():
-                self.board.numbers(kind, row)
+        self.tell(lambda logger: logger.numbers(kind, row))
 
     @contextmanager
-    def open_board(self, board: Board) -> Iterator[None]:
-        """Hold TensorBoard's files open, to go on after the run's step."""
-        with self.folder.disk_errors():
-            board.open(self.step)
+    def open_loggers(self) -> Iterator[None]:
+        """Let the loggers go on after the run's step."""
+        self.tell(lambda logger: logger.open(self.step, self.config))
         try:
             yield
         finally:
-            with self.folder.disk_errors():
-                board.close()
+            self.tell(lambda logger: logger.close())
+
+    def tell(self, what: Callable[[Logger], None]) -> None:
+        """Call every logger."""
+        with self.folder.disk_errors():
+            for logger in self.loggers:
+                what(logger)
 
     def train_step(self) -> dict[str, float]:
         """One step; errors that only the user can fix say what to do."""
@@ -169,8 +188,9 @@ class Trainer:
             if is_out_of_memory(error):
                 raise DeviceError(f"a batch of {self.config.batch} does not fit in memory; lower batch") from error
             if self.config.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                reason = str(error).strip().partition("\n")[0]
-                raise TrainingError(f"TorchInductor could not compile ({reason}); set compile: false") from error
+                raise TrainingError(
+                    f"TorchInductor could not compile ({first_line(error)}); set compile: false"
+                ) from error
             raise
 
     def measure(self) -> None:
@@ -184,11 +204,13 @@ class Trainer:
         seconds = time.monotonic() - started
         self.record("heldout", {**scores, "seconds": seconds})
         rows = read_table(self.folder.held)
-        better = self.best is None or scores["kid"] < self.best.scores["kid"]
-        if better and best(rows) == len(rows) - 1:
+        if best(rows, self.config.held.early) == len(rows) - 1:
             state = {name: value.detach().clone() for name, value in self.learner.average.state_dict().items()}
             self.best = Best(self.step, scores, state)
-        self.stopped = reason_to_stop(rows, self.config.held.patience)
+        self.stopped = self.why_stop(rows)
+
+    def why_stop(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        return reason_to_stop(rows, self.config.held.patience, self.config.held.early)
 
     def overfitting(
         self, learner: AdversarialLearner, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None
@@ -206,10 +228,8 @@ class Trainer:
             return sample(learner.recipe, learner.average, n, self.config.held.seed, self.device)
 
     def save(self) -> None:
-        """Everything needed to go on. Events go first: a resumed run drops those after its step."""
-        if self.board is not None:
-            with self.folder.disk_errors():
-                self.board.flush()
+        """Everything needed to go on. Loggers go first: a resumed run drops what they show after its step."""
+        self.tell(lambda logger: logger.flush())
         self.folder.save({"step": self.step, **self.learner.state()}, self.best)
 
     def resume(self) -> None:
@@ -230,7 +250,7 @@ class Trainer:
                 "restore the configuration, or take another --out"
             ) from None
         self.step = int(state["step"])
-        self.stopped = parallel.broadcast(reason_to_stop(read_table(self.folder.held), self.config.held.patience))
+        self.stopped = parallel.broadcast(self.why_stop(read_table(self.folder.held)))
 
     def check_patience(self) -> None:
         if self.config.held.patience is not None and self.held_out is None:

@@ -21,8 +21,8 @@ from medzoo.entry import Checkpoint, Entry, HttpSource, HubSource, LocalSource, 
 from medzoo.errors import CheckpointError, DownloadError, IntegrityError, TryLaterError, WeightsError
 from medzoo.files import cache, whole
 from medzoo.files.reading import expanded
-from medzoo.weights import lockfile
-from medzoo.weights.parts import save_text
+from medzoo.weights import lockfile, shards
+from medzoo.weights.parts import save_text, sha256_of
 from medzoo.weights.sources import PATIENCE, Patience, Progress
 from medzoo.weights.sources.verify import verify
 
@@ -205,7 +205,7 @@ def _on_disk(
         sha256 = _verify(path, source)
     except OSError as error:
         raise DownloadError(f"{path} cannot be read ({error.strerror})") from error
-    if _is_ready(entry) and not source.is_text:
+    if _is_ready(entry) and not source.is_text and not shards.is_index(path):
         return Weights(path, sha256, _name(source), source.part)
     stored = _intact(entry, sha256)
     if stored is None:
@@ -360,6 +360,11 @@ def _convert(original: Path, sha256: str, source: Source, entry: Entry, convert:
 
 def _verify(path: Path, source: Source) -> str:
     """SHA-256 of an original. Raises IntegrityError if it is not what the source states."""
+    if isinstance(source, LocalSource) and shards.is_index(path):  # the files that it lists are of the model, too
+        sha256 = sha256_of(path)
+        if source.sha256 not in (None, sha256):
+            raise IntegrityError(f"index and files have sha256 {sha256}, the entry states {source.sha256}")
+        return sha256
     md5 = getattr(source, "md5", None)
     return verify(path, sha256=source.sha256, md5=md5, size=source.size, text=source.is_text)
 

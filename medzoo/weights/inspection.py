@@ -20,7 +20,6 @@ from medzoo.weights import pickles, places, shards, tensorfile
 from medzoo.weights.pickles import Array, Inert, Mode, Refused
 from medzoo.weights.places import Place
 
-_SUFFIXES = frozenset((".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".model", ".safetensors", ".tar"))
 _MOST = 1000  # parts of one thing that are listed
 _MOST_AVERAGED = 50
 _SHOWN = 60  # characters of a text
@@ -87,13 +86,6 @@ class Contents:
     parts: tuple[Part, ...] = ()
     state_dicts: tuple[StateDict, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
-
-
-def is_file(argument: str) -> bool:
-    """Whether somebody who types this means a file of weights, be it there or not."""
-    path = Path(argument)
-    named = len(path.parts) > 1 and path.is_file()  # a bare word is the id of a model
-    return not argument.startswith("hf://") and (named or path.suffix.lower() in _SUFFIXES)
 
 
 def inspect(path: Path) -> Contents:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from medzoo import limits
+from medzoo import entry, limits
 from medzoo.errors import CheckpointError
 from medzoo.files import reading
 
-_INDEX = re.compile(r".*\.index(\.\w+)?\.json", re.DOTALL)
 _MOST_FILES = 1000
 
 
 def is_index(path: Path) -> bool:
     """Whether a file is called as such indices are: ``model.safetensors.index.json``, ``....index.fp16.json``."""
-    return _INDEX.fullmatch(path.name) is not None
+    return entry.is_index(path.name)
 
 
 def read(path: Path) -> dict[Path, tuple[str, ...]]:

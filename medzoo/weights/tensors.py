@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medzoo.errors import CheckpointError
+from medzoo.text import first_line
 from medzoo.weights.pickles import Array, Refused, Storage, shown
 
 _DTYPES = frozenset(
@@ -69,7 +70,7 @@ def _tensor(value: Any, storages: dict[int, Tensor]) -> Tensor:
         found = storages[id(value.storage)].as_strided(value.shape, value.strides, value.offset)
         return found.float() if value.dtype in _SMALL else found
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # whatever torch rejects beyond that
-        raise Refused(f"is not a tensor of torch ({str(error).partition(chr(10))[0][:200]})") from None
+        raise Refused(f"is not a tensor of torch ({first_line(error, most=200)})") from None
 
 
 def _of_storage(storage: Storage) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medzoo import catalog
 from medzoo import weights as weights_module
 from medzoo.arguments import hinted
-from medzoo.catalog import Located
+from medzoo.catalog import Located, paths
 from medzoo.entry import Entry, HubSource
 from medzoo.errors import ConditionError, RegistryError, UnknownModelError
 from medzoo.progress import Progress
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     Check = Callable[[type[Generator], Entry], None]
 
-HUB_FILE = "medzoo.yaml"
 # What callers may look for here, and where it is.
 _IN_FILES = {
     **dict.fromkeys(("folder", "save_images"), "samples.save(FOLDER) writes files, medzoo.generate_into as it goes"),
@@ -46,7 +45,7 @@ _HUB_ID = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?/
 
 @hinted(_IN_FILES)
 def generate(
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int | None = None,
     condition: Any = None,
     *,
@@ -62,6 +61,7 @@ def generate(
     window: tuple[float, float] | None = None,
     axis: str | None = None,
     slice: int | None = None,
+    family: str | None = None,
     device: str | torch.device | None = None,
     precision: str | torch.dtype = "float32",
     progress: bool | Progress | None = None,
@@ -71,7 +71,9 @@ def generate(
     Sample i is decided by the model, the seed, i and its condition, and by nothing else.
 
     Args:
-        model_id: an id, its number, a unique part of it, or ``hf://org/repo[@revision]``.
+        model_id: an id, its number, a unique part of it, ``hf://org/repo[@revision]``, or the path of a model: a run of
+            ``medzoo.train``, an entry, a published folder, a folder that diffusers saved, a file of weights.
+        family: of a file of weights: the family to look for in it; None tries all.
         n: how many; None for one for each input that ``condition`` lists, else 10.
         condition: what the model is conditioned on: one for all samples or one for each.
         start: index of the first sample.
@@ -100,13 +102,13 @@ def generate(
         window=window, axis=axis, slice=slice,
     )  # fmt: skip
     numbers: Any = {"seed": seed, "start": start, "batch_size": batch_size}
-    generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision)
+    generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision, family)
     return generator.generate(n, condition, **numbers, progress=progress)
 
 
 @hinted(_IN_FILES)
 def stream(
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int | None = None,
     condition: Any = None,
     *,
@@ -122,6 +124,7 @@ def stream(
     window: tuple[float, float] | None = None,
     axis: str | None = None,
     slice: int | None = None,
+    family: str | None = None,
     device: str | torch.device | None = None,
     precision: str | torch.dtype = "float32",
     progress: bool | Progress | None = False,
@@ -135,13 +138,13 @@ def stream(
         window=window, axis=axis, slice=slice,
     )  # fmt: skip
     numbers: Any = {"seed": seed, "start": start, "batch_size": batch_size}
-    generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision)
+    generator, n = _cached_generator(model_id, n, condition, numbers, override, device, precision, family)
     return generator.stream(n, condition, **numbers, progress=progress)
 
 
 @hinted(_OF_SAMPLES)
 def load(
-    model_id: str | int | None = None,
+    model_id: str | int | Path | None = None,
     *,
     family: str | None = None,
     weights: str | Path | Mapping[str, str | Path] | None = None,
@@ -162,8 +165,9 @@ def load(
     """A model, ready to run: ``generate``, ``stream``, ``latents`` and ``decode``.
 
     Args:
-        family, weights: instead of an id, a family and a file of weights on this machine (several: a mapping of
-            files by part); what an entry would state is inferred from the file.
+        model_id: as ``generate`` takes it.
+        family: of a file of weights: the family to look for in it; None tries all.
+        weights: instead of ``model_id``, a file of weights, or several by part.
         override: fields of the entry that are replaced for this run, such as ``{"output": {"spacing": [0.7, 0.7]}}``.
         fused: rewritten for speed, same images to 1e-4; False runs it as published, and differentiably.
         truncation, noise, steps, sampler, guidance, strength, window, axis, slice, device, precision: as ``generate``
@@ -179,34 +183,37 @@ def load(
         window=window, axis=axis, slice=slice,
     )  # fmt: skip
 
-    if model_id is None and family is not None and weights is not None:
+    if model_id is None and weights is not None:
         return barefile.load(family, weights, override, fused=fused, device=device, precision=precision)
-    if model_id is None or family is not None or weights is not None:
-        raise RegistryError("load takes the id of a model, or family= and weights= of a file on this machine")
-    return _build(_resolve(model_id, device, precision, override), fused, device, precision)
+    if model_id is None or weights is not None:
+        raise RegistryError("load takes a model (an id, a path, an address), or weights= of a file on this machine")
+    return _build(_resolve(model_id, device, precision, override, family=family), fused, device, precision)
 
 
 def load_checked(
-    model_id: str | int,
+    model_id: str | int | Path,
     check: Check,
     *,
     override: Mapping[str, Any],
     device: str | torch.device | None,
     precision: str | torch.dtype,
+    family: str | None = None,
 ) -> Generator:
     """A model for a request that is known: ``check`` gets family and entry before any weights are fetched."""
-    return _build(_resolve(model_id, device, precision, override, check), True, device, precision)
+    return _build(_resolve(model_id, device, precision, override, check, family), True, device, precision)
 
 
-def info(model_id: str | int) -> Entry:
-    """The entry that an id, a number, a unique part of an id or an ``hf://`` address means.
+def info(model_id: str | int | Path, *, family: str | None = None) -> Entry:
+    """The entry that an id, a number, a unique part of an id, a path or an ``hf://`` address means.
+
+    Its id is what samples carry: of an address that one with its commit, of a run its step, of a file its name.
 
     Raises UnknownModelError for none or several.
     """
-    return find(model_id).entry
+    return find(model_id, family).named
 
 
-def fetch_weights(model_id: str | int) -> tuple[Weights, ...]:
+def fetch_weights(model_id: str | int | Path) -> tuple[Weights, ...]:
     """Make sure that the weights of a model are on this disk, without running it; one for each of its parts."""
     return _fetch(find(model_id))
 
@@ -225,21 +232,28 @@ def fetch_part(located: Located, part: str | None) -> Weights:
     )
 
 
-def find(model_id: str | int) -> Located:
+def find(model_id: str | int | Path, family: str | None = None, override: Mapping[str, Any] | None = None) -> Located:
     """An entry and the folders that its weights may be relative to: both None where it comes from the Hub.
 
-    Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken.
+    Args:
+        model_id: an id, an address, or the path of a model (``medzoo.catalog.paths``).
+        family, override: of a bare file of weights, as ``load`` takes them.
+
+    Raises UnknownModelError: no entry, or several, fit; EntryError: its file is broken; CheckpointError: a bare file
+    is of no family, or of several.
     """
     if isinstance(model_id, str) and model_id.startswith("hf://"):
         entry, address = _hub_entry(model_id)
         return Located(entry, None, None, address)
-    path = Path(str(model_id))
-    if path.suffix.lower() not in (".yaml", ".yml") and len(path.suffix) > 1 and path.is_file():
-        raise UnknownModelError(
-            f"'{model_id}' is a file: medzoo.load(family=..., weights='{model_id}') runs it, `medzoo info {model_id}` "
-            "says what is in it"
-        )
-    return catalog.resolve(model_id)
+    at = paths.what_is(model_id)
+    if at is not None and at.is_bare:
+        from medzoo.zoo import barefile
+
+        return barefile.located(at.path, family, override)
+    located = catalog.resolve(model_id)
+    if family is not None and family != located.entry.family:
+        raise RegistryError(f"{model_id}: is of family '{located.entry.family}'; leave family '{family}' out")
+    return located
 
 
 @dataclass(frozen=True)
@@ -258,23 +272,24 @@ _last_lock = threading.Lock()
 
 
 def _cached_generator(
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int | None,
     condition: Any,
     numbers: Mapping[str, Any],
     override: Mapping[str, Any],
     device: str | torch.device | None,
     precision: str | torch.dtype,
+    family: str | None,
 ) -> tuple[Generator, int]:
     """The model of a request, and the number of samples."""
     global _last
     amount = 0
 
-    def check(family: type[Generator], entry: Entry) -> None:
+    def check(cls: type[Generator], entry: Entry) -> None:
         nonlocal amount
-        amount = family.check_request(entry, n, condition, **numbers)
+        amount = cls.check_request(entry, n, condition, **numbers)
 
-    resolved = _resolve(model_id, device, precision, override, check)
+    resolved = _resolve(model_id, device, precision, override, check, family)
     key = (resolved, device, precision)
     with _last_lock:
         if _last is not None and _last[0] == key:
@@ -291,8 +306,8 @@ def _hub_entry(address: str) -> tuple[Entry, str]:
     if match is None:
         raise UnknownModelError(f"'{address}' is no address; type hf://organisation/repository or add @revision")
     repo = match["repo"]
-    file = weights_module.fetch_text(repo, match["revision"], HUB_FILE)
-    entry = catalog.parse(file.text, f"hf://{repo}@{file.commit[:12]}/{HUB_FILE}")
+    file = weights_module.fetch_text(repo, match["revision"], paths.HUB_FILE)
+    entry = catalog.parse(file.text, f"hf://{repo}@{file.commit[:12]}/{paths.HUB_FILE}")
 
     # A file cannot state the commit that it becomes part of: weights beside it belong to the same one.
     def pinned(source: Any) -> Any:
@@ -308,17 +323,18 @@ def _fetch(located: Located) -> tuple[Weights, ...]:
 
 
 def _resolve(
-    model_id: str | int,
+    model_id: str | int | Path,
     device: str | torch.device | None,
     precision: str | torch.dtype,
     override: Mapping[str, Any],
     check: Check | None = None,
+    family: str | None = None,
 ) -> _Resolved:
     """Everything checked that can be, then the weights, which may take a long download."""
     from medzoo.families import get_family, known_families
     from medzoo.zoo import barefile
 
-    located = find(model_id)
+    located = find(model_id, family, override)
     entry, known = located.entry, known_families()
     if entry.family not in known:
         running = [other.entry.model_id for other in catalog.scan()[0] if other.entry.family in known]
@@ -327,17 +343,17 @@ def _resolve(
             f"{did_you_mean(entry.family, known) or '.'} Models that run: "
             f"{', '.join(running[:8]) or 'none'}{', ...' if len(running) > 8 else ''}"
         )
-    family = get_family(entry.family)
-    family.check_options(device, precision)
+    cls = get_family(entry.family)
+    cls.check_options(device, precision)
     below = override.get("condition")
     stated = below if isinstance(below, Mapping) else {}
     of_images = [name for name in ("window", "axis", "slice") if stated.get(name) is not None]
     if of_images and (entry.condition is None or not entry.condition.inputs):
         raise ConditionError(f"{entry.model_id} takes no images, which a {of_images[0]} would be of; leave it out")
-    chosen = barefile.overridden(entry, override, family.options) if override else entry
+    chosen = barefile.overridden(entry, override, cls.options) if override else entry
     if check is not None:
-        check(family, chosen)
-    return _Resolved(replace(located, entry=chosen), _fetch(located), family)
+        check(cls, chosen)
+    return _Resolved(replace(located, entry=chosen), _fetch(located), cls)
 
 
 def _build(
@@ -354,6 +370,5 @@ def _build(
         precision=precision,
         weights_sha256=weights_module.joint_sha256({part.part: part.sha256 for part in resolved.weights}),
     )
-    if resolved.located.address is not None:
-        generator.name = resolved.located.address
+    generator.name = resolved.located.name
     return generator

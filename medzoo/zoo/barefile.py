@@ -6,7 +6,9 @@ the output and the condition from the configuration. A folder that diffusers sav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from medzoo.catalog import Located
 from medzoo.entry import TEXT, Checkpoint, Entry
 from medzoo.errors import CheckpointError, WeightsError, problems
 from medzoo.families import get_family
@@ -29,57 +32,130 @@ CHOICES = ("truncation", "noise", "steps", "sampler", "guidance", "strength")
 
 
 def load(
-    family: str, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any], **options: Any
+    family: str | None, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any], **options: Any
 ) -> Generator:
     """The model of a family in a file, in several by part, or in a folder with ``model_index.json``.
 
     Args:
+        family: None where the weights decide it (``medzoo.zoo.finding``).
         override: fields of the entry that the file does not tell, or tells wrong; ``{"checkpoint": {"key": "g"}}``
             chooses among several state dicts.
         options: those of Generator.
 
-    What is chosen is the ``checkpoint`` of the generator's entry, and so part of its revision.
+    What is chosen is the ``checkpoint`` of the generator's entry, and so part of its revision; the hashes of the files
+    are, too.
 
     Raises WeightsError (no such file), CheckpointError (nothing in it fits the family, or several things do),
     EntryError (``override``).
     """
-    _check(weights, override)
-    cls = get_family(family)
-    given = weights if isinstance(weights, Mapping) else {None: weights}
-    try:
-        files = {part: reading.expanded(path) for part, path in given.items()}
-    except OSError as error:
-        raise WeightsError(f"weights={weights}: {error.strerror}") from None
-    if None in files and (files[None] / diffusers_folder.INDEX).is_file():
-        files, inferred = diffusers_folder.read(files[None])
-        override = _merged(inferred, override)
-    for path in files.values():
-        if not path.is_file():
-            folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
-            raise WeightsError(folder if path.is_dir() else f"there is no file '{path}'")
-    numbers = {part: path for part, path in files.items() if not _is_text(path)}
-    if not numbers:
-        raise WeightsError(f"weights names no file of numbers, only {', '.join(path.name for path in files.values())}")
-    stated = _stated(override.get("checkpoint"))
-    sha256 = joint_sha256({part: parts.sha256_of(path) for part, path in files.items()})
-    texts = {part: {"text": torch.from_numpy(as_text(path).copy())} for part, path in files.items() if _is_text(path)}
-    opened = {part: checkpoints.opened(path, stated.get("container", "pickle")) for part, path in numbers.items()}
-    first = next(iter(opened))
+    from medzoo.zoo import finding
 
-    def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[Entry, Mapping[str, Tensor]]:
-        others = {part: file.found(checkpoint) for part, file in opened.items() if part != first}
-        state = joined({part: {first: tensors, **others, **texts}[part] for part in files})
-        known = {"config": _arguments(cls, files, opened[first].content, checkpoint)}
-        fields = _merged(_merged(known, override), {"checkpoint": checkpoint.model_dump()})
-        return entry_for(cls, family, state, fields), state
+    bare = BareFiles(weights, override)
+    return bare.fit(family, **options) if family is not None else finding.only(bare, **options)
 
-    def build(entry: Entry, state: Mapping[str, Tensor]) -> Generator:
-        return cls(entry, state, weights_sha256=sha256, **options)
 
-    search = Search(opened[first], Maker(describe, build), family, several=len(files) > 1)
-    if (generator := search.choose(stated)) is None:
-        raise CheckpointError(_report(family, files, search.failures))
-    return generator
+def located(path: Path, family: str | None = None, override: Mapping[str, Any] | None = None) -> Located:
+    """What an entry would state of a bare file or of a pipeline that diffusers saved. Raises as ``load`` does.
+
+    Its weights are ``local`` sources, so that it is fetched and checked as every other entry is.
+    """
+    if override:
+        return _located(path, family, override)
+    return _remembered(path, family, _stamps(path))
+
+
+@lru_cache(maxsize=8)  # calls in a loop do not try every family again
+def _remembered(path: Path, family: str | None, stamps: tuple[tuple[str, int, int], ...]) -> Located:
+    return _located(path, family, {})
+
+
+def _located(path: Path, family: str | None, override: Mapping[str, Any]) -> Located:
+    generator = load(family, path, override, fused=False, device="cpu", precision="float32")
+    return Located(generator.entry, None, path.resolve().parent, label=generator.name)
+
+
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """What tells that files have changed: those of a folder, of an index all beside it, else the file itself."""
+    folder = path if path.is_dir() else path.parent if shards.is_index(path) else None
+    files = [path] if folder is None else sorted(one for one in folder.rglob("*") if one.is_file())
+    return tuple((str(one.resolve()), one.stat().st_mtime_ns, one.stat().st_size) for one in files)
+
+
+class NotFitting(CheckpointError):
+    """Nothing in a file is a generator of the family."""
+
+
+class BareFiles:
+    """The files of one model without an entry, by part; hashed once.
+
+    Args:
+        weights, override: as ``load`` takes them.
+
+    Attributes:
+        name: the last name of the file or folder, by which samples call the model.
+        model_id: of its entry, made of the name; what errors call it.
+
+    Raises WeightsError, CheckpointError, EntryError.
+    """
+
+    def __init__(self, weights: str | Path | Mapping[str, str | Path], override: Mapping[str, Any]) -> None:
+        _check(weights, override)
+        given = weights if isinstance(weights, Mapping) else {None: weights}
+        try:
+            files = {part: reading.expanded(path) for part, path in given.items()}
+        except OSError as error:
+            raise WeightsError(f"weights={weights}: {error.strerror}") from None
+        self.name = next(iter(files.values())).resolve().name
+        self.model_id = f"00000_{re.sub(r'[^A-Z0-9]+', '_', self.name.upper()).strip('_') or 'LOCAL'}"
+        if None in files and (files[None] / diffusers_folder.INDEX).is_file():
+            files, inferred = diffusers_folder.read(files[None])
+            override = _merged(inferred, override)
+        for path in files.values():
+            if not path.is_file():
+                folder = f"{path} is a folder, not a file, and has no {diffusers_folder.INDEX} of diffusers"
+                raise WeightsError(folder if path.is_dir() else f"there is no file '{path}'")
+        self.files, self.override = files, override
+        self.numbers = {part: path for part, path in files.items() if not _is_text(path)}
+        if not self.numbers:
+            listed = ", ".join(path.name for path in files.values())
+            raise WeightsError(f"weights names no file of numbers, only {listed}")
+        self.stated = _stated(override.get("checkpoint"))
+        hashes = {part: parts.sha256_of(path) for part, path in files.items()}
+        self.sha256 = joint_sha256(hashes)
+        self.sources = [
+            {"kind": "local", "path": str(path.resolve()), "sha256": hashes[part], "part": part}
+            | ({} if shards.is_index(path) else {"size": path.stat().st_size})
+            for part, path in files.items()
+        ]
+
+    def fit(self, family: str, **options: Any) -> Generator:
+        """The generator of a family; the files are opened anew, since a family may change what it gets.
+
+        Raises NotFitting; CheckpointError: something fits, and cannot be used or chosen; EntryError.
+        """
+        cls, files, override = get_family(family), self.files, self.override
+        text_files = {part: path for part, path in files.items() if part not in self.numbers}
+        texts = {part: {"text": torch.from_numpy(as_text(path).copy())} for part, path in text_files.items()}
+        container = self.stated.get("container", "pickle")
+        opened = {part: checkpoints.opened(path, container) for part, path in self.numbers.items()}
+        first = next(iter(opened))
+
+        def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[Entry, Mapping[str, Tensor]]:
+            others = {part: file.found(checkpoint) for part, file in opened.items() if part != first}
+            state = joined({part: {first: tensors, **others, **texts}[part] for part in files})
+            config = _arguments(cls, files, opened[first].content, checkpoint)
+            known = {"model_id": self.model_id, "weights": self.sources, "config": config}
+            fields = _merged(_merged(known, override), {"checkpoint": checkpoint.model_dump()})
+            return entry_for(cls, family, state, fields), state
+
+        def build(entry: Entry, state: Mapping[str, Tensor]) -> Generator:
+            return cls(entry, state, weights_sha256=self.sha256, **options)
+
+        search = Search(opened[first], Maker(describe, build), family, several=len(files) > 1)
+        if (generator := search.choose(self.stated)) is None:
+            raise NotFitting(_report(family, files, search.failures))
+        generator.name = self.name
+        return generator
 
 
 def _is_text(path: Path) -> bool:
@@ -102,7 +178,7 @@ def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str
     name = ", ".join(path.name for path in files.values())
     lines: dict[str, str] = {}
     for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
-        lines.setdefault(str(error).removeprefix(f"{MODEL_ID}: "), words)
+        lines.setdefault(re.sub(r"^00000_[A-Z0-9_]+: ", "", str(error)), words)
     reasons = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
     return (
         f"{name}: nothing in it is a generator of family '{family}'.{reasons}\n"

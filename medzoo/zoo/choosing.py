@@ -20,6 +20,7 @@ from medzoo import limits
 from medzoo.entry import Checkpoint, Entry
 from medzoo.errors import CheckpointError, EntryError
 from medzoo.families._base import Generator
+from medzoo.text import first_line
 from medzoo.weights import averages, layout, places
 from medzoo.weights.checkpoints import Opened
 from medzoo.weights.pickles import Refused
@@ -241,8 +242,9 @@ class Search:
 
     def _note(self, checkpoint: Checkpoint, error: Exception) -> None:
         if not isinstance(error, CheckpointError | EntryError):
-            first = str(error).partition("\n")[0][:200]
-            error = CheckpointError(f"the network cannot be made of it ({type(error).__name__}: {first})")
+            error = CheckpointError(
+                f"the network cannot be made of it ({type(error).__name__}: {first_line(error, most=200)})"
+            )
         self.failures.setdefault(words(checkpoint), error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from medzoo.entry import Entry
 from medzoo.errors import ConditionError
 from medzoo.files.cache import in_paths
 from medzoo.progress import Progress, shown
-from medzoo.samples import Samples, saving, sheet
+from medzoo.samples import Samples, formats, saving, sheet
 from medzoo.samples.folder import GRID
 from medzoo.zoo import options
 from medzoo.zoo.wording import described, last_name, nameless
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from medzoo.samples.formats import Bits, Masks
 
 GRID_SAMPLES, GRID_SIDE = 100, 128  # samples on the contact sheet, and pixels of their longer side at most
+MANY = 100_000  # samples in one folder, above which a warning names shards
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ class Generated:
 @hinted({})
 def generate_into(
     folder: str | Path | None,
-    model_id: str | int,
+    model_id: str | int | Path,
     n: int | None = None,
     condition: Any = None,
     *,
+    family: str | None = None,
     words: tuple[str, ...] = (),
     seed: int = 0,
     start: int = 0,
@@ -101,7 +104,7 @@ def generate_into(
 
     Args:
         folder: where the files go; None for ``samples/MODEL_ID``.
-        model_id: as ``medzoo.generate`` takes it.
+        model_id, family: as ``medzoo.generate`` takes them.
         n: how many; None for 10, or one for each input that ``condition`` lists.
         condition: what the model is conditioned on: one for all samples or one for each.
         words: the condition as ``--condition`` takes it, instead.
@@ -149,9 +152,9 @@ def generate_into(
             "mask_names": output.mask_names, "mask_kind": masks, "keep_patient": keep_patient,
         }  # fmt: skip
 
-    def check(family: type[Generator], entry: Entry) -> None:
+    def check(cls: type[Generator], entry: Entry) -> None:
         stated, number = asked(entry)
-        family.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        cls.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
         if format is None and entry.condition is not None and entry.condition.inputs:
             return  # the inputs decide it
         wanted = saving.Run(
@@ -159,7 +162,7 @@ def generate_into(
         )
         _check_output(wanted, entry)
 
-    generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision)
+    generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision, family=family)
     generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
     condition, n = asked(generator.entry)
@@ -216,6 +219,9 @@ def _check(generator: Generator, n: int, run: saving.Run, condition: Any, given:
     generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
     depth = max(one.depth or 1 for one in given.inputs) if given.has_volumes else None
     _check_output(run, generator.entry, depth)
+    if n > MANY and run.shard is None and not formats.load(run.format).sharded:
+        files = f"{n * (2 if generator.entry.output.masks else 1):,} files in one folder are slow to list and to copy"
+        warnings.warn(f"{files}; --shard 1000 makes folders of it, --format webdataset packs them", stacklevel=3)
 
 
 def _check_output(run: saving.Run, entry: Entry, depth: int | None = None) -> None:

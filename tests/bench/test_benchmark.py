@@ -366,7 +366,7 @@ def test_rank_reads_results(folders: dict[str, Path], tmp_path: Path) -> None:
     name = run(folders, out, "good", "blurred", only=("kernel",)).setting.name
     rank = ["rank", "--benchmark", name, "--metric", "kid", "--results", str(out)]
     shown = click.testing.CliRunner().invoke(main, rank)
-    ids = [line.split("\t")[2] for line in shown.stdout.splitlines()]
+    ids = [line.split("\t")[2] for line in shown.stdout.splitlines()[1:]]
     assert shown.exit_code == 0 and ids.index("good") < ids.index("blurred")
     assert "lower is better" in shown.stderr
     unknown = click.testing.CliRunner().invoke(main, [*rank[:2], "nothing", *rank[3:]])

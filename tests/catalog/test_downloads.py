@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from medzoo import catalog, weights
 from medzoo.catalog import RawEntry, lookup
-from medzoo.catalog.downloads import missing
+from medzoo.catalog.downloads import in_words, missing
 from medzoo.files import cache
+from tests.tools.paths import ROOT
 
 SHA = "ab" * 32
 
@@ -62,3 +64,22 @@ def test_what_is_in_the_cache_is_here(tmp_path: Path) -> None:
 )
 def test_fields_that_mean_nothing_are_a_download(tmp_path: Path, source: Any) -> None:
     assert missing(raw(tmp_path, source)) is None
+
+
+def test_in_words(tmp_path: Path) -> None:
+    hub = {"kind": "hub", "repo": "a/b", "file": "a.bin"}
+    assert in_words(raw(tmp_path, hub)) == "download"
+    assert in_words(raw(tmp_path, hub | {"size": 1_272_066})) == "1.3 MB"
+    assert in_words(raw(tmp_path, hub | {"size": 3_850_000_000})) == "3,850 MB"
+
+
+def test_sizes_that_are_known_about(tmp_path: Path) -> None:
+    (tmp_path / "downloads.yaml").write_text("90001_X: 91")
+    hub = {"kind": "hub", "repo": "a/b", "file": "a.bin"}
+    assert in_words(raw(tmp_path, hub)) == "~91 MB" and in_words(raw(tmp_path, hub | {"size": 5_000_000})) == "5.0 MB"
+
+
+def test_those_of_the_registry_are_of_models_without_exact_sizes() -> None:
+    entries = {one.path.stem: one for one in lookup.read()}
+    stated = yaml.safe_load((ROOT / "registry" / "downloads.yaml").read_text())
+    assert all(missing(entries[name]) is None and size > 0 for name, size in stated.items())

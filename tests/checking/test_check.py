@@ -341,11 +341,12 @@ def test_all_and_what_users_mistype(add_model: Callable[..., str], monkeypatch: 
     only = {model: (Path(os.environ["MEDZOO_REGISTRY"]) / f"{model}.yaml", Path(os.environ["MEDZOO_REGISTRY"]))}
     monkeypatch.setattr(catalog, "model_files", lambda: only)
     done = medzoo_check("--all", "--offline")
-    assert done.exit_code == 0 and len(done.stdout.splitlines()) == len(NAMES)
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 1 + len(NAMES)
     assert medzoo_check("--all", "--quiet").stdout == ""
     rewrite(model, title="TODO")
     done = medzoo_check("--all", "--quiet")
-    assert done.exit_code == 2 and done.stdout.startswith(f"{model}\tto do\tfail\t")
+    assert done.exit_code == 2 and done.stdout.startswith(f"ID\tCHECK\tSTATUS\tREASON\n{model}\tto do\tfail\t")
     assert medzoo_check().exit_code == 2 and "name the models" in medzoo_check().stderr
     assert "no model has the id 'nonsense'" in medzoo_check("nonsense").stderr
-    assert "no such file" in json.loads(medzoo_check("none.yaml", "--json").stdout)[0]["checks"][0]["reason"]
+    gone = medzoo_check("none.yaml", "--json")  # as an id that nobody has: there is nothing to check
+    assert gone.exit_code == 2 and gone.stderr.startswith("medzoo: there is no file or folder none.yaml")

@@ -130,3 +130,12 @@ def test_warm_fetches_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["00010", "10001"]
     assert "00010: /cache/x.safetensors (from hub a/b@main/c)" in result.stdout
     assert run("warm").exit_code == 2
+
+
+def test_features_are_warmed() -> None:
+    run = CliRunner().invoke
+    done = run(cache, ["warm", "--features", "pixels"])
+    assert done.exit_code == 0 and done.stdout == "pixels: needs no weights\n"
+    unknown = run(cache, ["warm", "--features", "inception"])
+    assert unknown.exit_code == 2 and "there are clip, dinov2" in unknown.output and "inception_fid" in unknown.output
+    assert "Give a MODEL_ID, or --features NAME" in run(cache, ["warm"]).output

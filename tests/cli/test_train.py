@@ -19,8 +19,8 @@ import pytest
 import medzoo
 from medzoo import catalog
 from medzoo.files.png import encode_png
-from medzoo.training import heldout, selection, tables
-from medzoo.training.config import STEPS, load_config
+from medzoo.training import heldout, presets, selection, tables
+from medzoo.training.config import load_config
 from tests.tools.paths import ROOT
 from tests.tools.training import FASTGAN, assert_same, load, mean_features, medzoo_
 
@@ -104,7 +104,7 @@ def test_from_images_to_a_model_of_the_registry(
     chosen = table[selection.best(table)]
     assert summary["best"]["step"] == chosen["step"] and summary["stopped"] is None
     assert summary["best"]["kid"] == pytest.approx(chosen["kid"], rel=1e-4)
-    assert sorted(path.name for path in (run / "samples").iterdir()) == [f"00000{i}.png" for i in (2, 3, 4, 5)]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [f"00000{i}.png" for i in (0, 2, 3, 4, 5)]
 
     monkeypatch.setenv("MEDZOO_DATA", str(data))
     done = medzoo_("export", run, "--model-id", MODEL, "--registry", registry, "--half", "--json")
@@ -213,8 +213,8 @@ def test_kill_and_ctrl_c(tmp_path: Path, data: Path, config: Callable[..., Path]
     assert (run / "log.csv").exists() == (reached >= 9)
 
 
-def test_help_states_the_default_number_of_steps() -> None:
-    assert f"[--family: {STEPS}]" in " ".join(medzoo_("train", "--help").stdout.split())
+def test_help_names_every_preset() -> None:
+    assert f"--preset [auto|{'|'.join(presets.NAMES)}]" in " ".join(medzoo_("train", "--help").stdout.split())
 
 
 def test_help_imports_no_torch() -> None:

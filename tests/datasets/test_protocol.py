@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_real_and_synthetic_images_are_one_torch_dataset() -> None:
     real = Images(pixels, masks, ("a", "b", "c"), np.array([1, 0, 1]), ("x", "y"))
     drawn = np.random.default_rng(0).random((2, 1, 4, 4), np.float32)
     made = Samples(images=drawn, indices=np.arange(2), masks=masks[:2], labels=np.array([0, 1]))
-    both = ConcatDataset([real.as_dataset(), made.as_dataset()])
+    both: ConcatDataset[Any] = ConcatDataset([real.as_dataset(), made.as_dataset()])
     (batch,) = DataLoader(both, batch_size=5)
     assert batch["image"].dtype == torch.float32 and batch["label"].tolist() == [1, 0, 1, 0, 1]
     np.testing.assert_allclose(batch["image"][:3].numpy(), real.float())

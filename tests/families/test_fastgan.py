@@ -11,7 +11,6 @@ from medzoo.families.fastgan import Fused, Network, noise_shapes, up_stage
 from medzoo.families.fastgan.fused import TileStage, TileUpStage
 from medzoo.families.fastgan.gate import GatedNorm, gate, norm_gate, sample_norm_gate
 from medzoo.nets import BatchNorm2d, SpectralConv2d, use_statistics
-from medzoo.nets.folding import fold_differences, fold_pixels, fold_upsampling, upsample_by_differences
 
 
 def network(size: int, channels: int = 2) -> Network:
@@ -94,27 +93,6 @@ def test_the_same_input_gives_the_same_image_again() -> None:
     net = network(128)
     use_statistics(net, "sample")
     assert torch.equal(net(*inputs(128, 1)), net(*inputs(128, 1)))
-
-
-def test_fold_upsampling_is_exact() -> None:
-    x, weight = torch.randn(2, 3, 5, 7, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
-    found = F.conv_transpose2d(x, fold_upsampling(weight), stride=2, padding=1)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
-
-
-def test_upsampling_by_differences_is_exact() -> None:
-    x, weight = torch.randn(2, 3, 5, 7, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
-    bias = torch.randn(4, dtype=torch.float64)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, bias, padding=1)
-    found = upsample_by_differences(x, fold_differences(weight), bias)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
-
-
-def test_fold_pixels_is_exact() -> None:
-    x, weight = torch.randn(2, 3, 6, 8, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
-    found = F.pixel_shuffle(F.conv2d(x, fold_pixels(weight), stride=2, padding=1), 2)
-    torch.testing.assert_close(found, F.conv2d(x, weight, padding=1), atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

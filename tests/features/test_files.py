@@ -139,7 +139,7 @@ def test_without_a_network_the_error_says_what_to_type(monkeypatch: pytest.Monke
         features.load("dinov2", variant="small")
     words = str(caught.value)
     assert "cannot reach the Hub" in words and "HTTPS_PROXY" in words
-    assert "features.load('dinov2', variant='small')" in words and "features_dinov2_small" in words
+    assert "medzoo cache warm --features dinov2:small" in words and "features_dinov2_small" in words
     assert "'efficientnet_lite0' and 'pixels' need no download" in words
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("clip", "radimagenet_resnet50", "inception_fid"):

@@ -15,13 +15,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import medzoo
 from medzoo import catalog
 from medzoo import families as families_module
 from medzoo.checking import check, statements
 from medzoo.cli import main
+from medzoo.entry import Entry
 from medzoo.errors import RegistryError
 from medzoo.publishing.drafts import Drafted, new_family, new_model, new_plugin
-from tests.conftest import random_state
+from tests.conftest import entry_fields, random_state
+from tests.tools.diffusers_folder import pipeline
 from tests.tools.entry_points import install as install_project
 from tests.tools.paths import ROOT
 
@@ -49,6 +52,7 @@ def test_a_draft_runs_as_its_relative(nearest: str, registry: Path) -> None:
     entry, relative = catalog.load_file(drafted.files[0]).entry, catalog.resolve(nearest).entry
     for name in ("family", "config", "sampling", "checkpoint", "output", "condition", "modality", "organ", "tags"):
         assert getattr(entry, name) == getattr(relative, name), name
+    assert entry.parts == relative.parts and all("TODO" in source.path for source in entry.weights)
     assert entry.reported == () and entry.verified == () and entry.citation is None and entry.notes is None
 
 
@@ -86,6 +90,88 @@ def test_the_next_free_number(registry: Path, options: list[str], name: str) -> 
     done = new("model", "--from", "10001", *options, "--json")
     assert json.loads(done.stdout)["model_id"] == name
     assert (registry / "models" / f"{name}.yaml").is_file()
+
+
+def test_the_parts_of_a_relative_are_kept_under_their_names(registry: Path) -> None:
+    text = new_model("00302", registry).files[0].read_text()
+    assert '{kind: local, path: "TODO/unet/diffusion_pytorch_model.bin", sha256: null, part: unet}' in text
+    assert 'part: "scheduler/scheduler_config"' in text
+
+
+# ----------------------------------------------------------------------------------- from a file of weights
+
+
+def drafted(*args: object) -> Entry:
+    done = new("model", *args, "--json")
+    assert done.exit_code == 0, done.output
+    return catalog.load_file(Path(json.loads(done.stdout)["files"][0])).entry
+
+
+def test_a_draft_of_a_file_runs_as_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a checkout: beside the file, whose averaged weights are taken."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    state = random_state({"family": "dcgan", "config": {"ngf": 4, "nz": 8, "nc": 1, "image_size": 32}})
+    torch.save({"g": {name: value * 2 for name, value in state.items()}, "g_ema": state}, tmp_path / "best 50.pth")
+    entry = drafted("--weights", "best 50.pth")
+    assert (entry.model_id, entry.family) == ("90001_DCGAN_BEST_50", "dcgan")
+    assert (entry.checkpoint.container, entry.checkpoint.key) == ("torch", "g_ema")
+    assert entry.weights[0].path == "best 50.pth" and entry.weights[0].size == Path("best 50.pth").stat().st_size
+    assert entry.output.size == (32, 32) and entry.output.channels == 1
+    path = f"{entry.model_id}.yaml"
+    assert "# the weights say {" in Path(path).read_text()
+    assert failing(Path(path)) == {"to do"}
+    of_draft, of_file = medzoo.generate(path, 2), medzoo.generate("best 50.pth", 2)
+    np.testing.assert_allclose(of_draft.images, of_file.images, atol=1e-6)
+    assert of_draft.weights_sha256 == of_file.weights_sha256
+
+
+def test_a_draft_of_one_of_several_networks(tmp_path: Path, registry: Path) -> None:
+    import torch
+
+    fields = {"family": "monai_gan", "config": entry_fields()["config"]}
+    one, two = random_state(fields), {name: value * 2 for name, value in random_state(fields).items()}
+    torch.save({"netG_A": one, "netG_B": two}, tmp_path / "two.pt")
+    stated = ("--weights", tmp_path / "two.pt", "--family", "monai_gan", "--config", '{"strides": [2, 1]}')
+    asked = new("model", *stated)
+    assert asked.exit_code == 2 and "fit equally well" in asked.stderr and '"key": "netG_B"' in asked.stderr
+    entry = drafted(*stated, "--key", "netG_B", "--id", "B")
+    assert entry.checkpoint.key == "netG_B" and entry.config["strides"] == [2, 1]
+    assert entry.model_id == "00103_B"  # in a checkout, a number of models published elsewhere
+    made = medzoo.load(registry / "models" / "00103_B.yaml", fused=False, device="cpu")
+    name, value = next(iter(two.items()))
+    assert torch.equal(made.network.state_dict()[name], value)
+
+
+def test_a_draft_of_a_folder_of_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = pipeline(tmp_path / "my-ddpm")
+    entry = drafted("--weights", folder)
+    assert entry.family == "diffusion" and set(entry.parts) == {"unet", "unet/config", "scheduler/scheduler_config"}
+    assert entry.checkpoint.container == "safetensors"
+    assert {source.path for source in entry.weights} >= {"my-ddpm/unet/config.json"}
+    of_draft, of_folder = (medzoo.generate(one, 1, steps=2) for one in (f"{entry.model_id}.yaml", folder))
+    np.testing.assert_allclose(of_draft.images, of_folder.images, atol=1e-6)
+    sharded = pipeline(tmp_path / "in-shards", max_shard_size="30KB")
+    again = drafted("--weights", sharded, "--id", "SHARDS")
+    assert any(source.path.endswith("safetensors.index.json") for source in again.weights)
+    np.testing.assert_allclose(medzoo.generate("./90002_SHARDS.yaml", 1, steps=2).images, of_folder.images, atol=1e-6)
+
+
+def test_what_is_no_file_to_draft_from(tmp_path: Path, registry: Path) -> None:
+    (tmp_path / "x.txt").write_text("text")
+    for args, words in (
+        ((), "give --weights PATH"),
+        (("--from", "10001", "--weights", "x.pt"), "give --weights PATH"),
+        (("--from", "10001", "--family", "vae"), "--family goes with --weights"),
+        (("--weights", tmp_path / "gone.pt"), "there is no file or folder"),
+        (("--weights", tmp_path / "x.txt"), "is plain text, not a checkpoint. A model is"),
+        (("--weights", ROOT / "registry/models/10001_FASTGAN_POLYP_W_MASKS.yaml"), "is an entry already"),
+        (("--weights", "x.pt", "--config", "[1]"), "expected JSON such as"),
+    ):
+        done = new("model", *args)
+        assert done.exit_code == 2 and words in done.stderr, done.stderr
 
 
 def test_nothing_is_written_over(registry: Path) -> None:

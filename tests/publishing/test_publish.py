@@ -25,9 +25,11 @@ from medzoo.cli import main
 from medzoo.entry import Entry
 from medzoo.errors import PublishError
 from medzoo.files.png import encode_png
-from medzoo.publishing import Prepared, evidence, prepare, registry_file, run, staging, token, upload
+from medzoo.publishing import Prepared, evidence, layout, prepare, registry_file, run, staging, token, upload
+from medzoo.publishing.drafts import model_of_weights
 from medzoo.publishing.staging import Staged
 from tests.conftest import entry_fields, masked
+from tests.tools.diffusers_folder import pipeline
 from tests.tools.servers import Fault, Request, WritableHub
 
 REPO = "user/tiny"
@@ -81,7 +83,7 @@ def write_results(model_id: str, share: float | None = 0.0, n: int = 712, heldou
     fields: dict[str, Any] = {
         "schema": 1,
         "contender": {
-            "id": model_id, "kind": "model", "title": "tiny", "revision": entry.revision, "weights_sha256": None,
+            "id": entry.model_id, "kind": "model", "title": "tiny", "revision": entry.revision, "weights_sha256": None,
             "license": None, "family": "monai_gan", "note": None,
         },
         "benchmark": {"name": "tiny_8", "revision": "0" * 12, "n": n, "metrics": ["near_copies"]},
@@ -91,7 +93,7 @@ def write_results(model_id: str, share: float | None = 0.0, n: int = 712, heldou
         },
         "made": {"started": "2026-11-22T00:00:00"}, "failed": {},
     }  # fmt: skip
-    path = Path("results") / model_id / entry.revision / "tiny_8.json"
+    path = Path("results") / entry.model_id / entry.revision / "tiny_8.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(fields | changes))
     return path
@@ -185,6 +187,93 @@ def test_the_card(hub: WritableHub, model: str) -> None:
     assert hub.files_of(REPO)["samples.png"].startswith(b"\x89PNG")
 
 
+def test_scores_of_a_card_and_how_to_cite(hub: WritableHub, add_model: Callable[..., str]) -> None:
+    citation = {"text": "Doe et al., {Nowhere} (2025) ```", "doi": "10.1/x"}
+    model = add_model(**STATED, **masked(), citation=citation, tags=["a `tag`"])
+    scores: list[dict[str, Any]] = [
+        {"name": name, "title": name.upper(), "metric": name, "group": group, "features": None, "better": "lower",
+         "percent": False, "version": 1, "about": "", "value": 0.25, "low": 0.2, "high": 0.3, "error": None,
+         "note": None, "detail": {}, "seeds": []}
+        for name, group in (("fd", "fidelity"), ("is", "fidelity"), ("seg_dice", "usefulness"), ("speed", "cost"))
+    ]  # fmt: skip
+    near = json.loads(write_results(model).read_text())["scores"]
+    write_results(model, scores=[*scores, *near])
+    published(model)
+    _, front, text = hub.files_of(REPO)["README.md"].decode().split("---\n", 2)
+    fields = yaml.safe_load(front)
+    (board,) = fields["model-index"]
+    (result,) = board["results"]
+    assert board["name"] == "tiny" and result["dataset"]["type"] == "tiny_8" and fields["datasets"] == ["Tiny"]
+    assert [metric["type"] for metric in result["metrics"]] == ["fd", "seg_dice", "near_copies"]
+    assert "a `tag`" in fields["tags"]
+    first, folded = text.split("<details>", 1)
+    assert "| FD | 0.25 (0.2 to 0.3) |  | lower |" in first and "| SEG_DICE |" in first and "| --- |" in first
+    assert "<summary>1 more score</summary>" in folded and "| IS |" in folded.partition("</details>")[0]
+    assert "SPEED" not in text
+    assert "pip install medzoo" in text and "medzoo generate hf://user/tiny" in text
+    cited = text.partition("```bibtex\n")[2].partition("\n```")[0]
+    assert cited.startswith("@misc{tiny,\n  title = {") and "doi = {10.1/x}" in cited
+    assert "Doe et al., Nowhere (2025) '''; medzoo entry" in cited and cited.count("{") == cited.count("}")
+
+
+@pytest.mark.slow
+def test_a_pipeline_stays_one_of_diffusers(hub: WritableHub, tmp_path: Path) -> None:
+    """Drafted from what diffusers saved; what is published is read by diffusers, here and from the Hub by medzoo."""
+    import diffusers
+
+    saved = pipeline(tmp_path / "ddpm")
+    draft = model_of_weights(saved, tmp_path, model_id="90001_DIFFUSION_TINY").files[0]
+    fields = yaml.safe_load(draft.read_text()) | STATED | {"title": "Tiny", "modality": "x-ray"}
+    fields["sampling"]["steps"] = 2
+    draft.write_text(yaml.safe_dump(fields))
+    write_results(str(draft))
+    published(draft)
+    held = hub.files_of(REPO)
+    parts = {"unet/config.json", "unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json"}
+    assert set(held) - {".gitattributes"} == {*FILES, *parts, "model_index.json"} - {"model.safetensors"}
+    for name in ("unet/config.json", "scheduler/scheduler_config.json"):
+        assert held[name] == (saved / name).read_bytes()
+    assert "DiffusionPipeline.from_pretrained" in held["README.md"].decode()
+
+    here = diffusers.DiffusionPipeline.from_pretrained("published/tiny")
+    assert type(here).__name__ == "DDPMPipeline" and type(here.scheduler).__name__ == "DDPMScheduler"
+    original = diffusers.DiffusionPipeline.from_pretrained(saved)
+    for name, value in original.unet.state_dict().items():
+        assert value.equal(here.unet.state_dict()[name]), name
+    images = [medzoo.generate(one, 1).images for one in (draft, Path("published/tiny"), f"hf://{REPO}")]
+    for one in images[1:]:
+        np.testing.assert_allclose(one, images[0], atol=1e-5)
+
+
+def test_layouts_of_other_pipelines() -> None:
+    """With prompts, of latents, and what is none."""
+
+    def stated(*parts: str, **classes: str) -> tuple[Any, dict[str, bytes]]:
+        texts = {f"{part}/config": json.dumps({"_class_name": name}).encode() for part, name in classes.items()}
+        texts |= {"scheduler/scheduler_config": b'{"_class_name": "DDIMScheduler"}'}
+        texts |= {part: b"{}" for part in parts if part.startswith("tokenizer")}
+        sources = [
+            {"kind": "local", "path": f"{part}{'.json' if part in texts else '.bin'}", "sha256": None, "part": part}
+            for part in (*parts, *(name for name in texts if name not in parts))
+        ]
+        return Entry.model_validate(entry_fields(weights=sources)), texts
+
+    sd = layout._pipeline(*stated("unet", "vae", "text_encoder", "tokenizer/vocab",
+                                  unet="UNet2DConditionModel", vae="AutoencoderKL"))  # fmt: skip
+    assert sd is not None and sd["_class_name"] == "StableDiffusionPipeline" and sd["vae"][1] == "AutoencoderKL"
+    ldm = layout._pipeline(*stated("unet", "vae", unet="UNet2DModel", vae="VQModel"))
+    assert ldm is not None and ldm["_class_name"] == "LDMPipeline" and "vqvae" in ldm and "vae" not in ldm
+    assert layout._pipeline(*stated("unet", unet="UNet2DModel"))["_class_name"] == "DDIMPipeline"  # type: ignore[index]
+    assert layout._pipeline(*stated("unet", "other", unet="UNet2DModel")) is None
+    assert layout._pipeline(*stated("unet")) is None
+
+
+def test_a_published_folder_is_published_again(hub: WritableHub, model: str) -> None:
+    assert publish(model, "--repo", REPO, "--dry-run", "--out", "folder").exit_code == 0
+    published("folder", "--out", "again")
+    assert Path("again/model.safetensors").read_bytes() == Path("folder/model.safetensors").read_bytes()
+
+
 def test_a_dry_run_sends_nothing_and_needs_no_token(hub: WritableHub, model: str, monkeypatch: Any) -> None:
     monkeypatch.delenv("HF_TOKEN")
     done = publish(model, "--repo", REPO, "--dry-run", "--out", "folder")
@@ -272,6 +361,20 @@ def test_without_statements(add_model: Callable[..., str], changes: dict[str, An
     write_results(model)
     done = publish(model, "--repo", REPO, "--dry-run")
     assert done.exit_code == 2 and words in done.stderr and not Path("published").exists()
+
+
+def test_all_that_is_missing_is_said_at_once(add_model: Callable[..., str]) -> None:
+    model = add_model(license={"weights": None, "data": None}, title="TODO")
+    done = publish(model, "--repo", REPO, "--dry-run")
+    for words in ("license.weights", "license.data", "training_data", "TODO is left in", "medzoo bench"):
+        assert words in done.stderr, words
+
+
+def test_a_file_of_weights_says_how_to_publish_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.pth").write_bytes(b"x")
+    done = publish("mine.pth", "--repo", REPO, "--dry-run")
+    assert done.exit_code == 2 and "medzoo new model --weights mine.pth" in done.stderr
+    assert f"medzoo publish ENTRY.yaml --repo {REPO}" in done.stderr
 
 
 def test_without_a_check_for_copies(add_model: Callable[..., str]) -> None:
@@ -437,7 +540,6 @@ def test_a_run_is_exported_once(model: str, tmp_path: Path, monkeypatch: pytest.
     folder.mkdir()
     (folder / "config.yaml").write_text("x: 1")
     (folder / "best.safetensors").write_bytes(b"")
-    assert run.is_run(folder) and not run.is_run(tmp_path)
 
     def export(path: Path, model_id: str, registry: Path, *rest: object) -> Path:
         own = Path(os.environ["MEDZOO_REGISTRY"])
@@ -450,8 +552,6 @@ def test_a_run_is_exported_once(model: str, tmp_path: Path, monkeypatch: pytest.
         return registry / "models" / f"{model}.yaml"
 
     monkeypatch.setattr(run, "_export", export)
-    done = publish(folder, "--repo", REPO, "--dry-run")
-    assert done.exit_code == 2 and "state --model-id" in done.stderr
     done = publish(folder, "--repo", REPO, "--dry-run", "--model-id", model)
     assert done.exit_code == 0, done.output
     monkeypatch.setattr(run, "_export", None)
@@ -477,9 +577,10 @@ def test_from_a_folder_of_images_to_a_model_for_everybody(
     done = CliRunner().invoke(main, ["train", "config.yaml", "--out", "run", "--quiet"])
     assert done.exit_code == 0, done.output
 
-    model_id = "90001_DCGAN_TINY"
-    refused = publish("run", "--repo", REPO, "--model-id", model_id, "--dry-run")
-    assert refused.exit_code == 2 and "license.weights" in refused.stderr
+    model_id = "90001_DCGAN_TINY"  # made of family and repository
+    refused = publish("run", "--repo", REPO, "--dry-run")
+    assert refused.exit_code == 2 and "license.weights" in refused.stderr and "--model-id gives it" in refused.stderr
+    assert "--training TRAINING" in refused.stderr  # all that is missing is said at once
     path = tmp_path / "run" / "model" / "models" / f"{model_id}.yaml"
     fields = yaml.safe_load(path.read_text()) | {"license": STATED["license"]}
     fields["training_data"] |= {"public": False, "about": "drawn"}

@@ -20,7 +20,7 @@ from tests.tools.paths import ROOT
 GENERATED = ("cli.md", "scores.md")
 PAGES = sorted([*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").glob("*.md") if path.name not in GENERATED)])
 _BLOCK = re.compile(
-    r"(?P<markers>(?:^<!-- (?:needs|given|instead): [^\n]*? -->\n\n?)*)"
+    r"(?P<markers>(?:^ *<!-- (?:needs|given|instead): [^\n]*? -->\n\n?)*)"
     r"^(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^ *```",
     re.DOTALL | re.MULTILINE,
 )
@@ -89,5 +89,5 @@ def commands(page: Path) -> Iterator[list[str]]:
         for line in block.text.splitlines():
             if line.strip().startswith("$ "):
                 words = shlex.split(line.strip()[2:], comments=True)
-                if "medzoo" in words:
+                if "medzoo" in words and words[0] != "docker":
                     yield words[words.index("medzoo") + 1 :]

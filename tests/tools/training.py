@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from medzoo.cli import main
 from medzoo.datasets import Images
 from medzoo.files.png import encode_png
-from medzoo.training.board import Board
 from medzoo.training.config import TrainConfig, parse
 from medzoo.training.data import About
 from medzoo.training.export import export
+from medzoo.training.loggers import Logger
 from medzoo.training.recipes import Facts
 from medzoo.training.trainer import Trainer
 
@@ -91,10 +91,10 @@ def small_trainer(
     folder: Path,
     held_out: Any = None,
     device: torch.device | None = None,
-    board: Board | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> Trainer:
     """A trainer with pictures of two samples and a line of the log a step."""
-    return Trainer(config, images, folder, held_out, device, board, grid=2, log_every=1)
+    return Trainer(config, images, folder, held_out, device, loggers, grid=2, log_every=1)
 
 
 def quiet(step: int, losses: dict[str, float]) -> None:

@@ -160,7 +160,7 @@ def test_what_users_mistype(tmp_path: Path) -> None:
         (["--out", tmp_path / "run"], "give CONFIG (a YAML file), or --family, --data and --size"),
         ([yaml, *usual], "--family is for a run without CONFIG; state it in"),
         ([*usual, "--size", 100], "size: expected 16, 28, 32, 56, 64, 112, 128, 224 or 256, found 100"),
-        ([*usual, "--family", "dcgam"], "family: expected 'dcgan', 'diffusion', 'fastgan', "),
+        ([*usual, "--family", "dcgam"], "is named 'dcgam'; did you mean 'dcgan'? There are dcgan, "),
         ([*usual, "--technique", "adaa"], "techniques.0: no technique is named 'adaa'; did you mean 'ada'? There are"),
         (
             [*usual, "--technique", "diffaugment:strength=2"],

@@ -126,6 +126,13 @@ def worker(rank: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     with parallel.joined("cpu") as device:
         scenario(device, folder)
+    (folder / f"threads{rank}.txt").write_text("\n".join(threads()))
+
+
+def threads() -> list[str]:
+    """Names of this process's threads, where the system lists them."""
+    listed = Path("/proc/self/task")
+    return [(one / "comm").read_text().strip() for one in listed.iterdir()] if listed.exists() else []
 
 
 def free_port() -> int:
@@ -200,6 +207,13 @@ def test_one_folder_was_written_once(runs: Path) -> None:
     assert [row["step"] for row in read_table(runs / "whole" / "log.csv")] == [1, 2, 3, 4]
     assert [row["step"] for row in read_table(runs / "waiting" / "heldout.csv")] == [1, 2]
     assert not (runs / "broken" / "latest.pt").exists() and not (runs / "odd").exists()
+
+
+def test_nothing_of_the_group_is_left_when_it_is_parted(runs: Path) -> None:
+    """A thread of gloo that still runs while the interpreter takes itself apart may abort the process."""
+    for rank in range(2):
+        left = (runs / f"threads{rank}.txt").read_text().splitlines()
+        assert [name for name in left if "gloo" in name or "tcpstore" in name] == []
 
 
 def test_alone_nothing_is_shared() -> None:

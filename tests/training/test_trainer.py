@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import warnings
@@ -69,9 +70,10 @@ def start(folder: Path, held: Any = None, images: Images | None = None, **change
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("side", [4, 8])  # fewer and more numbers than the weight has
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("transposed", [True, False])
-def test_spectral_norm_is_torchs(transposed: bool, training: bool) -> None:
+def test_spectral_norm_is_torchs(transposed: bool, training: bool, side: int) -> None:
     torch.manual_seed(0)
     mine = SpectralConv2d(3, 5, 4, 2, 1, transposed=transposed)
     mine.reset(1.0)
@@ -82,10 +84,32 @@ def test_spectral_norm_is_torchs(transposed: bool, training: bool) -> None:
     reference.load_state_dict(mine.state_dict())
     mine.train(training)
     reference.train(training)
-    x = torch.randn(2, 3, 8, 8)
+    x = torch.randn(2, 3, side, side)
+    mine.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for _ in range(3):
-        torch.testing.assert_close(mine(x), reference(x))
+        made, wanted = mine(x), reference(x)
+        torch.testing.assert_close(made, wanted)
     torch.testing.assert_close(dict(mine.state_dict()), dict(reference.state_dict()))
+    made.square().sum().backward()
+    wanted.square().sum().backward()
+    torch.testing.assert_close(mine.weight_orig.grad, reference.weight_orig.grad)
+
+
+@pytest.mark.parametrize("side", [2, 16])
+def test_a_map_that_grows_in_one_piece(side: int) -> None:
+    """The same map and the same gradients as nearest x2 and the convolution behind it, in the eyes of hooks too."""
+    torch.manual_seed(0)
+    conv, x = SpectralConv2d(3, 8, 3, 1, 1), torch.randn(2, 3, side, side, requires_grad=True)
+    conv.reset()
+    other, seen = copy.deepcopy(conv), list[Any]()
+    conv.register_forward_hook(lambda module, given, made: seen.append(made))
+    grown, plain = conv(x, grow=True), other(nn.functional.interpolate(x, scale_factor=2.0))
+    torch.testing.assert_close(grown, plain)
+    assert len(seen) == 1 and seen[0] is grown
+    mine = torch.autograd.grad(grown.square().sum(), (x, conv.weight_orig))
+    wanted = torch.autograd.grad(plain.square().sum(), (x, other.weight_orig))
+    for gradient, expected in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_spectral_norm_converges_to_the_largest_singular_value() -> None:
@@ -235,7 +259,7 @@ def test_the_configurations_of_the_repository_are_valid() -> None:
 
 def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    fields = {name: value for name, value in FASTGAN.items() if name != "steps"} | {"size": 100, "lr": "2e-4"}
+    fields = FASTGAN | {"size": 100, "lr": "2e-4", "stesp": 3}
     fields |= {"colour": 1, "techniques": [{"name": "diffaugment", "policy": ["blur"]}], "config": {"ngf": 4, "nz": 8}}
     path.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()))
     lines = path.read_text().splitlines()
@@ -246,7 +270,7 @@ def test_every_problem_of_a_configuration_is_named_with_its_line(tmp_path: Path)
     for name in ("size", "lr", "colour", "techniques.0", "config.ngf"):
         line = next(i for i, text in enumerate(lines, 1) if text.startswith(name.partition(".")[0] + ":"))
         assert any(one.startswith(f"{path}:{line}: {name}: ") for one in problems), (name, problems)
-    for words in ("steps: missing", "found 100", "lr: expected a valid number", "write the number without quotes"):
+    for words in ("stesp: unknown", "found 100", "lr: expected a valid number", "write the number without quotes"):
         assert any(words in one for one in problems), words
     policy = "diffaugment.policy.0: expected 'color', 'translation' or 'cutout', found 'blur'"
     assert any(policy in one for one in problems)

@@ -111,6 +111,31 @@ def test_masks_that_explode_disqualify() -> None:
     assert best(rows([0.1], [math.nan])) is None
 
 
+def test_a_first_look_chooses_nothing() -> None:
+    """Noise may be nearer to real images, and its masks to real ones, than what begins to learn."""
+    found = rows([0.1, 0.4, 0.3], [0.1, 0.5, 0.6])
+    assert best(found) == 0 and best(found, early=10) == 2
+    assert best(found[:1], early=10) == 0  # there is no other
+    assert reason_to_stop(found, 2) is not None and reason_to_stop(found, 2, early=10) is None
+    assert reason_to_stop(found[:1], 1, early=10) is None
+
+
+def test_a_first_look_is_replaced_by_the_next_measurement(tmp_path: Path) -> None:
+    class Rising:
+        held = make_images(2)
+        kid = 0.0
+
+        def __call__(self, images: Any, masks: Any) -> dict[str, float]:
+            self.kid += 1
+            return {"fd": 1.0, "kid": self.kid}
+
+    config = small_config("dcgan", steps=10, snapshot=20, held={"every": 10, "samples": 2})
+    run = small_trainer(config, make_images(), tmp_path, Rising())
+    seen: list[int | None] = []
+    run.run(lambda step, losses: seen.append(None if run.best is None else run.best.step))
+    assert seen == [None, *[1] * 9] and run.best is not None and run.best.step == 10
+
+
 def test_why_a_run_stops() -> None:
     assert reason_to_stop(rows([0.3, 0.2, 0.25, 0.24]), None) is None
     assert reason_to_stop(rows([0.3, 0.2, 0.25, 0.24]), 3) is None

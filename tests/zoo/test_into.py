@@ -54,6 +54,16 @@ def test_stopped_and_resumed(add_model: AddModel, tmp_path: Path) -> None:
     assert again.whole == 1 and again.run.seed == 0
 
 
+def test_very_many_files_in_one_folder_are_warned_of(
+    add_model: AddModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_id = add_model(**masked())
+    monkeypatch.setattr("medzoo.zoo.into.MANY", 2)
+    with pytest.warns(UserWarning, match="^6 files in one folder .*--format webdataset"):
+        medzoo.generate_into(tmp_path / "png", model_id, 3)
+    medzoo.generate_into(tmp_path / "shards", model_id, 3, format="webdataset")
+
+
 def test_the_folder_and_the_number_have_defaults(
     add_model: AddModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

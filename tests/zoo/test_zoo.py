@@ -310,9 +310,14 @@ class TestHub:
         assert zoo.generate("hf://org/model@v1.0", 1).model_id == address
 
     def test_info_shows_it_before_anything_is_fetched(self, hub: list[tuple[Any, ...]]) -> None:
-        assert zoo.info("hf://org/model").model_id == "99001_TINY"
+        """Under its address and commit, as samples are: the id that a stranger's entry states may be anybody's."""
+        address = f"hf://org/model@{self.COMMIT}"
+        assert zoo.info("hf://org/model").model_id == address
         result = CliRunner().invoke(main, ["info", "hf://org/model@v1.0"])
         assert result.exit_code == 0 and "A tiny model for tests" in result.stdout
+        assert result.stdout.startswith(address) and "99001_TINY" not in result.stdout
+        stated = json.loads(CliRunner().invoke(main, ["info", "hf://org/model@v1.0", "--json"]).stdout)
+        assert stated["model_id"] == address
         assert f"org/model, w.safetensors, revision {self.COMMIT}" in result.stdout
 
     def test_files_of_this_machine_are_refused(
@@ -394,8 +399,10 @@ def test_fields_of_an_entry_in_another_way(add_model: AddModel) -> None:
     np.testing.assert_allclose(ranged.images, (plain.images + 3) / 7, atol=1e-6)
     with pytest.raises(RegistryError, match=f"{model_id}: override: output: range needs low < high"):
         zoo.load(model_id, override={"output": {"range": [4.0, -3.0]}})
-    with pytest.raises(RegistryError, match="takes the id of a model, or family= and weights="):
+    with pytest.raises(RegistryError, match=f"{model_id}: is of family 'monai_gan'; leave family 'fastgan' out"):
         zoo.load(model_id, family="fastgan")
+    with pytest.raises(RegistryError, match="load takes a model .* or weights="):
+        zoo.load(model_id, weights="x.pt")
 
 
 @pytest.mark.parametrize("layout", ["bare", "nested", "prefixed", "safetensors"])
@@ -417,10 +424,32 @@ def test_a_bare_file_is_a_model(tmp_path: Path, layout: str) -> None:
     assert samples.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(CheckpointError, match=r"weights.bin: nothing in it is a generator of family 'monai_gan'"):
         zoo.load(family="monai_gan", weights=path)
-    with pytest.raises(UnknownModelError, match="weights.bin' is a file: medzoo.load"):
-        zoo.load(str(path))
+    found = zoo.load(str(path), override=override, device="cpu")  # the family is found, too
+    assert (found.entry, found.name, generator.name) == (generator.entry, path.name, path.name)
+    np.testing.assert_allclose(found.generate(2).images, samples.images, atol=1e-5)
+    with pytest.raises(UnknownModelError, match="there is no file or folder .*gone.pt"):
+        zoo.load(str(tmp_path / "gone.pt"))
     with pytest.raises(WeightsError, match="there is no file .*gone.pt"):
         zoo.load(family="fastgan", weights=tmp_path / "gone.pt")
+
+
+def test_calls_in_a_loop_look_for_the_family_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medzoo.zoo import finding
+
+    state = random_state({"family": "dcgan", "config": {"ngf": 4, "nz": 8, "nc": 1, "image_size": 32}})
+    path, only = tmp_path / "x.pt", finding.only
+    asked: list[str] = []
+
+    def noted(bare: Any, **options: Any) -> Any:
+        asked.append(bare.name)
+        return only(bare, **options)
+
+    monkeypatch.setattr(finding, "only", noted)
+    torch.save(state, path)
+    first = [zoo.generate(path, 1) for _ in range(3)]
+    assert asked == ["x.pt"] and len({one.revision for one in first}) == 1
+    torch.save({name: value * 2 for name, value in state.items()}, path)
+    assert zoo.generate(path, 1).revision != first[0].revision  # the file has changed
 
 
 def test_two_models_from_many_threads(add_model: AddModel) -> None:

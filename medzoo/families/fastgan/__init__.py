@@ -116,7 +116,7 @@ class UpBlock(nn.Sequential):
 
     def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
         up, conv, norm, _ = self
-        return norm_gate(conv(up(x)), norm)
+        return norm_gate(conv(x, grow=True) if self.training else conv(up(x)), norm)
 
 
 class NoisyUpBlock(nn.Sequential):
@@ -133,7 +133,7 @@ class NoisyUpBlock(nn.Sequential):
 
     def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
         up, conv, inject, norm, _, conv2, inject2, norm2, _ = self
-        x = norm_gate(conv(up(x)), norm, noise[0], inject.weight)
+        x = norm_gate(conv(x, grow=True) if self.training else conv(up(x)), norm, noise[0], inject.weight)
         return norm_gate(conv2(x), norm2, noise[1], inject2.weight)
 
 

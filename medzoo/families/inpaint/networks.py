@@ -48,8 +48,8 @@ class BiasedSpectralConv2d(SpectralConv2d):
         super().__init__(inp, out, kernel, stride, padding)
         self.bias = nn.Parameter(torch.zeros(out))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.bias[:, None, None]
+    def forward(self, x: Tensor, grow: bool = False) -> Tensor:
+        return super().forward(x, grow) + self.bias[:, None, None]
 
 
 class Residual(nn.Module):

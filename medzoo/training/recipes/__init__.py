@@ -10,14 +10,15 @@ needs is here::
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ValidationError, create_model
+from pydantic import AfterValidator, ValidationError, create_model
 
 from medzoo.errors import TrainingError, problems
 from medzoo.plugins import Folder
 from medzoo.training.config import TrainConfig, VolumeConfig
 from medzoo.training.losses import Comparison, Copies, GeneratorLoss, Loss
+from medzoo.training.presets import Preset
 from medzoo.training.recipes._base import Adversarial, Direct, Facts, Inputs, Recipe, class_condition
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "GeneratorLoss",
     "Inputs",
     "Loss",
+    "Preset",
     "Recipe",
     "TrainConfig",
     "VolumeConfig",
@@ -41,7 +43,7 @@ __all__ = [
 
 _FOLDER = Folder[type[Recipe[Any]]](
     __name__,
-    "recipe",
+    "family that can be trained",
     lambda module: module.RECIPE,
     lambda thing: isinstance(thing, type) and issubclass(thing, Recipe),
     TrainingError,
@@ -68,9 +70,17 @@ def settings(family: object) -> type[TrainConfig]:
     if isinstance(family, str) and family in names():
         return kind(family).configuration
     fields: dict[str, Any] = {
-        "family": (Literal[tuple(names())], ...), "config": (Any, None), "critic": (Any, None)
+        "family": (Annotated[Any, AfterValidator(_unknown)], ...), "config": (Any, None), "critic": (Any, None)
     }  # fmt: skip
     return create_model("Settings", __base__=TrainConfig, **fields)
+
+
+def _unknown(family: object) -> object:
+    try:
+        kind(str(family))
+    except TrainingError as error:
+        raise ValueError(str(error)) from None
+    return family
 
 
 def kind(family: str) -> type[Recipe[Any]]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from medzoo.randomness import Noise
 from medzoo.training.config import TrainConfig
 from medzoo.training.losses import Comparison, Copies, Loss
+from medzoo.training.presets import LENGTHS, Preset
 
 S = TypeVar("S", bound=TrainConfig)
 
@@ -68,6 +69,8 @@ class Recipe(ABC, Generic[S]):
     configuration: ClassVar[type[TrainConfig]]
     # What the titles of entries call the family; the family's own name where there is none.
     title: ClassVar[str | None] = None
+    # Sizes of a run by name: tiny, small, full (medzoo.training.presets).
+    presets: ClassVar[Mapping[str, Preset]] = LENGTHS
 
     def __init__(self, settings: S, facts: Facts) -> None:
         self.settings, self.facts = settings, facts

@@ -146,7 +146,7 @@ class Up(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         up, conv, norm = self
         assert isinstance(norm, GatedNorm)
-        return norm_gate(conv(up(x)), norm)
+        return norm_gate(conv(x, grow=True) if self.training else conv(up(x)), norm)
 
 
 class Decoder(nn.Sequential):

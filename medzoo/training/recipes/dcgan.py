@@ -19,6 +19,7 @@ from medzoo.nets import BatchNorm2d
 from medzoo.randomness import Noise
 from medzoo.training.config import TrainConfig
 from medzoo.training.losses import Comparison, Copies, GeneratorLoss, non_saturating
+from medzoo.training.presets import Preset
 from medzoo.training.recipes._base import Adversarial, Inputs, S, class_condition
 
 LEAK, STD = 0.2, 0.02
@@ -64,6 +65,11 @@ class TransposedConvolutions(Adversarial[S]):
     """
 
     norm: type[nn.Module] = BatchNorm2d
+    presets = {
+        "full": Preset(),
+        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.36),
+        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.12),
+    }
 
     @property
     def zoo_config(self) -> dcgan.Config:

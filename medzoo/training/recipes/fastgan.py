@@ -16,6 +16,7 @@ from medzoo.families.fastgan.gate import compile_gates
 from medzoo.randomness import Noise
 from medzoo.training.config import NoClasses, TrainConfig
 from medzoo.training.losses import Comparison, Copies
+from medzoo.training.presets import Preset
 from medzoo.training.recipes._base import Adversarial, Facts, Inputs
 from medzoo.training.recipes._fastgan_discriminator import Discriminator, resize
 from medzoo.training.recipes._narrow import narrow, wider
@@ -59,6 +60,11 @@ class FastGAN(Adversarial[Settings]):
 
     configuration = Settings
     title = "FastGAN"
+    presets = {
+        "full": Preset(),
+        "small": Preset({"critic": {"ndf": 32}, "steps": 10_000}, share=0.32),
+        "tiny": Preset({"config": {"ngf": 16}, "critic": {"ndf": 16}, "steps": 2_000}, share=0.12),
+    }
 
     def __init__(self, settings: Settings, facts: Facts) -> None:
         super().__init__(settings, facts)

@@ -1,0 +1,96 @@
+"""``medzoo compare`` and ``medzoo report``: two contenders score by score, and reports of stored results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import pytest
+
+from medzoo.cli import main
+from tests.tools.bench_case import run, save_generators
+
+REAL = ("--size", "16", "--features", "pixels", "--only", "kernel,spectrum")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    save_generators(folder)
+    return folder
+
+
+def medzoo(*words: Any) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(main, [*map(str, words)])
+
+
+def test_two_folders_then_their_results(place: Path) -> None:
+    real = ("--real", place / "held", "--training", place / "training", "--out", place / "out")
+    done = medzoo("compare", place / "good", place / "blurred", *real, *REAL, "--quiet")
+    assert done.exit_code == 0, done.output
+    header, *rows = (line.split("\t") for line in done.stdout.splitlines())
+    assert header == ["SCORE", "A", "B", "A - B", "95 % INTERVAL", "P (HOLM)", "VERDICT"]
+    assert {row[0]: row[-1] for row in rows}["Spectrum gap"] == "A is better"
+    assert "good is better by" in done.stderr
+    files = [next((place / "out").glob(f"{name}/*/*.json")) for name in ("blurred", "good")]
+    stored = medzoo("compare", *files, "--json", "--csv", place / "d.csv")
+    found = json.loads(stored.stdout)
+    assert (found["a"], found["b"]) == ("blurred", "good")
+    gap = next(one for one in found["scores"] if one["name"] == "spectrum_gap")
+    assert gap["winner"] == "B" and gap["paired"] and gap["difference"] > 0
+    with (place / "d.csv").open() as file:
+        assert next(row for row in csv.DictReader(file) if row["score"] == "spectrum_gap")["winner"] == "B"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("A.json", "B.json"), "choose --benchmark NAME"),
+        (("good", "blurred"), "choose --benchmark NAME"),
+        (("good", "good", "--real", "held", "--only", "spectrum", "--size", "16"), "good is there already"),
+        (("good",), "Missing argument 'B'"),
+    ],
+)
+def test_mistakes(place: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str) -> None:
+    monkeypatch.chdir(place)
+    done = medzoo("compare", *words)
+    assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
+
+
+def test_results_of_two_machines_are_one_report(place: Path, tmp_path: Path) -> None:
+    folders = save_generators(tmp_path / "discs")
+    for machine, fake in (("a", "good"), ("b", "blurred")):
+        run(folders, tmp_path / machine, fake, only=("spectrum",))
+    other = run(folders, tmp_path / "b", "good", only=("spectrum",), named="again")
+    out = tmp_path / "site"
+    done = medzoo("report", tmp_path / "a", tmp_path / "b", "--out", out, "--title", "All & <more>")
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in out.iterdir()}
+    assert names == {"index.html", "again.html", "again.md", "folders-held-16.html", "folders-held-16.md", "scores.csv"}
+    assert "<h1>All &amp; &lt;more&gt;</h1>" in (out / "index.html").read_text()
+    both = (out / "folders-held-16.md").read_text()
+    assert "`good`" in both and "`blurred`" in both and "## Verdict" in both
+    rows = csv.DictReader((out / "scores.csv").read_text().splitlines())
+    assert {row["benchmark"] for row in rows} == {"again", "folders-held-16"}
+    shutil.rmtree(out)
+    assert medzoo("report", tmp_path / "b", "--out", out, "--benchmark", "again").exit_code == 0
+    assert {path.name for path in out.iterdir()} == {"index.html", "again.md", "scores.csv"}
+    assert other.setting.title in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("nowhere",), "nowhere: no such folder"),
+        (("held",), "no results in held"),
+        ((), "Missing argument"),
+    ],
+)
+def test_reports_of_nothing(place: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str) -> None:
+    monkeypatch.chdir(place)
+    done = medzoo("report", *words)
+    assert done.exit_code == 2 and message in done.output
