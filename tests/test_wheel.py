@@ -150,7 +150,7 @@ def test_a_user_sees_the_types(installed: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     said = done.stdout
     assert 'Revealed type is "medzoo.samples.Samples"' in said, said + done.stderr
-    assert 'Revealed type is "list[medzoo.entry.Entry]"' in said
+    assert 'Revealed type is "medzoo.catalog.models.Models"' in said
     assert re.search(r"mine.py:6: error: Incompatible types in assignment", said)
     assert re.search(r'mine.py:7: error: Argument 2 to "generate" has incompatible type "str"', said)
     assert said.count("error:") == 2, said
