@@ -66,7 +66,7 @@ def main() -> None:
         made = network(picture * 2 - 1)
         parts = losses(made, tissues)
         optimizer.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
+        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % 10 == 0:
