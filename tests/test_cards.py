@@ -59,7 +59,10 @@ def test_a_list_of_models_is_a_table() -> None:
     assert repr(medzoo.list_models()).endswith("not shown") and repr(medzoo.list_models()).count("\n") < 24
     assert isinstance(models[:2], Models) and isinstance(models[0], Entry)
     html = models._repr_html_()
-    assert html.count("data:image/png;base64,") == sum(model.model_id[0] == "1" for model in models) and "10002_VQVAE_POLYP_W_MASKS" in html
+    assert (
+        html.count("data:image/png;base64,") == sum(model.model_id[0] == "1" for model in models)
+        and "10002_VQVAE_POLYP_W_MASKS" in html
+    )
 
 
 def test_models_that_come_along_have_a_picture() -> None:
