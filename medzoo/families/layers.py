@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import PositiveInt
@@ -59,6 +59,13 @@ class Config(FamilyConfig):
     classes: Annotated[int, Field(ge=0)] = 0
     ignore: tuple[Pattern, ...] = ()
     tensors: dict[str, tuple[int, ...]] = {}
+
+    @field_validator("tensors", mode="before")
+    @classmethod
+    def _shapes(cls, stated: Any) -> Any:
+        if not isinstance(stated, Mapping):
+            return stated
+        return {name: tuple(shape) if isinstance(shape, list) else shape for name, shape in stated.items()}
 
     @model_validator(mode="after")
     def _readable(self) -> Config:
@@ -110,6 +117,8 @@ class Layers(Generator):
 
     @classmethod
     def infer(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        if all(value.dim() < 2 for value in state.values()):
+            return {}  # no layer has such weights
         return {"tensors": {name: tuple(value.shape) for name, value in state.items()}}
 
     @classmethod
@@ -146,13 +155,22 @@ class Layers(Generator):
                 f"{self.entry.model_id}: config.layers end in {[channels, *size]}, and the entry states output "
                 f"{[wanted[0], *wanted[1]]} (channels and masks, size); correct one of them"
             )
+        used, stated = self.config.described.used, self.config.tensors
         patterns = (*self.tolerates, *self.config.ignore)
-        unused = [name for name in state if name not in self.config.described.used]
-        left = [name for name in unused if not any(re.search(pattern, name) for pattern in patterns)]
-        if left:
+        unused = [name for name in state if name not in used]
+        differences = {
+            "missing": [name for name in used if name not in state],
+            "unexpected": [name for name in unused if not any(re.search(pattern, name) for pattern in patterns)],
+            "of another shape": [
+                f"{name} is {list(state[name].shape)}, the network needs {list(stated[name])}"
+                for name in used if name in state and tuple(state[name].shape) != stated[name]
+            ],
+        }  # fmt: skip
+        if any(differences.values()):
+            words = "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names)
             raise CheckpointError(
-                f"{self.entry.model_id}: {len(left)} tensors of the file belong to no layer: {listed(left)}; add their "
-                "layers, or list them in config.ignore"
+                f"{self.entry.model_id}: the tensors of the file do not fit the layers: {words}. Add layers for those "
+                "that are unexpected, or list them in config.ignore"
             )
 
     def build(self) -> nn.Module:

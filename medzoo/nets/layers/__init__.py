@@ -31,6 +31,7 @@ __all__ = ["OPS", "Described", "Misfit", "Values", "parse"]
 OPS: dict[str, type[Op]] = {
     kind.op: kind for module in (_products, _norms, _shapes, _pointwise, _flow) for kind in module.OPS
 }
+_DEPTH = 20
 _BATCH = 3  # samples while shapes are traced: a number that layers rarely have themselves
 
 
@@ -39,6 +40,8 @@ def parse(layers: Sequence[Any], where: str = "layers") -> tuple[Placed, ...]:
 
     Raises Misfit: a layer is of no known kind, or its fields are wrong.
     """
+    if where.count("[") > _DEPTH:
+        raise Misfit(f"{where[:60]}...: layers within layers are at most {_DEPTH} deep")
     found: list[Placed] = []
     for i, stated in enumerate(layers):
         place = f"{where}[{i}]"
