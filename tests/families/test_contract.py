@@ -21,6 +21,36 @@ LEVEL = {
     "attributes": [{"name": "level", "low": 0.0, "high": 1.0, "unit": None}],
 }  # fmt: skip
 
+# Names as the network has them, so that its random state is a file's.
+UP = [
+    {"op": "conv_transpose", "key": "chain.steps.0", "stride": 1}, {"op": "batch_norm", "key": "chain.steps.1"}, "relu",
+    {"op": "upsample", "scale": 2},
+]  # fmt: skip
+NOISY = [{"op": "noise", "by": 0.1}, {"op": "dropout", "p": 0.2, "on": True}]
+NORMED: dict[str, list[int]] = {
+    f"chain.steps.1.{name}": [6] for name in ("weight", "bias", "running_mean", "running_var")
+} | {"chain.steps.1.num_batches_tracked": []}
+LIST = {
+    "latent": [5, 1, 1], "layers": [*UP, {"op": "conv", "key": "chain.steps.4", "padding": 1}, *NOISY, "tanh"],
+    "tensors": NORMED | {"chain.steps.0.weight": [5, 6, 4, 4], "chain.steps.4.weight": [2, 6, 3, 3]},
+}  # fmt: skip
+LABELLED = {
+    "op": "multiply", "layers": [
+        {"op": "use", "value": "label"}, {"op": "embedding", "key": "chain.steps.0.chain.steps.1"},
+        {"op": "view", "shape": [5, 1, 1]},
+    ],
+}  # fmt: skip
+LIST_OF_CLASSES = {
+    "latent": [5, 1, 1], "classes": 3, "layers": [
+        LABELLED, {"op": "conv_transpose", "key": "chain.steps.1"}, {"op": "pixel_shuffle", "factor": 2}, "tanh",
+    ],
+    "tensors": {"chain.steps.0.chain.steps.1.weight": [3, 5], "chain.steps.1.weight": [5, 8, 4, 4]},
+}  # fmt: skip
+LIST_OF_IMAGES = {
+    "image": [1, 8, 8], "layers": [{"op": "conv", "key": "chain.steps.0", "padding": 2}, "tanh"],
+    "tensors": {"chain.steps.0.weight": [1, 1, 5, 5]},
+}  # fmt: skip
+
 POLYP = {"variant": "progan_polyp", "input_code_dim": 6, "in_channel": 8, "img_channels": 4, "step": 3}
 CHEST = {
     "variant": "cxr_pggan", "z_dim": 6, "initial_channel_depth": 8, "depths": [6, 4], "out_channels": 1,
@@ -160,6 +190,9 @@ CASES = [
         ask="a lung",
         texts=TOKENIZER,
     ),
+    FamilyCase("layers", LIST, (8, 8), channels=2),
+    FamilyCase("layers", LIST_OF_CLASSES, (8, 8), masks=1, condition=PLANE | {"required": False}, ask="coronal"),
+    FamilyCase("layers", LIST_OF_IMAGES, (8, 8), condition=PICTURE, ask=example_images(1, (8, 8)), draws=False),
     FamilyCase("dcgan", DCGAN, (32, 32), channels=3),
     FamilyCase("dcgan", DCGAN_BIAS, (16, 16), sampling={"latent": "normal", "norm_stats": "sample"}),
     FamilyCase("dcgan", CDCGAN, (16, 16), condition=LEVEL, ask=0.25),
