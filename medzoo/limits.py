@@ -38,7 +38,7 @@ LIMITS = {
     "channels": Limit(4096, "channels", "of one sample, masks included"),
     "layers": Limit(10_000, "layers", "of one described network; the deepest published generators have some 1,000"),
     "layer_values": Limit(2**28, "numbers", "that one layer gives for one sample; 64 channels of 2048 x 2048"),
-    "sample_flops": Limit(10**14, "operations", "of a described network for one sample; StyleGAN2 at 1024 x 1024 has 3e11"),
+    "sample_flops": Limit(10**14, "operations", "of a described network for one sample; StyleGAN2 at 1024 px has 3e11"),
     "input_pixels": Limit(2**26, "pixels", "of one picture or slice; whole-slide images are read in tiles"),
     "frames": Limit(100_000, "frames", "of one file; a long cine run has some thousands"),
     "pages": Limit(10_000, "pages", "of one TIFF file; stacks of a microscope have some thousands"),

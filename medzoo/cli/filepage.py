@@ -110,7 +110,7 @@ def _none(path: Path, found: Fits) -> list[str]:
         f"none of the {len(found.failures)} families fits it as it is",
         *near,
         f"what one of them lacks: medzoo info {shlex.quote(str(path))} --family NAME",
-        "another network: medzoo new family NAME drafts a family for it",
+        "another network: list its layers in an entry of family layers, or draft a family: medzoo new family NAME",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from medzoo.testing import FamilyCase, FamilyContract, example_images
 from tests.tools.family_cases import DENOISER, GUIDED, MASS, PLANE, QUIET, VAE, VQVAE
@@ -22,16 +23,16 @@ LEVEL = {
 }  # fmt: skip
 
 # Names as the network has them, so that its random state is a file's.
-UP = [
+GROWN: list[Any] = [
     {"op": "conv_transpose", "key": "chain.steps.0", "stride": 1}, {"op": "batch_norm", "key": "chain.steps.1"}, "relu",
     {"op": "upsample", "scale": 2},
 ]  # fmt: skip
-NOISY = [{"op": "noise", "by": 0.1}, {"op": "dropout", "p": 0.2, "on": True}]
+INJECTED: list[Any] = [{"op": "noise", "by": 0.1}, {"op": "dropout", "p": 0.2, "on": True}]
 NORMED: dict[str, list[int]] = {
     f"chain.steps.1.{name}": [6] for name in ("weight", "bias", "running_mean", "running_var")
 } | {"chain.steps.1.num_batches_tracked": []}
-LIST = {
-    "latent": [5, 1, 1], "layers": [*UP, {"op": "conv", "key": "chain.steps.4", "padding": 1}, *NOISY, "tanh"],
+LIST: dict[str, Any] = {
+    "latent": [5, 1, 1], "layers": [*GROWN, {"op": "conv", "key": "chain.steps.4", "padding": 1}, *INJECTED, "tanh"],
     "tensors": NORMED | {"chain.steps.0.weight": [5, 6, 4, 4], "chain.steps.4.weight": [2, 6, 3, 3]},
 }  # fmt: skip
 LABELLED = {
@@ -40,7 +41,7 @@ LABELLED = {
         {"op": "view", "shape": [5, 1, 1]},
     ],
 }  # fmt: skip
-LIST_OF_CLASSES = {
+LIST_OF_CLASSES: dict[str, Any] = {
     "latent": [5, 1, 1], "classes": 3, "layers": [
         LABELLED, {"op": "conv_transpose", "key": "chain.steps.1"}, {"op": "pixel_shuffle", "factor": 2}, "tanh",
     ],

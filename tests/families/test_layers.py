@@ -114,7 +114,7 @@ VIEW = {"op": "view", "shape": [1, 4, 4]}
     ("config", "words"),
     [
         ({"latent": [4], "layers": [layer("linear", "fc2"), VIEW]}, "do not fit the layers: 1 unexpected: fc1"),
-        ({"latent": [3], "layers": [layer("linear", "fc2"), VIEW], "ignore": ["fc1"]}, r"config.layers\[0\] .*gets \[3\]"),
+        ({"latent": [3], "layers": [layer("linear", "fc2"), VIEW], "ignore": ["fc1"]}, r"layers\[0\] .*gets \[3\]"),
         ({"latent": [4], "layers": [layer("linear", "fc2")], "ignore": ["fc1"]}, r"end in \[16\]; .*add a view"),
         ({"latent": [4], "layers": [layer("linear", "fc3"), VIEW]}, "holds no 'fc3.weight'; closest: "),
         ({"layers": ["relu"]}, "nothing goes in: state 'latent'"),

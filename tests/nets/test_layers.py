@@ -75,6 +75,7 @@ def leaky() -> nn.Module:
 
 
 SLOPE = {"op": "leaky_relu", "slope": 0.2}
+T3 = nn.ConvTranspose3d
 T2, C2, BN, IN = nn.ConvTranspose2d, nn.Conv2d, nn.BatchNorm2d, nn.InstanceNorm2d
 SEQUENTIAL: dict[str, tuple[Callable[[], nn.Module], list[Any], tuple[int, ...]]] = {
     "mlp": (
@@ -91,7 +92,8 @@ SEQUENTIAL: dict[str, tuple[Callable[[], nn.Module], list[Any], tuple[int, ...]]
     ),
     "kernel 7 first": (
         lambda: nn.Sequential(T2(6, 8, 7), BN(8), nn.ReLU(), T2(8, 4, 4, 2, 1), BN(4), nn.ReLU(), T2(4, 1, 4, 2, 1)),
-        [up("0", 1, 0), layer("batch_norm", "1"), "relu", up("3"), layer("batch_norm", "4"), "relu", up("6")], (6, 1, 1),
+        [up("0", 1, 0), layer("batch_norm", "1"), "relu", up("3"), layer("batch_norm", "4"), "relu", up("6")],
+        (6, 1, 1),
     ),
     "upsample and convolution": (
         lambda: nn.Sequential(nn.Upsample(scale_factor=2), C2(3, 6, 3, padding=1), BN(6), nn.ReLU(), C2(6, 2, 3, 1, 1)),
@@ -130,14 +132,15 @@ SEQUENTIAL: dict[str, tuple[Callable[[], nn.Module], list[Any], tuple[int, ...]]
     ),
     "groups and dilation": (
         lambda: nn.Sequential(C2(4, 4, 3, 1, 2, 2, 4), nn.GELU(), C2(4, 2, 1), nn.Hardtanh(-0.5, 0.5)),
-        [conv("0", 2, dilation=2, groups=4), "gelu", conv("2", 0), {"op": "clamp", "low": -0.5, "high": 0.5}], (4, 6, 6),
+        [conv("0", 2, dilation=2, groups=4), "gelu", conv("2", 0), {"op": "clamp", "low": -0.5, "high": 0.5}],
+        (4, 6, 6),
     ),
     "output padding": (
         lambda: nn.Sequential(T2(4, 4, 3, 2, 1, output_padding=1), BN(4), nn.ReLU6(), T2(4, 2, 3, 2, 1, 1, groups=2)),
         [up("0", output_padding=1), layer("batch_norm", "1"), "relu6", up("3", output_padding=1, groups=2)], (4, 3, 3),
     ),
     "volumes": (
-        lambda: nn.Sequential(nn.ConvTranspose3d(3, 4, 4, 2, 1), nn.BatchNorm3d(4), nn.ReLU(), nn.Conv3d(4, 1, 3, 1, 1)),
+        lambda: nn.Sequential(T3(3, 4, 4, 2, 1), nn.BatchNorm3d(4), nn.ReLU(), nn.Conv3d(4, 1, 3, 1, 1)),
         [up("0"), layer("batch_norm", "1"), "relu", conv("3")], (3, 2, 3, 2),
     ),
     "one dimension": (
@@ -161,7 +164,9 @@ SEQUENTIAL: dict[str, tuple[Callable[[], nn.Module], list[Any], tuple[int, ...]]
         [conv("0"), "tanh", conv("2", 0)], (3, 4, 4),
     ),
     "pooling": (
-        lambda: nn.Sequential(C2(1, 4, 3, 1, 1), nn.MaxPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+        lambda: nn.Sequential(
+            C2(1, 4, 3, 1, 1), nn.MaxPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        ),
         [
             conv("0"), {"op": "max_pool", "kernel": 2}, {"op": "avg_pool", "kernel": 3, "stride": 1, "padding": 1},
             {"op": "adaptive_avg_pool", "size": 2}, "flatten",
@@ -188,7 +193,9 @@ def test_a_sequence_of_torch_modules(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_weight_norm_in_the_old_form() -> None:
     for dim in (0, None):
-        check(lively(nn.Sequential(weight_norm(nn.Linear(5, 6), dim=dim), nn.Tanh())), [layer("linear", "0"), "tanh"], 5)
+        check(
+            lively(nn.Sequential(weight_norm(nn.Linear(5, 6), dim=dim), nn.Tanh())), [layer("linear", "0"), "tanh"], 5
+        )
 
 
 class Residual(nn.Module):
@@ -196,7 +203,9 @@ class Residual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(nn.Sequential(C2(4, 4, 3, 1, 1), BN(4), nn.ReLU(), C2(4, 4, 3, 1, 1)) for _ in range(3))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(C2(4, 4, 3, 1, 1), BN(4), nn.ReLU(), C2(4, 4, 3, 1, 1)) for _ in range(3)
+        )
         self.skip, self.gamma = C2(2, 4, 1), nn.Parameter(torch.tensor(0.3))
         self.head = C2(2, 4, 3, 1, 1)
 
@@ -233,7 +242,8 @@ class UNet(nn.Module):
 def test_named_skips_branches_and_a_learned_map() -> None:
     gate = {"op": "multiply", "layers": [conv("middle"), "sigmoid"]}
     layers = [
-        {"op": "shift", "key": "place"}, {"op": "save", "value": "input"}, conv("down", stride=2), "relu", gate, up("up"),
+        {"op": "shift", "key": "place"}, {"op": "save", "value": "input"}, conv("down", stride=2), "relu", gate,
+        up("up"),
         {"op": "cat", "value": "input", "before": True}, conv("out"), "tanh",
     ]  # fmt: skip
     torch.manual_seed(3)
@@ -392,7 +402,7 @@ def test_a_denoiser_that_was_really_trained(shared: Any) -> None:
         (["rellu"], r"layers\[0\]: there is no layer 'rellu'; did you mean .*relu"),
         ([{"op": "linear", "kee": "a"}], r"layers\[0\] \(linear\): .*fields of linear: key"),
         ([7], r"layers\[0\]: expected a layer"),
-        ([{"op": "linear", "key": "b"}], r"layers\[0\] \(linear 'b'\): the file holds no 'b.weight'; closest: a.weight"),
+        ([{"op": "linear", "key": "b"}], r"layers\[0\] \(linear 'b'\): .*no 'b.weight'; closest: a.weight"),
         ([layer("linear", "a"), layer("linear", "a")], r"layers\[1\] \(linear 'a'\), which gets \[3\]: "),
         (["relu", {"op": "residual", "layers": [layer("linear", "a")]}], r"layers\[1\] .*residual.*gives? \[3\]"),
         ([{"op": "residual", "layers": ["relu", layer("linear", "c")]}], r"layers\[0\].layers\[1\] \(linear 'c'\)"),

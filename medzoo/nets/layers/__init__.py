@@ -132,9 +132,7 @@ def _layer(stated: Any, place: str) -> Op:
         return OPS[name].model_validate({key: value for key, value in fields.items() if key != "op"})
     except ValidationError as error:
         known = ", ".join(OPS[name].model_fields)
-        raise Misfit(
-            f"{place} ({name}): {'; '.join(problems(error))}; fields of {name}: {known or 'none'}"
-        ) from None
+        raise Misfit(f"{place} ({name}): {'; '.join(problems(error))}; fields of {name}: {known or 'none'}") from None
 
 
 def _chain(placed: Sequence[Placed], tensors: Tensors) -> Chain:
@@ -147,7 +145,9 @@ def _chain(placed: Sequence[Placed], tensors: Tensors) -> Chain:
             else:
                 modules.append(one.layer.build(tensors))
         except Misfit as error:
-            raise error if str(error).startswith(one.place.partition("[")[0]) else Misfit(f"{one.place}: {error}") from None
+            raise (
+                error if str(error).startswith(one.place.partition("[")[0]) else Misfit(f"{one.place}: {error}")
+            ) from None
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             raise Misfit(f"{one.place}: {str(error).partition(chr(10))[0][:300]}") from error
     return Chain([one.place for one in placed], modules)

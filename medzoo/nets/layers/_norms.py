@@ -42,7 +42,9 @@ class _BatchNorm(BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if self.stats == "running":
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
         return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
 

@@ -28,7 +28,9 @@ def _plain(name: str, function: Callable[[Tensor], Tensor]) -> type[Op]:
     def build(self: Op, tensors: Tensors) -> nn.Module:
         return Function(lambda x: function(floating(x)))
 
-    return type(name, (Op,), {"op": name, "build": build, "__annotations__": {"op": ClassVar[str]}, "__module__": __name__})
+    return type(
+        name, (Op,), {"op": name, "build": build, "__annotations__": {"op": ClassVar[str]}, "__module__": __name__}
+    )
 
 
 class LeakyRelu(Op):
@@ -142,7 +144,7 @@ class Constant(Op):
 
 
 class Noise(Op):
-    """Plus N(0, 1) of each sample's own, times ``by`` or the tensor ``key``; one map for all channels unless ``each``."""
+    """Plus N(0, 1) of each sample's own, times ``by`` or the tensor ``key``; a map for all channels unless ``each``."""
 
     op: ClassVar[str] = "noise"
     by: float | None = None
@@ -154,7 +156,7 @@ class Noise(Op):
 
 
 class Dropout(Op):
-    """As at training time where ``on`` is true (some authors sample so), else nothing; drawn from each sample's noise."""
+    """As in training where ``on`` is true (some authors sample so), else nothing; drawn from each sample's noise."""
 
     op: ClassVar[str] = "dropout"
     p: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -233,7 +235,7 @@ class _With(nn.Module):
         self.value, self.function = nn.Parameter(torch.empty(shape)), function
 
     def forward(self, x: Tensor) -> Tensor:
-        value = self.value
+        value: Tensor = self.value
         if value.dim() == 1 and x.dim() > 2 and x.shape[-1] != len(value):
             value = alike(x, value[None])  # one for each channel
         elif value.dim() == x.dim() - 1:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing_extensions import Annotated
 
 from medzoo.entry import PositiveInt
 from medzoo.nets.layers._base import Misfit, Op, floating
-from medzoo.nets.layers._tensors import Tensors, tie
+from medzoo.nets.layers._tensors import Tensors
 
 Each = PositiveInt | tuple[PositiveInt, ...]
 Amount = Annotated[int, Field(ge=0)]
@@ -173,8 +174,6 @@ class _Product(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], bias: bool) -> None:
         super().__init__()
-        import torch
-
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(shape[0])) if bias else None
 
@@ -189,7 +188,7 @@ def _product(tensors: Tensors, key: str) -> nn.Module:
     return tensors.fill(_Product(shape, tensors.has(key, "bias")), key)
 
 
-def _tokens(x: Tensor) -> tuple[Tensor, object]:
+def _tokens(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """[B, N, C] as it is, a map [B, C, ...] as [B, N, C]; and the way back."""
     if x.dim() == 3:
         return x, lambda tokens: tokens
@@ -202,8 +201,8 @@ def _tokens(x: Tensor) -> tuple[Tensor, object]:
 def _attend(query: Tensor, attend: Tensor, value: Tensor, heads: int, scaled: bool) -> Tensor:
     if query.shape[-1] % heads or value.shape[-1] % heads:
         raise Misfit(f"{query.shape[-1]} channels do not divide into {heads} heads")
-    parts = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, attend, value))
-    attended = F.scaled_dot_product_attention(*parts, scale=None if scaled else 1.0)
+    query, attend, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, attend, value))
+    attended = F.scaled_dot_product_attention(query, attend, value, scale=None if scaled else 1.0)
     return attended.transpose(1, 2).flatten(2)
 
 
@@ -213,4 +212,3 @@ def _check_dims(shape: tuple[int, ...]) -> None:
 
 
 OPS = (Linear, Conv, ConvTranspose, Embedding, Attention)
-__all__ = ["OPS", "tie"]

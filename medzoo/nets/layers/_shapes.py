@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -277,11 +277,10 @@ class MinMax(Op):
         return Function(scaled)
 
 
-def _of(pools: tuple[object, ...], x: Tensor) -> object:
+def _of(pools: tuple[Callable[..., Tensor], ...], x: Tensor) -> Callable[..., Tensor]:
     if not 3 <= x.dim() <= 5:
         raise Misfit("pooling needs a map")
     return pools[x.dim() - 3]
-
 
 
 OPS = (

@@ -1,4 +1,4 @@
-"""The tensors of a file as layers ask for them: by name, with spectral and weight norm taken out, each accounted for."""
+"""The tensors of a file as layers ask for them: by name, spectral and weight norm taken out, each accounted for."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Tensors:
             keys = tuple(head + part.format(last) for part in pattern)
             if keys[0] in self.shapes and (keys[1] in self.shapes):
                 return Source(tuple(k for k in keys if k in self.shapes), "spectral", across)
-        for pattern in self.WEIGHT_NORM:
-            keys = tuple(head + part.format(last) for part in pattern)
+        for pair in self.WEIGHT_NORM:
+            keys = tuple(head + part.format(last) for part in pair)
             if all(k in self.shapes for k in keys):
                 return Source(keys, "weight_norm")
         return None

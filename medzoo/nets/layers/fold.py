@@ -36,7 +36,7 @@ def _fold_norms(chain: Chain) -> None:
         gain = gain if norm.weight is None else gain * norm.weight
         shift = -norm.running_mean * gain if norm.bias is None else norm.bias - norm.running_mean * gain
         transposed = isinstance(before, _TRANSPOSED)
-        if transposed and before.groups > 1:
+        if isinstance(before, _TRANSPOSED) and before.groups > 1:
             continue
         axis = 1 if transposed else 0
         shape = [1] * before.weight.dim()
@@ -81,6 +81,8 @@ def _plain_3x3(module: nn.Module) -> bool:
 
 
 def _without_identities(chain: Chain) -> None:
-    kept = [(place, step) for place, step in zip(chain.places, chain.steps, strict=True) if type(step) is not nn.Identity]
+    kept = [
+        (place, step) for place, step in zip(chain.places, chain.steps, strict=True) if type(step) is not nn.Identity
+    ]
     chain.places = tuple(place for place, _ in kept)
     chain.steps = nn.ModuleList(step for _, step in kept)
