@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed
@@ -36,7 +37,7 @@ class StreamDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        model_id: str | int,
+        model_id: str | int | Path,
         n: int | None = None,
         condition: Any = None,
         *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medzoo import zoo
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @hinted({"n": "it is 'steps' pictures from each sample to the next"})
 def interpolate(
-    model: str | int | Generator,
+    model: str | int | Path | Generator,
     indices: Sequence[int],
     steps: int = 30,
     condition: Any = None,
@@ -54,7 +55,7 @@ def interpolate(
 
     Raises GenerationError: a model without latents, too few indices or steps; else as ``medzoo.generate`` does.
     """
-    generator = zoo.load(model, device=device, precision=precision) if isinstance(model, str | int) else model
+    generator = zoo.load(model, device=device, precision=precision) if isinstance(model, str | int | Path) else model
     stops = [*indices, indices[0]] if closed and len(indices) else list(indices)
     if len(stops) < 2 or isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
         raise GenerationError(

@@ -46,6 +46,13 @@ def test_a_walk_begins_and_ends_at_samples(add_model: AddModel) -> None:
         medzoo.interpolate(model_id, [3, 7], num_samples=4)  # type: ignore[call-arg]
 
 
+def test_a_path_is_a_model_here_too(add_model: AddModel) -> None:
+    path = medzoo.catalog.resolve(add_model()).path
+    assert path is not None
+    walk = medzoo.interpolate(path, [3, 7], 2)
+    np.testing.assert_allclose(walk.images, medzoo.generate(path, 8)[[3, 7]].images, atol=1e-5)
+
+
 def test_normal_latents_keep_their_length() -> None:
     one, other = torch.randn(2, 4096, generator=torch.Generator().manual_seed(0))
     middle = _between(one, other, 0.5, straight=False)
