@@ -168,7 +168,13 @@ class Generator:
         return network
 
     def resolve(self, condition: Any, indices: range) -> Conditions:
-        """A condition, as ``generate`` takes it, for the samples ``indices``. Raises ConditionError."""
+        """A condition, as ``generate`` takes it or this has given it, for the samples ``indices``.
+
+        Raises ConditionError.
+        """
+        if isinstance(condition, Conditions):  # to find it may have taken the headers of a whole study
+            first = condition.indices.start
+            return condition[indices.start - first : indices.stop - first] if indices else condition[:0]
         conditions = _request.conditions(type(self), self.entry, self.declared, condition, indices)
         if not self.input_names:
             conditions = replace(

@@ -151,6 +151,8 @@ class Samples:
             if len(values) > 1:
                 raise ValueError(f"cannot concatenate samples of different {name}: {sorted(map(str, values))}")
 
+        arrays = ("images", "indices", "masks", "labels")
+
         def joined(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
             if any(value is None for value in values):
@@ -159,7 +161,6 @@ class Samples:
                 return None
             return np.concatenate(values) if name in arrays else tuple(word for value in values for word in value)
 
-        arrays = ("images", "indices", "masks", "labels")
         names = (*arrays, "condition", "names", "provenance")
         return replace(first, **{name: joined(name) for name in names})
 

@@ -153,8 +153,9 @@ def generate_into(
         }  # fmt: skip
 
     def check(cls: type[Generator], entry: Entry) -> None:
-        stated, number = asked(entry)
-        cls.check_request(entry, number, stated, seed=seed, start=start, batch_size=batch_size)
+        nonlocal condition, n
+        condition, n = asked(entry)
+        n = cls.check_request(entry, n, condition, seed=seed, start=start, batch_size=batch_size)
         if format is None and entry.condition is not None and entry.condition.inputs:
             return  # the inputs decide it
         wanted = saving.Run(
@@ -165,12 +166,11 @@ def generate_into(
     generator = zoo.load_checked(model_id, check, override=override, device=device, precision=precision, family=family)
     generator.input_names = input_names
     out = Path("samples") / in_paths(generator.name) if folder is None else Path(folder)
-    condition, n = asked(generator.entry)
-    n = generator.check_request(generator.entry, n, condition, seed=seed, start=start, batch_size=batch_size)
+    assert n is not None
     given = generator.resolve(condition, range(start, start + n))
     if keep_patient and not _are_of_studies(given):
         raise ConditionError(f"{generator.name}: the inputs are no DICOM files of a patient; leave out --keep-patient")
-    inputs = generator.inputs_sha256(condition)
+    inputs = generator.inputs_sha256(given)
     stated_words = [last_name(word) for word in words] if inputs is not None else words
     in_words = "; ".join(stated_words) if words else described(condition, files=inputs is not None)
     run = saving.Run(
@@ -188,12 +188,12 @@ def generate_into(
         inputs_sha256=inputs,
         **filed(generator.entry, format or _format_of(given)),
     )
-    _check(generator, n, run, condition, given)
+    _check(generator, n, run, given)
     began = time.perf_counter()
     with saving.Writer(out, run, resume=resume, overwrite=overwrite) as writer, shown(progress) as show:
-        first, made = _write(generator, writer, n, condition, show, stop, GRID_SAMPLES if grid else 0)
+        first, made = _write(generator, writer, n, given, show, stop, GRID_SAMPLES if grid else 0)
     seconds = time.perf_counter() - began
-    grid_file = _sheet(generator, out, n, run, first, condition) if grid and n and writer.written >= n else None
+    grid_file = _sheet(generator, out, n, run, first, given) if grid and n and writer.written >= n else None
     return Generated(out, grid_file, run, n, writer.written, made, seconds)
 
 
@@ -214,9 +214,9 @@ def _format_of(given: Conditions) -> str:
     return "dicom" if _are_of_studies(given) else "nifti"
 
 
-def _check(generator: Generator, n: int, run: saving.Run, condition: Any, given: Conditions) -> None:
+def _check(generator: Generator, n: int, run: saving.Run, given: Conditions) -> None:
     """Let everything that is wrong be said before the folder is touched."""
-    generator.stream(n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
+    generator.stream(n, given, seed=run.seed or 0, start=run.start, batch_size=run.batch_size)
     depth = max(one.depth or 1 for one in given.inputs) if given.has_volumes else None
     _check_output(run, generator.entry, depth)
     if n > MANY and run.shard is None and not formats.load(run.format).sharded:
@@ -235,7 +235,7 @@ def _write(
     generator: Generator,
     writer: saving.Writer,
     n: int,
-    condition: Any,
+    given: Conditions,
     progress: Progress,
     stop: Callable[[], bool] | None,
     shown: int,
@@ -251,7 +251,7 @@ def _write(
     show()
     generator.on_progress = lambda done, calls: show((done, calls))
     for samples in generator.stream(
-        n, condition, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
+        n, given, seed=run.seed or 0, start=run.start, batch_size=run.batch_size, among=ranges
     ):
         writer.put(samples)
         made += len(samples)
@@ -263,14 +263,14 @@ def _write(
     return first, made
 
 
-def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list[Samples], condition: Any) -> Path:
+def _sheet(generator: Generator, out: Path, n: int, run: saving.Run, first: list[Samples], given: Conditions) -> Path:
     """Write the contact sheet; samples of an earlier part of a resumed run are made again for it."""
     wanted = range(run.start, run.start + min(n, GRID_SAMPLES))
     if sum(map(len, first)) < len(wanted):
-        first = list(generator.stream(n, condition, seed=run.seed or 0, start=run.start, among=[wanted]))
+        first = list(generator.stream(n, given, seed=run.seed or 0, start=run.start, among=[wanted]))
     alike = [part for part in first if part.images.shape[1:] == first[0].images.shape[1:]]  # volumes may differ
     samples = Samples.concatenate(alike)[: len(wanted)]
-    given, declared = generator.resolve(condition, wanted), generator.declared
+    declared = generator.declared
 
     def made_from(i: int) -> NDArray[np.float32]:
         assert declared is not None

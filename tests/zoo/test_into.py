@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import medzoo
 from medzoo.cli import main
 from medzoo.errors import ConditionError, SavingError
+from medzoo.families import _request
 from medzoo.imagefiles import read_image
 from medzoo.zoo.wording import described, last_name
 from tests.conftest import masked, read_png
@@ -72,6 +73,19 @@ def test_the_folder_and_the_number_have_defaults(
     done = medzoo.generate_into(None, model_id, condition=["malignant", "benign", "benign"], format="npz")
     assert done.folder == Path("samples") / model_id and done.n == 3
     assert done.run.condition == "malignant; benign; benign"
+
+
+def test_inputs_are_looked_for_once_before_the_weights_and_once_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder may be a study of thousands of files, each of which is opened for it."""
+    for i in range(3):
+        picture(tmp_path / "in" / f"{i}.png", np.full((16, 16), 40 * i, np.uint8))
+    seen: list[int] = []
+    find = _request.resolve_condition
+    monkeypatch.setattr(_request, "resolve_condition", lambda *args: seen.append(1) or find(*args))
+    done = medzoo.generate_into(tmp_path / "out", "10005", condition=tmp_path / "in", batch_size=2, start=1, grid=True)
+    assert done.n == 3 and done.grid is not None and len(seen) == 2
 
 
 def test_so_many_of_each_class(add_model: AddModel, tmp_path: Path) -> None:
