@@ -70,7 +70,8 @@ def load_network(generator: Generator, state: Mapping[str, Tensor]) -> nn.Module
             f"{entry.model_id}: 'config' does not make a network of family '{entry.family}': "
             f"{str(error).partition(chr(10))[0]}"
         ) from error
-    _check_state(generator, network.state_dict(), state)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    check_state(generator, shapes, state, generator.tolerates)
     _check_dtypes(generator, dict(network.named_parameters()), state)
     network.load_state_dict(state, strict=False, assign=True)
     if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
@@ -118,24 +119,39 @@ def listed(things: Sequence[Any], most: int = 4) -> str:
     return ", ".join(map(str, things[:most])) + more
 
 
-def _check_state(generator: Generator, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def check_state(
+    generator: Generator,
+    wanted: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, Tensor],
+    tolerates: Iterable[str],
+    *,
+    fit: str | None = None,
+    advice: str = "Correct 'config' or 'checkpoint' (key, strip_prefix) in the entry",
+) -> None:
+    """Raises CheckpointError where tensors are missing, left over, or of another shape.
+
+    Args:
+        wanted: shapes by name.
+        tolerates: regular expressions of names that may be missing or left over.
+        fit: what they have to, in words; None for the family.
+        advice: what to do about it.
+    """
+
     def strict(keys: Iterable[str]) -> list[str]:
-        return [key for key in keys if not any(re.search(pattern, key) for pattern in generator.tolerates)]
+        return [key for key in keys if not any(re.search(pattern, key) for pattern in tolerates)]
 
     def shapes(key: str) -> str:
-        return f"{key} is {list(found[key].shape)}, the network needs {list(wanted[key].shape)}"
+        return f"{key} is {list(found[key].shape)}, the network needs {list(wanted[key])}"
 
     differences = {
         "missing": strict(key for key in wanted if key not in found),
         "unexpected": strict(key for key in found if key not in wanted),
-        "of another shape": [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key].shape],
+        "of another shape": [shapes(key) for key in wanted if key in found and found[key].shape != wanted[key]],
     }
     if any(differences.values()):
         words = "; ".join(f"{len(keys)} {what}: {listed(keys)}" for what, keys in differences.items() if keys)
-        raise CheckpointError(
-            f"{generator.entry.model_id}: the weights do not fit family '{generator.entry.family}': {words}. "
-            "Correct 'config' or 'checkpoint' (key, strip_prefix) in the entry"
-        )
+        network = f"family '{generator.entry.family}'" if fit is None else fit
+        raise CheckpointError(f"{generator.entry.model_id}: the weights do not fit {network}: {words}. {advice}")
 
 
 def _check_dtypes(generator: Generator, parameters: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -17,20 +17,24 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from medzoo.entry import PositiveInt
-from medzoo.errors import CheckpointError, EntryError
+from medzoo.errors import EntryError
 from medzoo.families._base import FamilyConfig, Generator
 from medzoo.families._condition import Given
-from medzoo.families._loading import listed
-from medzoo.nets.layers import Described, Misfit, Values, parse
+from medzoo.families._loading import check_state
+from medzoo.nets.layers import Described, Misfit, Placed, Values, parse
 from medzoo.nets.layers.fold import fold
 from medzoo.randomness import Noise
 
 
 def _pattern(text: str) -> str:
+    """A regular expression that is fast on any name, for an entry and the names in a file are a stranger's."""
     try:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"'{text}' is no regular expression: {error}") from None
+    bare = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", text)  # escaped characters and classes are one character each
+    if len(re.findall(r"[*+?{]", bare)) > 1 or re.search(r"\)[*+?{]", bare):
+        raise ValueError(f"'{text}': expected one repetition (* + ? {{}}) at most, and none of a group")
     return text
 
 
@@ -46,7 +50,8 @@ class Config(FamilyConfig):
         image: (channels, height, width) of the image or mask that goes in; null for none.
         attributes: names of the numbers that go in.
         classes: how many the network knows: the value ``label``, a whole number; 0 where it takes none.
-        ignore: regular expressions of tensors of the file that the generator does not use, such as an encoder's.
+        ignore: regular expressions of tensors of the file that the generator does not use, such as an encoder's; one
+            repetition (``.*``) each, at most.
         tensors: names and shapes of the file's tensors: read from it, so never stated.
 
     The first layer gets the first that there is of latent, image, attributes and label.
@@ -57,7 +62,7 @@ class Config(FamilyConfig):
     image: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     attributes: tuple[str, ...] = ()
     classes: Annotated[int, Field(ge=0)] = 0
-    ignore: tuple[Pattern, ...] = ()
+    ignore: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
     tensors: dict[str, tuple[int, ...]] = {}
 
     @field_validator("tensors", mode="before")
@@ -69,7 +74,7 @@ class Config(FamilyConfig):
 
     @model_validator(mode="after")
     def _readable(self) -> Config:
-        parse(self.layers)
+        self.placed  # noqa: B018  raises what is wrong with the list
         if not self.inputs:
             raise ValueError("nothing goes in: state 'latent', 'image', 'attributes' or 'classes'")
         return self
@@ -89,6 +94,11 @@ class Config(FamilyConfig):
         return found
 
     @cached_property
+    def placed(self) -> tuple[Placed, ...]:
+        """The layers with their places, repetitions unrolled. Raises Misfit."""
+        return parse(self.layers)
+
+    @cached_property
     def described(self) -> Described:
         """The network without numbers. Raises Misfit."""
         with torch.device("meta"):
@@ -101,7 +111,7 @@ class Config(FamilyConfig):
 
     def network(self) -> Described:
         """The network, untrained. Raises Misfit."""
-        return Described(self.layers, self.tensors, next(iter(self.inputs)))
+        return Described(self.placed, self.tensors, next(iter(self.inputs)))
 
 
 class Layers(Generator):
@@ -156,22 +166,11 @@ class Layers(Generator):
                 f"{[wanted[0], *wanted[1]]} (channels and masks, size); correct one of them"
             )
         used, stated = self.config.described.used, self.config.tensors
-        patterns = (*self.tolerates, *self.config.ignore)
-        unused = [name for name in state if name not in used]
-        differences = {
-            "missing": [name for name in used if name not in state],
-            "unexpected": [name for name in unused if not any(re.search(pattern, name) for pattern in patterns)],
-            "of another shape": [
-                f"{name} is {list(state[name].shape)}, the network needs {list(stated[name])}"
-                for name in used if name in state and tuple(state[name].shape) != stated[name]
-            ],
-        }  # fmt: skip
-        if any(differences.values()):
-            words = "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names)
-            raise CheckpointError(
-                f"{self.entry.model_id}: the tensors of the file do not fit the layers: {words}. Add layers for those "
-                "that are unexpected, or list them in config.ignore"
-            )
+        check_state(
+            self, {name: stated[name] for name in used}, state, (*self.tolerates, *self.config.ignore),
+            fit="the layers",
+            advice="Add layers for those that are unexpected, or list them in config.ignore",
+        )  # fmt: skip
 
     def build(self) -> nn.Module:
         network: nn.Module = self.config.network()

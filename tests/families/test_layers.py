@@ -120,12 +120,21 @@ VIEW = {"op": "view", "shape": [1, 4, 4]}
         ({"layers": ["relu"]}, "nothing goes in: state 'latent'"),
         ({"latent": [4], "layers": ["rello"]}, "did you mean "),
         ({"latent": [4], "layers": ["relu"], "ignore": ["("]}, "is no regular expression"),
+        ({"latent": [4], "layers": ["relu"], "ignore": ["(a+)+$"]}, "one repetition .* at most"),
+        ({"latent": [4], "layers": ["relu"], "ignore": ["a.*b.*c"]}, "one repetition .* at most"),
+        ({"latent": [4], "layers": ["relu"], "ignore": ["(a|aa)*$"]}, "none of a group"),
         ({"latent": [4], "layers": [VIEW, {"op": "upsample", "scale": 1e9}]}, "layers"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(config: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(MedzooError, match=words):
         load(tmp_path / "x.pt", STATE, **config)
+
+
+@pytest.mark.parametrize("pattern", ["^fc1", r"^(fc1|enc)\.", r"fc[^*+]\.weight", "fc1.*$", r"^fc\d?"])
+def test_usual_patterns_of_what_is_left_out(pattern: str, tmp_path: Path) -> None:
+    config = {"latent": [4], "layers": [layer("linear", "fc2"), VIEW], "ignore": [pattern]}
+    assert load(tmp_path / "x.pt", STATE, **config).generate(1).images.shape == (1, 1, 4, 4)
 
 
 def test_a_class_is_drawn_where_none_is_given(tmp_path: Path) -> None:

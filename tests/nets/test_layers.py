@@ -35,11 +35,11 @@ def described(state: dict[str, Tensor], layers: list[Any], fused: bool, **inputs
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     first = next(iter(inputs))
     with torch.device("meta"):
-        network = Described(layers, shapes, first)
+        network = Described(parse(layers), shapes, first)
     shape, _ = network.trace({name: (tuple(value.shape[1:]), value.dtype) for name, value in inputs.items()})
     assert {name for name in state if not name.endswith("num_batches_tracked")} <= network.used
     adapted = network.adapt(state)
-    network = Described(layers, shapes, first)
+    network = Described(parse(layers), shapes, first)
     network.load_state_dict(adapted, strict=False)
     network.eval().requires_grad_(False)
     made = (fold(network) if fused else network)(Values(dict(inputs), Noise(0, range(len(inputs[first])))))
@@ -336,7 +336,7 @@ def test_injected_noise_is_each_samples_own() -> None:
     x = torch.ones(3, 2, 4, 4)
     made = described(state, layers, True, latent=x)
     shapes = {"strength": (2,)}
-    network = Described(layers, shapes)
+    network = Described(parse(layers), shapes)
     network.load_state_dict(network.adapt(state))
     alone = network(Values({"latent": x[:1]}, Noise(0, [2]))).detach()
     torch.testing.assert_close(made[2:], alone)
@@ -440,6 +440,13 @@ def test_a_hostile_list_cannot_ask_for_a_terabyte(layers: list[Any]) -> None:
     latent = torch.zeros(1, 4)
     with pytest.raises((Misfit, EntryError)):
         described({}, layers, True, latent=latent if "one_hot" not in str(layers) else latent.long())
+
+
+def test_what_goes_in_is_bounded_too() -> None:
+    with torch.device("meta"):
+        network = Described(parse([{"op": "slice", "stop": 4}]), {})
+    with pytest.raises(EntryError, match="latent: .* numbers, at most"):
+        network.trace({"latent": ((2**40,), torch.float32)})
 
 
 def test_a_thousand_levels_are_refused() -> None:

@@ -83,7 +83,12 @@ def test_inputs_are_looked_for_once_before_the_weights_and_once_behind(
         picture(tmp_path / "in" / f"{i}.png", np.full((16, 16), 40 * i, np.uint8))
     seen: list[int] = []
     find = _request.resolve_condition
-    monkeypatch.setattr(_request, "resolve_condition", lambda *args: seen.append(1) or find(*args))
+
+    def counted(*args: Any) -> Any:
+        seen.append(1)
+        return find(*args)
+
+    monkeypatch.setattr(_request, "resolve_condition", counted)
     done = medzoo.generate_into(tmp_path / "out", "10005", condition=tmp_path / "in", batch_size=2, start=1, grid=True)
     assert done.n == 3 and done.grid is not None and len(seen) == 2
 

@@ -12,7 +12,7 @@ file has; dimensions are counted without the batch. See ``docs/layers.md``.
 
 from __future__ import annotations
 
-import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +25,9 @@ from medzoo.errors import EntryError, problems
 from medzoo.nets.layers import _flow, _norms, _pointwise, _products, _shapes
 from medzoo.nets.layers._base import Chain, Misfit, Op, Placed, Step, Values
 from medzoo.nets.layers._tensors import Shape, Tensors, tied
+from medzoo.text import did_you_mean, first_line
 
-__all__ = ["OPS", "Described", "Misfit", "Values", "parse"]
+__all__ = ["OPS", "Described", "Misfit", "Placed", "Values", "parse"]
 
 OPS: dict[str, type[Op]] = {
     kind.op: kind for module in (_products, _norms, _shapes, _pointwise, _flow) for kind in module.OPS
@@ -62,10 +63,9 @@ class Described(nn.Module):
     """The network of a list of layers: named values -> one map [B, C, ...].
 
     Args:
-        layers: the list, or what ``parse`` made of it.
+        layers: what ``parse`` made of the list.
         shapes: of the tensors of the file, by name.
         first: name of the value that the first layer gets.
-        where: of the list, for errors.
 
     Attributes:
         used: names of the file's tensors that the layers use.
@@ -73,15 +73,12 @@ class Described(nn.Module):
     Raises Misfit: the tensors do not give what the layers need.
     """
 
-    def __init__(
-        self, layers: Sequence[Any], shapes: Mapping[str, Shape], first: str = "latent", where: str = "layers"
-    ) -> None:
+    def __init__(self, layers: Sequence[Placed], shapes: Mapping[str, Shape], first: str = "latent") -> None:
         super().__init__()
-        placed = parse(layers, where)
-        if not placed:
-            raise Misfit(f"{where}: the list is empty")
+        if not layers:
+            raise Misfit("layers: the list is empty")
         tensors = Tensors(shapes)
-        self.first, self.chain = first, _chain(placed, tensors)
+        self.first, self.chain = first, _chain(layers, tensors)
         self.used = frozenset(tensors.used)
 
     def forward(self, values: Values) -> Tensor:
@@ -94,11 +91,13 @@ class Described(nn.Module):
         Args:
             inputs: shape and type of each named value, without the batch. The network must lie on the meta device.
 
-        Raises Misfit (shapes that do not meet: the layer, and what it gets) or EntryError (more numbers or operations
-        than ``medzoo.limits`` allow).
+        Raises Misfit (shapes that do not meet: the layer, and what it gets) or EntryError (more numbers, going in or in
+        between, or operations than ``medzoo.limits`` allow).
         """
         from torch.utils.flop_counter import FlopCounterMode
 
+        for name, (shape, _) in inputs.items():
+            limits.check("layer_values", math.prod(shape), name, EntryError)
         named = {
             name: torch.empty((_BATCH, *shape), dtype=dtype, device="meta") for name, (shape, dtype) in inputs.items()
         }
@@ -125,14 +124,14 @@ def _layer(stated: Any, place: str) -> Op:
         raise Misfit(f"{place}: expected a layer, such as relu or {{op: linear, key: fc1}}, found {str(stated)[:100]}")
     name = fields["op"]
     if name not in OPS:
-        near = difflib.get_close_matches(name, OPS, n=3, cutoff=0.4)
-        known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(OPS))}"
-        raise Misfit(f"{place}: there is no layer '{name[:60]}'; {known}")
+        meant = did_you_mean(name, OPS) or f"; known: {', '.join(sorted(OPS))}"
+        raise Misfit(f"{place}: there is no layer '{name[:60]}'{meant}")
     try:
         return OPS[name].model_validate({key: value for key, value in fields.items() if key != "op"})
     except ValidationError as error:
         known = ", ".join(OPS[name].model_fields)
-        raise Misfit(f"{place} ({name}): {'; '.join(problems(error))}; fields of {name}: {known or 'none'}") from None
+        found = "; ".join(problems(error, record=OPS[name]))
+        raise Misfit(f"{place} ({name}): {found}; fields of {name}: {known or 'none'}") from None
 
 
 def _chain(placed: Sequence[Placed], tensors: Tensors) -> Chain:
@@ -145,11 +144,9 @@ def _chain(placed: Sequence[Placed], tensors: Tensors) -> Chain:
             else:
                 modules.append(one.layer.build(tensors))
         except Misfit as error:
-            raise (
-                error if str(error).startswith(one.place.partition("[")[0]) else Misfit(f"{one.place}: {error}")
-            ) from None
+            raise error.at(f"{one.place}: ") from None
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-            raise Misfit(f"{one.place}: {str(error).partition(chr(10))[0][:300]}") from error
+            raise Misfit(first_line(error), f"{one.place}: ") from error
     return Chain([one.place for one in placed], modules)
 
 

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.entry import Record
+from medzoo.nets.layers._tensors import Misfit as Misfit
 from medzoo.nets.layers._tensors import Tensors
+from medzoo.text import first_line
 
 if TYPE_CHECKING:
     from medzoo.randomness import Noise
-
-
-class Misfit(ValueError):
-    """A list of layers that makes no network of the tensors at hand; the message names the layer and what it found."""
 
 
 @dataclass
@@ -126,21 +124,15 @@ class Chain(Step):
     def _trace(self, x: Tensor, values: Values) -> Tensor:
         assert values.traced is not None
         for place, step in zip(self.places, self.steps, strict=True):
-            before = list(x.shape[1:])
+            gets = f"{place}, which gets {list(x.shape[1:])}: "
             try:
                 x = step(x, values) if isinstance(step, Step) else step(x)
             except Misfit as error:
-                raise error if getattr(error, "placed", False) else _placed(place, before, str(error)) from None
+                raise error.at(gets) from None
             except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, OverflowError) as error:
-                raise _placed(place, before, str(error).partition("\n")[0][:300]) from error
+                raise Misfit(first_line(error), gets) from error
             values.traced(x, place)
         return x
-
-
-def _placed(place: str, before: list[int], why: str) -> Misfit:
-    error = Misfit(f"{place}, which gets {before}: {why}")
-    error.placed = True  # type: ignore[attr-defined]
-    return error
 
 
 def dims(x: Tensor, dim: int) -> int:

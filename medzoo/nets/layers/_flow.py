@@ -49,8 +49,8 @@ class Save(Op):
 
 
 class Use(Op):
-    """The value of that name, in place of what comes in: ``latent``, ``label``, ``image``, ``mask``, ``attributes``,
-    ``time``, or what ``save`` kept.
+    """The value of that name, in place of what comes in: one that goes into the network, such as ``latent`` or
+    ``label``, or what ``save`` or ``branch`` kept.
     """
 
     op: ClassVar[str] = "use"

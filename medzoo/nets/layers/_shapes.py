@@ -201,30 +201,30 @@ class PixelUnshuffle(Op):
         return nn.PixelUnshuffle(self.factor)
 
 
-class MaxPool(Op):
+class _Windows(Op):
+    """What pooling by windows has; ``stride`` null for that of the kernel."""
+
+    pools: ClassVar[tuple[Callable[..., Tensor], ...]]
+    kernel: Each
+    stride: Each | None = None
+    padding: Amounts = 0
+
+    def build(self, tensors: Tensors) -> nn.Module:
+        return Function(lambda x: _of(self.pools, x)(x, self.kernel, self.stride, self.padding))
+
+
+class MaxPool(_Windows):
     """The largest of each window; ``stride`` null for that of the kernel."""
 
     op: ClassVar[str] = "max_pool"
-    kernel: Each
-    stride: Each | None = None
-    padding: Amounts = 0
-
-    def build(self, tensors: Tensors) -> nn.Module:
-        pools = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-        return Function(lambda x: _of(pools, x)(x, self.kernel, self.stride, self.padding))
+    pools: ClassVar = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 
 
-class AvgPool(Op):
+class AvgPool(_Windows):
     """The mean of each window; zeros of the padding count, as torch counts them."""
 
     op: ClassVar[str] = "avg_pool"
-    kernel: Each
-    stride: Each | None = None
-    padding: Amounts = 0
-
-    def build(self, tensors: Tensors) -> nn.Module:
-        pools = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
-        return Function(lambda x: _of(pools, x)(x, self.kernel, self.stride, self.padding))
+    pools: ClassVar = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 class AdaptivePool(Op):

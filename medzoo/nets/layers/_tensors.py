@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medzoo.text import nearest
+
 Shape = tuple[int, ...]
+
+
+class Misfit(ValueError):
+    """A list of layers that makes no network of the tensors at hand; the message names the layer and what it found.
+
+    Args:
+        place: of the layer, such as ``layers[3] (linear 'fc1')``; None where whoever builds or runs it knows.
+    """
+
+    def __init__(self, why: str, place: str | None = None) -> None:
+        super().__init__(why if place is None else f"{place}{why}")
+        self.place = place
+
+    def at(self, place: str) -> Misfit:
+        """The same with a place; that of a layer within stays."""
+        return self if self.place is not None else Misfit(str(self), place)
 
 
 @dataclass(frozen=True)
@@ -78,10 +95,8 @@ class Tensors:
         """
         found = self._find(key, leaf, across)
         if found is None:
-            from medzoo.nets.layers._base import Misfit
-
             name = f"{key}.{leaf}" if leaf else key
-            near = difflib.get_close_matches(name, list(self.shapes), n=3, cutoff=0.5)
+            near = nearest(name, self.shapes, most=3, cutoff=0.5)
             raise Misfit(f"the file holds no '{name}'" + (f"; closest: {', '.join(near)}" if near else ""))
         self.used.update(found.keys)
         return found
