@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 # Arguments that come too late, and where they go.
 LOADED = {
     name: f"state it when the model is loaded: medzoo.load(..., {name}=...)"
-    for name in ("truncation", "noise", "steps", "sampler", "guidance", "strength", "window", "device", "precision")
+    for name in (
+        "truncation",
+        "noise",
+        "steps",
+        "sampler",
+        "guidance",
+        "strength",
+        "window",
+        "axis",
+        "slice",
+        "device",
+        "precision",
+    )
 } | {"folder": "samples.save(FOLDER) writes files, and medzoo.generate_into writes as it goes"}
 _MOVED = "a model stays where it was loaded, and in that precision: medzoo.load(..., device=, precision=)"
 _RUN = "the module of torch is .network; decode(latents) runs it, differentiably after medzoo.load(..., fused=False)"
