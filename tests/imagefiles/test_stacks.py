@@ -110,6 +110,20 @@ def test_files_of_which_a_part_is_used_are_counted(tmp_path: Path) -> None:
         assert find(paths) == paths
 
 
+def test_colours_of_a_nifti_file_are_pictures_and_counted(tmp_path: Path) -> None:
+    array = np.zeros((6, 5, 4, 3), np.uint8)
+    with pytest.warns(ReadingWarning, match="1 of 2 files hold several pictures, of which the middle one"):
+        found = find([nifti(tmp_path / "a.nii", array), nifti(tmp_path / "b.nii", array[:, :, :1])], "coronal")
+    assert found == [tmp_path / "a.nii", tmp_path / "b.nii"]
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii", np.ones((6, 5, 4), np.complex64))
+    for read in (read_image, lambda path: find([path])):
+        with pytest.raises(ImageFileError, match=r"a\.nii: holds complex numbers; save their magnitude"):
+            read(path)
+
+
 def test_a_study_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     series(tmp_path / "deep")
     monkeypatch.setenv("MEDZOO_LIMIT_INPUT_FILES", "3")
