@@ -17,7 +17,7 @@ from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles import naming, read_picture
 from medzoo.imagefiles._dicom import has_pixels, read_header
-from medzoo.imagefiles._picture import Asked, Picture, ReadingWarning
+from medzoo.imagefiles._picture import Asked, Picture, ReadingWarning, remembered
 from medzoo.imagefiles._plane import Plane, plane_of
 from medzoo.imagefiles.provenance import Instance, Provenance, Study
 from medzoo.imagefiles.tone import Window
@@ -58,13 +58,8 @@ class Frame:
         return self.study.instances[0].sop_class in DRAWN
 
 
+@remembered(20_000)  # a run asks several times
 def frames_of(path: Path) -> tuple[Frame, ...]:
-    about = path.stat()
-    return _readframes_of(path, about.st_mtime_ns, about.st_size)
-
-
-@lru_cache(maxsize=20_000)  # a run asks several times
-def _readframes_of(path: Path, changed: int, size: int) -> tuple[Frame, ...]:
     """Of an object with pixels; () for another one."""
     with naming(path, "dicom"):
         header, count = read_header(path, _TAGS)

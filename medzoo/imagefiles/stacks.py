@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from medzoo.errors import ImageFileError
 from medzoo.files import kind as filekind
 from medzoo.imagefiles import list_images, naming, read_volume
 from medzoo.imagefiles._nifti import nifti_geometry
-from medzoo.imagefiles._picture import ReadingWarning
+from medzoo.imagefiles._picture import ReadingWarning, remembered
 from medzoo.imagefiles._tiff import full_pages
 from medzoo.imagefiles.provenance import Provenance
 from medzoo.imagefiles.series import Frame, frames_of, key_of, stacks_of
@@ -112,12 +112,8 @@ def _of_nifti(path: Path, axis: Axis) -> tuple[Stack | Path, bool]:
     return Stack((path,), depth if depth > 1 else None, provenance, load, plain=axis == "axial"), False
 
 
+@remembered(1)  # its slices are asked for one after the other
 def _nifti(path: Path, axis: Axis, window: Window | None) -> Volume:
-    return _volume(path, path.stat().st_mtime_ns, axis, window)
-
-
-@lru_cache(maxsize=1)  # its slices are asked for one after the other
-def _volume(path: Path, changed: int, axis: Axis, window: Window | None) -> Volume:
     return read_volume(path, window=window, axis=axis)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medzoo.errors import ImageFileError
@@ -122,6 +123,25 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     for read in (read_image, lambda path: find([path])):
         with pytest.raises(ImageFileError, match=r"a\.nii: holds complex numbers; save their magnitude"):
             read(path)
+
+
+def test_headers_are_read_once_and_again_where_files_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = pydicom.dcmread
+
+    def dcmread(path: Path, **asked: Any) -> Any:
+        read.append(path)
+        return whole(path, **asked)
+
+    monkeypatch.setattr(pydicom, "dcmread", dcmread)
+    paths = series(tmp_path)
+    for _ in range(3):
+        assert [one.depth for one in stacks(files_in(tmp_path))] == [4]
+    assert len(read) == 2 * len(paths)  # whether it is a picture, and where it lies
+    dicom(paths[0], RAMP)
+    assert len(find(files_in(tmp_path))) == 2
 
 
 def test_a_study_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
