@@ -95,7 +95,7 @@ def resolve_condition(entry: Entry, declared: Condition | None, condition: Any, 
     return kind_of(declared).parse(entry.model_id, declared, condition, indices, gather)
 
 
-def count_inputs(entry: Entry, declared: Condition | None, condition: Any, slice: int | None = None) -> int | None:
+def count_inputs(entry: Entry, declared: Condition | None, condition: Any) -> int | None:
     """How many samples a condition lists: input images, numbers or classes; None where it is one for all."""
     if declared is None or condition is None:
         resolve_condition(entry, declared, condition, range(0))

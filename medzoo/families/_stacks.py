@@ -6,7 +6,6 @@ import hashlib
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +82,7 @@ def _slices(declared: Condition, stack: Stack, channels: int | None, at: range) 
     made = []
     for k in at:
         if masks:
-            values: NDArray[Any] = volume.units(k)
-            image = imagefiles.foreground(_whole(values), stack.path)[None].astype(np.float32)
+            image = imagefiles.foreground(volume.units(k), stack.path)[None].astype(np.float32)
         else:
             image = volume.part(k)[None]
         if declared.size is not None and image.shape[1:] != declared.size:
@@ -92,10 +90,6 @@ def _slices(declared: Condition, stack: Stack, channels: int | None, at: range) 
         image = (image >= 0.5).astype(np.float32) if masks else image
         made.append(in_range(declared, np.repeat(image, 3, axis=0) if channels == 3 else image))
     return np.stack(made)
-
-
-def _whole(values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(np.int64) if (values == np.rint(values)).all() else values
 
 
 def _hash(files: tuple[Path, ...]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles import _jpeg
-from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, missing_package, used
+from medzoo.imagefiles._picture import Asked, File, Picture, check_size, chosen, missing_package, remembered, used
 from medzoo.imagefiles._plane import plane_of, stated
 
 
@@ -96,6 +96,7 @@ def has_pixels(header: Any) -> bool:
     return all(header.get(name) is not None for name in ("Rows", "Columns", "PhotometricInterpretation"))
 
 
+@remembered(20_000)  # a run asks several times
 def holds_pixels(path: Path) -> bool:
     """``has_pixels`` of a file; one that cannot be read counts as a picture, whose reader says what is wrong."""
     try:

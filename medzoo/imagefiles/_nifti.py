@@ -83,13 +83,11 @@ def read_nifti_volume(path: Path, axis: Axis) -> tuple[Picture, float, float, Ge
     return Picture(turn.of(pixels), _full(image), used=share), slope, intercept, geometry
 
 
-def nifti_geometry(path: Path, axis: Axis) -> tuple[tuple[int, ...], Geometry] | None:
-    """Numbers of slices, rows and columns of a volume, and where they lie; None for one of several numbers a voxel."""
+def nifti_geometry(path: Path, axis: Axis) -> tuple[tuple[int, ...], Geometry | None]:
+    """Numbers of slices, rows and columns, and where they lie; None in its place for several numbers a voxel."""
     with _opened(path, 3) as (image, shape, directions):
-        if not _is_grey(image):
-            return None
         turn = turn_of_volume(directions, axis)
-        return tuple(shape[i] for i in turn.order), _geometry(image, shape, turn)
+        return tuple(shape[i] for i in turn.order), _geometry(image, shape, turn) if _is_grey(image) else None
 
 
 def _is_grey(image: Any) -> bool:
@@ -173,6 +171,8 @@ def _checked_shape(path: Path, image: Any, channels: int | None) -> tuple[int, .
         raise ImageFileError(
             f"{path}: has shape {list(image.shape)}; expected [x, y], [x, y, z] or [x, y, z, channels]"
         )
+    if image.get_data_dtype().kind == "c":
+        raise ImageFileError(f"{path}: holds complex numbers; save their magnitude, or another part of them")
     size = np.prod([*shape, *more], dtype=float) * image.get_data_dtype().itemsize
     if size > (most := limits.most("volume_bytes")):
         raise ImageFileError(

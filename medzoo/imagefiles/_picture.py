@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,29 @@ from numpy.typing import NDArray
 from medzoo import limits
 from medzoo.errors import ImageFileError, pip_install
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 MOST_PIXELS = limits.LIMITS["input_pixels"].most  # of one picture: 8192 x 8192
 MOST_BYTES = 2**32  # of one volume
+
+
+def remembered(most: int) -> Callable[[Callable[[Path, *Ts], T]], Callable[[Path, *Ts], T]]:
+    """Keeps what a function gave for the last ``most`` files, each for as long as nobody writes it anew."""
+
+    def kept(function: Callable[[Path, *Ts], T]) -> Callable[[Path, *Ts], T]:
+        @lru_cache(maxsize=most)
+        def of_state(state: tuple[int, int], path: Path, *args: *Ts) -> T:
+            return function(path, *args)
+
+        @wraps(function)
+        def asked(path: Path, *args: *Ts) -> T:
+            about = path.stat()
+            return of_state((about.st_mtime_ns, about.st_size), path, *args)
+
+        return asked
+
+    return kept
 
 
 class ReadingWarning(UserWarning):

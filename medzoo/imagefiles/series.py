@@ -17,7 +17,7 @@ from medzoo import limits
 from medzoo.errors import ImageFileError
 from medzoo.imagefiles import naming, read_picture
 from medzoo.imagefiles._dicom import has_pixels, read_header
-from medzoo.imagefiles._picture import Asked, Picture, ReadingWarning
+from medzoo.imagefiles._picture import Asked, Picture, ReadingWarning, remembered
 from medzoo.imagefiles._plane import Plane, plane_of
 from medzoo.imagefiles.provenance import Instance, Provenance, Study
 from medzoo.imagefiles.tone import Window
@@ -58,13 +58,8 @@ class Frame:
         return self.study.instances[0].sop_class in DRAWN
 
 
+@remembered(20_000)  # a run asks several times
 def frames_of(path: Path) -> tuple[Frame, ...]:
-    about = path.stat()
-    return _readframes_of(path, about.st_mtime_ns, about.st_size)
-
-
-@lru_cache(maxsize=20_000)  # a run asks several times
-def _readframes_of(path: Path, changed: int, size: int) -> tuple[Frame, ...]:
     """Of an object with pixels; () for another one."""
     with naming(path, "dicom"):
         header, count = read_header(path, _TAGS)
@@ -160,25 +155,19 @@ def _geometry(frames: list[Frame]) -> tuple[Geometry | None, bool]:
     if plane.position is None or plane.directions is None:  # lengths alone
         tall, wide = (plane.spacing[i] for i in plane.turn.order)
         return Geometry((0, 0, 0), (0, 0, plane.thickness or 1), (0, tall, 0), (wide, 0, 0)), False
-    steps = np.array([length * np.array(way) for length, way in zip(plane.spacing, plane.directions, strict=True)])
+    steps = [length * np.array(way) for length, way in zip(plane.spacing, plane.directions, strict=True)]
     positions = np.array([frame.plane.position for frame in frames])
     across = _normal(plane) * (plane.thickness or 1)
     if depth > 1:
         across = (positions[-1] - positions[0]) / (depth - 1)
-    # The turn moves the first pixel of every slice alike.
-    shape = first.size
-    origin, shown = positions[0].copy(), []
-    for axis, flip in zip(plane.turn.order, plane.turn.flipped, strict=True):
-        origin = origin + (shape[axis] - 1) * steps[axis] if flip else origin
-        shown.append(vector(-steps[axis] if flip else steps[axis]))
-    shift = origin - positions[0]
-    geometry = Geometry(vector(origin), vector(across), shown[0], shown[1])
+    geometry = plane.turn.of_slices().geometry(positions[0], np.array([across, *steps]), (depth, *first.size))
     ideal = positions[0] + np.arange(depth)[:, None] * across
     apart = np.linalg.norm(positions - ideal, axis=1).max()
     if depth > 1 and apart > _EVEN * np.linalg.norm(across):
         gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
         text = f"slices are {gaps.min():.3g} to {gaps.max():.3g} mm apart; a NIfTI volume of them states the mean"
         warnings.warn(f"{first.path.parent}: {text}", ReadingWarning, stacklevel=4)
+        shift = np.array(geometry.origin) - positions[0]  # the turn moves the first pixel of every slice alike
         geometry = replace(geometry, at=tuple(vector(position + shift) for position in positions))
     return geometry, True
 

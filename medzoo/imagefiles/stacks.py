@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from medzoo.errors import ImageFileError
 from medzoo.files import kind as filekind
 from medzoo.imagefiles import list_images, naming, read_volume
 from medzoo.imagefiles._nifti import nifti_geometry
-from medzoo.imagefiles._picture import ReadingWarning
+from medzoo.imagefiles._picture import ReadingWarning, remembered
 from medzoo.imagefiles._tiff import full_pages
 from medzoo.imagefiles.provenance import Provenance
 from medzoo.imagefiles.series import Frame, frames_of, key_of, stacks_of
@@ -58,7 +58,9 @@ def find(files: Sequence[Path], axis: Axis | None = None) -> list[Stack | Path]:
     for path in files:
         kind = filekind.guess(path) if path.is_file() else None
         if kind == "nifti":
-            found.append(_of_nifti(path, axis or "axial") or path)
+            item, partly = _of_nifti(path, axis or "axial")
+            found.append(item)
+            in_part += partly
         elif kind == "dicom" and (frames := frames_of(path)):
             if frames[0].is_drawn and len(files) > 1:
                 drawn += 1
@@ -95,26 +97,23 @@ def _has_pages(path: Path) -> bool:
         return len(full_pages(path, file)) > 1
 
 
-def _of_nifti(path: Path, axis: Axis) -> Stack | None:
+def _of_nifti(path: Path, axis: Axis) -> tuple[Stack | Path, bool]:
+    """The volume, or the file where it is one of colours; and whether it holds more than its reader takes."""
     with naming(path, "nifti"):
-        found = nifti_geometry(path, axis)
-        if found is None:
-            return None
-        if 1 in found[0] and found[0][0] > 1:  # one slice, in whatever plane
-            axis = ACROSS[axis][found[0].index(1)]
-            found = nifti_geometry(path, axis) or found
-    (depth, *size), geometry = found
+        sizes, geometry = nifti_geometry(path, axis)
+        if geometry is None:
+            return path, nifti_geometry(path, "axial")[0][0] > 1
+        if 1 in sizes and sizes[0] > 1:  # one slice, in whatever plane
+            axis = ACROSS[axis][sizes.index(1)]
+            sizes, geometry = nifti_geometry(path, axis)
+    depth, *size = sizes
     provenance = Provenance((size[0], size[1]), geometry)
     load = partial(_nifti, path, axis)
-    return Stack((path,), depth if depth > 1 else None, provenance, load, plain=axis == "axial")
+    return Stack((path,), depth if depth > 1 else None, provenance, load, plain=axis == "axial"), False
 
 
+@remembered(1)  # its slices are asked for one after the other
 def _nifti(path: Path, axis: Axis, window: Window | None) -> Volume:
-    return _volume(path, path.stat().st_mtime_ns, axis, window)
-
-
-@lru_cache(maxsize=1)  # its slices are asked for one after the other
-def _volume(path: Path, changed: int, axis: Axis, window: Window | None) -> Volume:
     return read_volume(path, window=window, axis=axis)
 
 

@@ -104,6 +104,10 @@ class Turn:
         turned = np.transpose(array, (*self.order, *rest))
         return np.flip(turned, tuple(i for i, flip in enumerate(self.flipped) if flip))
 
+    def of_slices(self) -> Turn:
+        """The same turn of pictures for a stack of them, whose order stays."""
+        return Turn((0, *(1 + axis for axis in self.order)), (False, *self.flipped))
+
     def geometry(self, origin: NDArray[np.float64], steps: NDArray[np.float64], shape: tuple[int, ...]) -> Geometry:
         """Of the shown array.
 

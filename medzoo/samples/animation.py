@@ -13,7 +13,7 @@ from medzoo.errors import SavingError
 from medzoo.files.whole import disk_errors, write_bytes
 from medzoo.samples import Samples
 from medzoo.samples.formats._base import made_by, origin
-from medzoo.samples.sheet import cell
+from medzoo.samples.sheet import cell, slices
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,19 +47,12 @@ def _frames(samples: Samples, masks: bool) -> list[Image]:
     if not len(samples):
         raise ValueError("no samples to draw")
     if samples.images.ndim == 5 and len(samples) == 1:
-        samples = _slices(samples)
+        samples = slices(samples, np.arange(samples.images.shape[2]))
     pictures = [cell(samples, i, masks and samples.masks is not None) for i in range(len(samples))]
     if all((picture[:, :, :1] == picture).all() for picture in pictures):
         pictures = [picture[:, :, 0] for picture in pictures]  # 256 greys, all of which a GIF holds
     times = max(1, -(-SMALLEST // max(pictures[0].shape[:2])))
     return [Image.fromarray(picture.repeat(times, 0).repeat(times, 1)) for picture in pictures]
-
-
-def _slices(volume: Samples) -> Samples:
-    """The slices of one volume as pictures, from the first to the last."""
-    masks = None if volume.masks is None else np.ascontiguousarray(volume.masks[0].swapaxes(0, 1))
-    images = np.ascontiguousarray(volume.images[0].swapaxes(0, 1))
-    return Samples(images, np.arange(len(images)), masks=masks)
 
 
 def _words(samples: Samples) -> bytes:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from medzoo.files.png import encode_png
 from medzoo.files.whole import write_bytes
+from medzoo.samples import Samples
 from medzoo.samples.folder import saving_errors
-from medzoo.samples.formats import origin, png_words
+from medzoo.samples.formats import class_name, origin, png_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-    from medzoo.samples import Samples
 
 Inputs = Callable[[int], NDArray[np.float32]]
 
@@ -109,6 +109,17 @@ def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.concatenate(planes, axis=1))
 
 
+def slices(volumes: Samples, at: NDArray[np.int64]) -> Samples:
+    """Slices ``at`` of each volume, one after the other, as pictures."""
+
+    def flat(array: NDArray[Any]) -> NDArray[Any]:  # [n, C, D, H, W] -> [n * len(at), C, H, W]
+        chosen = np.ascontiguousarray(array[:, :, at].swapaxes(1, 2))
+        return chosen.reshape(-1, *chosen.shape[2:])
+
+    images = flat(volumes.images)
+    return Samples(images, np.arange(len(images)), masks=None if volumes.masks is None else flat(volumes.masks))
+
+
 def colour(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[H, W] or [H, W, 3] -> [H, W, 3]."""
     return np.repeat(shown[:, :, None], 3, axis=2) if shown.ndim == 2 else shown
@@ -133,13 +144,9 @@ def _fitted(image: NDArray[np.float32], tile: NDArray[np.uint8]) -> NDArray[np.u
 
 def _caption(samples: Samples, i: int) -> str:
     """The index of a sample, and its class."""
-    words = str(samples.indices[i])
-    if samples.labels is None:
-        return words
-    label = int(samples.labels[i])
-    if samples.classes is not None:
-        return f"{words}  {samples.classes[label]}"
-    return f"{words}  {label if samples.condition is None else samples.condition[i]}"
+    record = origin(samples, i)
+    name = class_name(record, samples.classes)
+    return str(record["index"]) if name is None else f"{record['index']}  {name}"
 
 
 def _write(pen: ImageDraw, at: tuple[int, int], words: str, width: int) -> None:

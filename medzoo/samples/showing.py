@@ -8,6 +8,7 @@ import numpy as np
 
 from medzoo import cards
 from medzoo.samples import Samples
+from medzoo.samples.sheet import slices
 
 SHOWN, VOLUMES, SLICES = 16, 3, 8
 
@@ -25,20 +26,9 @@ def html(samples: Samples) -> str:
         depth = samples.images.shape[2]
         at = np.linspace(0, depth - 1, min(depth, SLICES) + 2).round().astype(int)[1:-1] if depth > 2 else [0]
         lines.append(f"slices {', '.join(map(str, at))} of {depth}; save a single volume as .gif() to see all")
-        shown = _slices(shown, np.asarray(at))
+        shown = slices(shown, np.asarray(at))
     columns = len(shown.images) // min(len(samples), VOLUMES) if samples.images.ndim == 5 else None
     sheet = shown.grid(columns, size=128, captions=samples.images.ndim == 4)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return cards.figure(about, lines, stream.getvalue(), width=sheet.width, alt="synthetic")
-
-
-def _slices(volumes: Samples, at: np.ndarray) -> Samples:
-    """Slices ``at`` of each volume, one after the other, as pictures."""
-
-    def flat(array: np.ndarray) -> np.ndarray:  # [n, C, D, H, W] -> [n * len(at), C, H, W]
-        chosen = np.ascontiguousarray(array[:, :, at].swapaxes(1, 2))
-        return chosen.reshape(-1, *chosen.shape[2:])
-
-    images = flat(volumes.images)
-    return Samples(images, np.arange(len(images)), masks=None if volumes.masks is None else flat(volumes.masks))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from medzoo.errors import ImageFileError
@@ -108,6 +109,39 @@ def test_files_of_which_a_part_is_used_are_counted(tmp_path: Path) -> None:
     paths = [tiff(tmp_path / "x.tif", RAMP, RAMP, RAMP), picture(tmp_path / "x.png", RAMP)]
     with pytest.warns(ReadingWarning, match="1 of 2 files hold several pictures, of which the middle one"):
         assert find(paths) == paths
+
+
+def test_colours_of_a_nifti_file_are_pictures_and_counted(tmp_path: Path) -> None:
+    array = np.zeros((6, 5, 4, 3), np.uint8)
+    with pytest.warns(ReadingWarning, match="1 of 2 files hold several pictures, of which the middle one"):
+        found = find([nifti(tmp_path / "a.nii", array), nifti(tmp_path / "b.nii", array[:, :, :1])], "coronal")
+    assert found == [tmp_path / "a.nii", tmp_path / "b.nii"]
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii", np.ones((6, 5, 4), np.complex64))
+    for read in (read_image, lambda path: find([path])):
+        with pytest.raises(ImageFileError, match=r"a\.nii: holds complex numbers; save their magnitude"):
+            read(path)
+
+
+def test_headers_are_read_once_and_again_where_files_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = pydicom.dcmread
+
+    def dcmread(path: Path, **asked: Any) -> Any:
+        read.append(path)
+        return whole(path, **asked)
+
+    monkeypatch.setattr(pydicom, "dcmread", dcmread)
+    paths = series(tmp_path)
+    for _ in range(3):
+        assert [one.depth for one in stacks(files_in(tmp_path))] == [4]
+    assert len(read) == 2 * len(paths)  # whether it is a picture, and where it lies
+    dicom(paths[0], RAMP)
+    assert len(find(files_in(tmp_path))) == 2
 
 
 def test_a_study_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from medzoo.cli import main
 from medzoo.errors import ConditionError, SavingError
 from medzoo.imagefiles import ReadingWarning
 from tests.tools.entry_points import write_entry_points
-from tests.tools.image_case import RAMP, picture
+from tests.tools.image_case import RAMP, dicom, picture
 from tests.tools.scan_case import IMAGE, OUTPUT, TILT, ramp, series, volume
 
 AddModel = Callable[..., str]
@@ -181,6 +181,18 @@ def test_what_is_left_out_is_counted_and_what_does_not_fit_is_said(echo: AddMode
         medzoo.generate(model_id, condition=(tmp_path / "x.nii").read_bytes())
     with pytest.raises(ConditionError, match="takes no images, which a slice would be of"):
         medzoo.generate("10001", 1, slice=3)
+
+
+def test_volumes_that_lie_askew_or_nowhere_have_no_segmentation_objects(echo: AddModel, tmp_path: Path) -> None:
+    frames = dicom(tmp_path / "frames.dcm", np.stack([RAMP, RAMP // 2]))  # their file states no position
+    sheared = volume(
+        tmp_path / "sheared.nii", affine=np.array([[2, 0.8, 0, 0], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+    )
+    for name, scan in (("frames", frames), ("sheared", sheared)):
+        with pytest.raises(SavingError, match="askew or lie nowhere have no segmentation objects"):
+            medzoo.generate_into(tmp_path / name, echo(MASKED), condition=scan, format="dicom", masks="seg")
+        done = medzoo.generate_into(tmp_path / name, echo(MASKED), condition=scan, format="dicom", overwrite=True)
+        assert done.whole == 1
 
 
 def test_our_own_translator_knows_tissues(tmp_path: Path) -> None:

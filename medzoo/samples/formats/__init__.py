@@ -17,7 +17,19 @@ from typing import Any
 from medzoo.errors import SavingError, pip_install
 from medzoo.plugins import Folder
 from medzoo.samples import Samples
-from medzoo.samples.formats._base import Bits, Encoded, Format, Masks, Run, label_map, origin, plain, png_words, stem
+from medzoo.samples.formats._base import (
+    Bits,
+    Encoded,
+    Format,
+    Masks,
+    Run,
+    class_name,
+    label_map,
+    origin,
+    plain,
+    png_words,
+    stem,
+)
 
 __all__ = [
     "Bits",
@@ -27,6 +39,7 @@ __all__ = [
     "Run",
     "builtin",
     "check_format",
+    "class_name",
     "encode",
     "label_map",
     "load",

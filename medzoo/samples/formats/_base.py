@@ -137,6 +137,16 @@ def plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64].strip("-")
 
 
+def class_name(record: dict[str, Any], classes: tuple[str, ...] | None) -> str | None:
+    """The class of a sample in words, its number where it has none; None where there are no classes."""
+    label: int | None = record["label"]
+    if label is None:
+        return None
+    if classes is not None and 0 <= label < len(classes):
+        return classes[label]
+    return str(label if record["condition"] is None else record["condition"])
+
+
 def made_by(record: dict[str, Any]) -> str:
     """The sentence that says it is synthetic; empty for images that no model made."""
     if not record["synthetic"]:

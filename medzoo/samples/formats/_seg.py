@@ -65,9 +65,11 @@ def segmentation(
         )
     if masks.ndim == 3:
         masks = masks[:, None]
-    if len(images) != masks.shape[1]:
+    depth = masks.shape[1]
+    if len(images) != depth or (depth > 1 and not capture.placed):
         raise SavingError(
-            "volumes that lie nowhere have no segmentation objects; leave out --masks seg, or take --format nifti"
+            "volumes that are askew or lie nowhere have no segmentation objects; leave out --masks seg, or take "
+            "--format nifti"
         )
     sources = [copy.copy(image) for image in images]
     if not capture.placed:

@@ -17,7 +17,7 @@ from medzoo.errors import SavingError
 from medzoo.plugins import Folder
 from medzoo.samples import Samples, formats
 from medzoo.samples.formats import Encoded, Run, label_map, stem
-from medzoo.samples.layouts._base import Layout, Record, Role, Table, class_of, class_word, without_word
+from medzoo.samples.layouts._base import Layout, Record, Role, Table, class_word, without_word
 
 __all__ = [
     "Layout",
@@ -26,7 +26,6 @@ __all__ = [
     "Table",
     "builtin",
     "check_layout",
-    "class_of",
     "class_word",
     "encode",
     "load",

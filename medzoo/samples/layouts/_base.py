@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medzoo.samples.formats import Run, plain
+from medzoo.errors import SavingError
+from medzoo.samples.formats import Run, class_name, plain
 
 Role = Literal["image", "mask"]
 Record = dict[str, Any]  # what is known of a sample: ``medzoo.samples.formats.origin``, or a line of the manifest
@@ -58,20 +59,17 @@ class Layout:
     table: Table | None = None
 
 
-def class_of(run: Run, record: Record) -> str | None:
-    """The class of a sample in words, its number where it has none; None where there are no classes."""
-    label = record["label"]
-    if label is None:
-        return None
-    if run.classes is not None and 0 <= label < len(run.classes):
-        return run.classes[label]
-    return str(label if record["condition"] is None else record["condition"])
-
-
 def class_word(run: Run, record: Record) -> str:
-    """The same in letters that every system takes; "" where there are no classes."""
-    name = class_of(run, record)
+    """The class of a sample in letters that every system takes; "" where there are no classes."""
+    name = class_name(record, run.classes)
     return "" if name is None else plain(name) or str(record["label"])
+
+
+def check_apart(run: Run, masks: int) -> None:
+    """Raises SavingError where image and mask are to lie in two folders, and the format has one file for both."""
+    if masks and run.format == "npz":
+        text = f"npz holds image and mask in one file, layout {run.layout} keeps them apart; take --format npy"
+        raise SavingError(text)
 
 
 def without_word(role: Role, ending: str) -> str:

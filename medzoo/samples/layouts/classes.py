@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from medzoo.errors import SavingError
 from medzoo.samples.formats import Run, plain
-from medzoo.samples.layouts._base import Layout, Record, Role, class_word, without_word
+from medzoo.samples.layouts._base import Layout, Record, Role, check_apart, class_word, without_word
 
 
 def folder(run: Run, record: Record, role: Role) -> str:
@@ -27,8 +27,7 @@ def check(run: Run, shape: tuple[int, ...], masks: int) -> None:
     twice = [word for word, times in Counter(word.casefold() for word in _words(run)).items() if times > 1]
     if twice:
         raise SavingError(f"two classes would share the folder '{twice[0]}'; take another layout")
-    if masks and run.format == "npz":
-        raise SavingError("npz holds image and mask in one file, layout classes keeps them apart; take --format npy")
+    check_apart(run, masks)
 
 
 def _above(run: Run, role: str) -> str:

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 
 from medzoo.errors import SavingError
-from medzoo.samples.formats import Run
-from medzoo.samples.layouts._base import Layout, Record, Table, class_of, without_word
+from medzoo.samples.formats import Run, class_name
+from medzoo.samples.layouts._base import Layout, Record, Table, without_word
 
 SPLIT = "train/"
 
@@ -26,7 +26,7 @@ def content(run: Run, lines: Iterator[Record]) -> Iterable[bytes]:
         row = {
             "file_name": line["file"].removeprefix(SPLIT),
             "mask_file_name": None if line["mask_file"] is None else line["mask_file"].removeprefix(SPLIT),
-            "label": class_of(run, line),
+            "label": class_name(line, run.classes),
             **{name: line[name] for name in ("condition", "input", "index", "seed", "model_id", "synthetic")},
         }
         yield json.dumps({name: value for name, value in row.items() if value is not None}).encode() + b"\n"
