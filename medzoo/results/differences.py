@@ -105,11 +105,20 @@ def corrected(found: Sequence[Difference]) -> list[Difference]:
     >>> [round(d.p, 3) for d in corrected([one, replace(one, p=0.04)])]
     [0.02, 0.04]
     """
-    order = sorted((i for i, one in enumerate(found) if one.p is not None), key=lambda i: found[i].p or 0.0)
-    adjusted, least = list(found), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (found[i].p or 0.0) * (len(order) - rank)))
-        adjusted[i] = replace(found[i], p=least)
+    adjusted = iter(holm([one.p for one in found if one.p is not None]))
+    return [one if one.p is None else replace(one, p=next(adjusted)) for one in found]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's rule, in the order given.
+
+    >>> holm([0.04, 0.01])
+    [0.04, 0.02]
+    """
+    adjusted, least = list(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        least = max(least, min(1.0, values[i] * (len(values) - rank)))
+        adjusted[i] = least
     return adjusted
 
 
