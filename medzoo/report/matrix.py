@@ -14,7 +14,7 @@ from medzoo.results.differences import ALPHA, Difference, corrected, differences
 
 ABOUT = (
     "A (row) less B (column), with its 95 % interval. p is corrected for all differences of this section (Holm); those "
-    f"below {ALPHA:g} are marked, no other can be told from chance. “unpaired”: by the intervals of each alone, "
+    f"below {ALPHA:g} are in bold, no other can be told from chance. “unpaired”: by the intervals of each alone, "
     "which is less sensitive than the same halves of the same images."
 )
 MOST = 12  # contenders, beyond which a matrix cannot be read
