@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from medzoo.errors import ResultError
-from medzoo.report.board import Board, Column, Row
-from medzoo.report.numbers import shown, span
+from medzoo.report.board import Board, Column, Key, Result, Row
+from medzoo.report.numbers import p_value, signed, span
 from medzoo.results.differences import ALPHA, Difference, corrected, differences
 
 ABOUT = (
     "A (row) less B (column), with its 95 % interval. p is corrected for all differences of this section (Holm); those "
-    f"below {ALPHA:g} are marked, no other can be told from chance. “unpaired”: by the intervals of each alone, "
+    f"below {ALPHA:g} are in bold, no other can be told from chance. “unpaired”: by the intervals of each alone, "
     "which is less sensitive than the same halves of the same images."
 )
 MOST = 12  # contenders, beyond which a matrix cannot be read
@@ -32,22 +32,28 @@ def matrices(board: Board) -> list[dict[str, Any]]:
     return tables
 
 
-_Key = tuple[int, int, Any]
+_Key = tuple[int, int, Key]
 
 
 def _differences(rows: list[Row], columns: list[Column]) -> dict[_Key, Difference]:
     """(place of A, place of B, score) -> difference, A before B, corrected together."""
     found: dict[_Key, Difference] = {}
     wanted = {column.key for column in columns}
+    shown = [_only(row, wanted) for row in rows]
     for a, b in combinations(range(len(rows)), 2):
-        one, other = rows[a].result, rows[b].result
-        assert one is not None and other is not None
         try:
-            every = differences(one, other, correct=False)
+            known = differences(shown[a], shown[b], correct=False)
         except (ResultError, KeyError):
             continue
-        found |= {(a, b, (d.name, d.features)): d for d in every if (d.name, d.features) in wanted}
+        found |= {(a, b, (d.name, d.features)): d for d in known}
     return dict(zip(found, corrected(list(found.values())), strict=True))
+
+
+def _only(row: Row, wanted: Container[Key]) -> Result:
+    """The result of a row with the scores that are wanted alone: the others need not be compared."""
+    assert row.result is not None
+    scores = [score for score in row.result["scores"] if (score["name"], score.get("features")) in wanted]
+    return {**row.result, "scores": scores}
 
 
 def _table(column: Column, rows: list[Row], found: Mapping[_Key, Difference]) -> dict[str, Any]:
@@ -59,9 +65,9 @@ def _table(column: Column, rows: list[Row], found: Mapping[_Key, Difference]) ->
             low, high = known.low, known.high
             known = replace(known, a=known.b, b=known.a, low=None if high is None else -high,
                             high=None if low is None else -low)  # fmt: skip
-        p = "" if known.p is None else f"p {known.p:.3f}" if known.p >= 0.001 else "p < 0.001"
+        p = "" if known.p is None else f"p {p_value(known.p)}"
         return {
-            "value": f"{'+' if known.value > 0 else ''}{shown(known.value, column.places, column.percent)}",
+            "value": signed(known.value, column.places, column.percent),
             "interval": span(known.low, known.high, column.places, column.percent),
             "p": p + ("" if known.paired or not p else ", unpaired"),
             "kind": {"A": "best", "B": "worse"}.get(known.winner, ""),

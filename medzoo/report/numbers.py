@@ -43,6 +43,17 @@ def shown(value: float | None, places: int, percent: bool = False) -> str:
     return f"{text} %" if percent else text
 
 
+def signed(value: float, places: int, percent: bool = False) -> str:
+    """A difference as ``shown`` writes it, with its sign; what rounds to zero has none."""
+    text = shown(value, places, percent)
+    return f"+{text}" if value > 0 and text.strip("0. %") else text
+
+
+def p_value(p: float) -> str:
+    """ "0.012", or "< 0.001"."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def span(low: float | None, high: float | None, places: int, percent: bool = False) -> str:
     """An interval, "0.0801–0.0912" or "-0.0012 to 0.0034"; "" where there is none."""
     if low is None or high is None:

@@ -18,6 +18,12 @@ from medzoo.report.numbers import number
 from medzoo.report.pictures import Pictures
 from medzoo.report.rendering import markup, render
 
+_BEFORE = (
+    ("verdict", "Verdict"), ("leaderboard", "Leaderboard"), ("differences", "Differences"), ("warnings", "Warnings"),
+    ("reading", "How to read this"), ("samples", "Samples"),
+)  # fmt: skip
+"""Sections before those of the groups of scores."""
+
 
 def html_page(
     results: Sequence[Result], pictures: Pictures | None = None, failed: Mapping[str, str] | None = None
@@ -30,32 +36,27 @@ def html_page(
         failed: contender -> why nothing of it could be measured.
     """
     board = build(results)
-    differences = matrix.matrices(board)
     parts: dict[str, Any] = {
-        "verdicts": verdicts(board),
+        "verdict": verdicts(board),
         "leaderboard": leaderboard(board),
-        "order": _order(board),
-        "differences": differences,
+        "differences": matrix.matrices(board),
         "warnings": remarks.grouped(board, results, failed),
+        "reading": [
+            remarks.GROUND,
+            f"{remarks.ARROWS} Below every table stands what its scores measure, and what the reference points have.",
+            remarks.DISAGREE,
+        ],
         "samples": gallery.samples(board, pictures),
         "groups": [_group(board, group, pictures) for group in board.groups],
         "protocol": protocol.section(board, results) if results else None,
     }
-    named = [("verdict", "Verdict", "verdicts"), ("leaderboard", "Leaderboard", "leaderboard")]
-    named += [("differences", "Differences", "differences"), ("warnings", "Warnings", "warnings")]
-    contents = [(name, words) for name, words, part in named if parts[part]] + [("reading", "How to read this")]
-    contents += [("samples", "Samples")] if parts["samples"] else []
+    contents = [(name, words) for name, words in _BEFORE if parts[name]]
     contents += [(group.name, group.title) for group in board.groups]
     contents += [("protocol", "Protocol")] if results else []
     return render(
         "page.html", **parts, title=about.title(results), notes=about.notes(results), honest=remarks.HONEST,
         glance=_glance(board, results), patients=gallery.shows_patients(board, pictures), contents=contents,
-        differences_about=matrix.ABOUT, download=_download(results),
-        reading=[
-            remarks.GROUND,
-            f"{remarks.ARROWS} Below every table stands what its scores measure, and what the reference points have.",
-            remarks.DISAGREE,
-        ],
+        order=_order(board), differences_about=matrix.ABOUT, download=_download(results),
     )  # fmt: skip
 
 
@@ -73,7 +74,8 @@ def html_index(title: str, benchmarks: Sequence[tuple[Sequence[Result], str]]) -
             "name": f"benchmark-{setting.get('name')}", "title": about.title(results), "notes": about.notes(results),
             "page": page, "verdicts": verdicts(board), "leaderboard": leaderboard(board, links=False),
         })  # fmt: skip
-    return render("site.html", title=title, honest=remarks.HONEST, benchmarks=shown)
+    contents = [(one["name"], one["title"]) for one in shown]
+    return render("site.html", title=title, honest=remarks.HONEST, contents=contents, benchmarks=shown)
 
 
 def verdicts(board: Board) -> list[dict[str, Any]]:

@@ -129,7 +129,8 @@ def _matrix(table: Mapping[str, Any]) -> list[str]:
     for row in table["rows"]:
         cells = []
         for cell in row["cells"]:
-            text = "" if cell is None else as_markdown(f"{cell['value']} ({cell['interval']}; {cell['p']})")
+            known = "" if cell is None else "; ".join(words for words in (cell["interval"], cell["p"]) if words)
+            text = "" if cell is None else as_markdown(f"{cell['value']} ({known})" if known else cell["value"])
             cells.append(f"**{text}**" if cell is not None and cell["kind"] else text)
         lines.append(f"| {as_markdown(row['name'])} | {' | '.join(cells)} |")
     return [*lines, ""]

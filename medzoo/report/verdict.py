@@ -13,12 +13,11 @@ from typing import Any
 
 from medzoo.report import bars
 from medzoo.report.board import Board, Cell, Column, Result, Row, build, cell_text
-from medzoo.report.numbers import number
-from medzoo.results.differences import ALPHA
+from medzoo.report.numbers import number, signed
+from medzoo.results.differences import ALPHA, holm, t_quantile, t_tail
 
 _LOOKS = ("kid", "fd_infinity", "fd", "cmmd", "spectrum_gap")  # the score that says how alike images look, first found
 _COPIES = ("near_copies", "nearer_than_1", "nearer_than_5_pixels", "nearer_than_5")
-_Z = 1.959964
 _REAL = "real images"
 
 
@@ -104,7 +103,7 @@ def _of_task(board: Board, row: Row, task: str) -> str:
         )
     if not gains:
         return f"Useful for {title}? Beside real images it was not measured.{instead}"
-    p = _holm([_p(gain, low, high) for _, gain, low, high in gains])
+    p = holm([_p(gain, low, high) for _, gain, low, high in gains])
     certain = [(column, gain) for (column, gain, _, _), q in zip(gains, p, strict=True) if q < ALPHA]
     helps = [_at(column, task, gain) for column, gain in certain if gain > 0]
     harms = [_at(column, task, gain) for column, gain in certain if gain < 0]
@@ -123,21 +122,12 @@ def _at(column: Column, task: str, gain: float) -> str:
 
 
 def _signed(value: float) -> str:
-    text = f"{value:+.3f}".replace("-", "−")
-    return text if text.strip("+−0.") else text[1:]
+    return signed(value, 3).replace("-", "−")
 
 
 def _p(gain: float, low: float, high: float) -> float:
-    error = (high - low) / 2 / _Z
-    return math.erfc(abs(gain) / error / math.sqrt(2)) if error > 0 else (1.0 if gain == 0 else 0.0)
-
-
-def _holm(values: Sequence[float]) -> list[float]:
-    adjusted, least = list(values), 0.0
-    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        least = max(least, min(1.0, values[i] * (len(values) - rank)))
-        adjusted[i] = least
-    return adjusted
+    error = (high - low) / 2 / t_quantile(math.inf)
+    return t_tail(abs(gain) / error, math.inf) if error > 0 else (1.0 if gain == 0 else 0.0)
 
 
 def _copies(board: Board, row: Row) -> str:

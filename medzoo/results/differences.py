@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import fmean, variance
 from typing import Any
 
@@ -105,11 +106,20 @@ def corrected(found: Sequence[Difference]) -> list[Difference]:
     >>> [round(d.p, 3) for d in corrected([one, replace(one, p=0.04)])]
     [0.02, 0.04]
     """
-    order = sorted((i for i, one in enumerate(found) if one.p is not None), key=lambda i: found[i].p or 0.0)
-    adjusted, least = list(found), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (found[i].p or 0.0) * (len(order) - rank)))
-        adjusted[i] = replace(found[i], p=least)
+    adjusted = iter(holm([one.p for one in found if one.p is not None]))
+    return [one if one.p is None else replace(one, p=next(adjusted)) for one in found]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's rule, in the order given.
+
+    >>> holm([0.04, 0.01])
+    [0.04, 0.02]
+    """
+    adjusted, least = list(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        least = max(least, min(1.0, values[i] * (len(values) - rank)))
+        adjusted[i] = least
     return adjusted
 
 
@@ -178,6 +188,7 @@ def t_tail(t: float, freedom: float) -> float:
     return outside / (outside + area(0, edge)) if edge else 1.0
 
 
+@lru_cache(maxsize=256)  # what is paired by draws alone has as many degrees of freedom, however many differences there are
 def t_quantile(freedom: float, level: float = 0.95) -> float:
     """x such that a share ``level`` of Student's t lies within -x..x.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from medzoo import report
 from medzoo.report.text import summary_table
+from medzoo.results import differences
+from medzoo.results.differences import key_of
 from tests.tools.report_case import edit, results
 
 MODEL = "10001_FASTGAN_POLYP_W_MASKS"
@@ -109,6 +112,41 @@ def test_the_differences_of_two_are_a_matrix() -> None:
     assert 'id="differences"' in page and "−0.0646" in page and "unpaired" in page
     assert "## Differences" in text and "### KID" in text
     assert 'id="differences"' not in report.html_page(results(1))
+
+
+def test_many_contenders_are_compared_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two the scores of the matrices alone, and each quantile once: twelve contenders are 66 pairs."""
+    rows = results(4, references=False)
+    for i, row in enumerate(rows):
+        row["draws"] = {key_of(score): [i + 0.1 * k * k for k in range(24)] for score in row["scores"]}
+    calls = []
+    monkeypatch.setattr(differences, "t_tail", lambda t, freedom: calls.append(t) or 2.0 ** -min(t, 50))
+    differences.t_quantile.cache_clear()
+    report.html_page(rows)
+    differences.t_quantile.cache_clear()
+    assert len(calls) <= 50 + 6 * 10  # one search, and a call for each pair and score
+
+
+def test_a_difference_without_interval_has_no_empty_parentheses() -> None:
+    rows = results(3)
+    edit(rows[-1], "kid", low=None, high=None)
+    text = report.markdown(rows)
+    assert "0.0702 |" in text and "(; )" not in text
+
+
+def test_a_benchmark_of_which_nothing_was_measured_is_on_the_first_page() -> None:
+    none = results(1)
+    for row in none:
+        row["scores"], row["references"] = [], {}
+    page = report.html_index("All", [(results(), "a.html"), (none, "b.html")])
+    assert 'href="b.html"' in page and "Nothing was measured" in page
+
+
+def test_whatever_is_certain_is_marked_on_the_page() -> None:
+    """Better or worse: each cell of a matrix below 0.05 differs from the others in more than a class."""
+    page = report.html_page(results(2))
+    for kind in ("best", "worse"):
+        assert f'class="{kind}"' in page and re.search(rf"\.{kind} \.v {{ font-weight: 700", page)
 
 
 def test_notes_are_those_of_the_benchmark_today() -> None:
