@@ -180,9 +180,8 @@ def _device() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from huggingface_hub import constants
-
     from medzoo.files import cache
+    from medzoo.weights.sources import hub
 
     folder = cache.root()
     items = cache.stored()
@@ -190,7 +189,7 @@ def _cache() -> Iterator[Finding]:
     yield _folder("medzoo", folder, "MEDZOO_CACHE", held)
     if cache.damaged():
         yield Finding("cache", "damaged", f"{len(cache.damaged())} records", "missing", "type: medzoo cache verify")
-    yield _folder("hub", Path(os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE), "HF_HUB_CACHE")
+    yield _folder("hub", hub.cache_folder(), "HF_HUB_CACHE")
 
 
 def _folder(name: str, folder: Path, variable: str, held: str = "") -> Finding:

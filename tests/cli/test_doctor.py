@@ -75,6 +75,12 @@ def test_every_library_that_is_needed_is_looked_for(monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 2 and f"type: {pip_install(name.lower())}" in done.stdout
 
 
+def test_the_cache_of_the_hub_is_the_folder_that_downloads_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", "~/hub")
+    assert found("--offline")["cache", "hub"]["value"].startswith(f"{tmp_path / 'hub'}: ")
+
+
 def test_a_cache_that_cannot_be_written_is_to_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.os, "access", lambda *_: False)
     done = doctor("--offline")
