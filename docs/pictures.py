@@ -2,7 +2,8 @@
 
     python docs/pictures.py [MODEL...]
 
-Without MODEL those whose weights are on this machine. The files are committed; run it again for a new model.
+Without MODEL those whose weights are on this machine and that need no input. The files are committed; run it again
+for a new model.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def picture(model: str) -> Image.Image:
 
 def main(models: list[str]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for entry in map(medzoo.info, models) if models else medzoo.list_models(offline=True):
+    here = [entry for entry in medzoo.list_models(offline=True) if not (entry.condition and entry.condition.required)]
+    for entry in map(medzoo.info, models) if models else here:
         path = FOLDER / f"{entry.number}.jpg"
+        sheet = picture(entry.model_id)
         for quality in (90, 80, 70, 60):
-            picture(entry.model_id).save(path, quality=quality, optimize=True)
+            sheet.save(path, quality=quality, optimize=True)
             if path.stat().st_size <= LARGEST:
                 break
         print(path, path.stat().st_size)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -22,8 +22,12 @@ import medzoo
 from medzoo.errors import MedzooError, pip_install
 from medzoo.text import one_line, printable
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 TIMEOUT = 3.0  # seconds that a host has to answer in
 LITTLE_SPACE = 5e9  # bytes; the largest published generator has about 10 GB
+# Looked for where medzoo is not installed, only found, so that nothing states what it needs.
 LIBRARIES = ("torch", "numpy", "huggingface_hub", "safetensors", "pydantic", "pillow", "click")
 
 Status = Literal["ok", "missing", "problem"]
@@ -67,14 +71,17 @@ def doctor(offline: bool, as_json: bool) -> None:
 
 
 def examine(*, offline: bool) -> Iterator[Finding]:
-    """All findings, section by section; ``offline`` leaves the network alone."""
+    """All findings, section by section; ``offline`` leaves the network alone.
+
+    A library that is missing is a finding, also where a section cannot be looked at without it.
+    """
     for section, look in (
         ("versions", _versions), ("extras", _extras), ("device", _device), ("cache", _cache),
         ("registries", _registries), ("network", lambda: _network(offline)),
     ):  # fmt: skip
         try:
             yield from look()
-        except (MedzooError, OSError) as error:
+        except (MedzooError, OSError, ImportError) as error:
             yield Finding(section, section, one_line(str(error)), "problem")
 
 
@@ -100,7 +107,7 @@ def _versions() -> Iterator[Finding]:
     python = f"{platform.python_version()} ({sys.executable})"
     yield Finding("versions", "python", python)
     yield Finding("versions", "system", f"{platform.system()} {platform.release()} {platform.machine()}")
-    for name in LIBRARIES:
+    for name in [need.name for need in _stated() if _applies(need)] or LIBRARIES:
         version = _version(name)
         if version is None:
             yield Finding("versions", name, "not installed", "problem", f"type: {pip_install(name)}")
@@ -109,20 +116,12 @@ def _versions() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    from packaging.requirements import Requirement
-
-    try:
-        stated = metadata.requires("medzoo") or []
-    except metadata.PackageNotFoundError:
+    stated = _stated()
+    if not stated:
         yield Finding("extras", "extras", "unknown: medzoo is not installed, only found", "missing")
         return
-    extras: dict[str, list[Requirement]] = {}
-    for text in stated:
-        requirement = Requirement(text)
-        for name in metadata.metadata("medzoo").get_all("Provides-Extra") or ():
-            if requirement.marker and requirement.marker.evaluate({"extra": name}):
-                extras.setdefault(name, []).append(requirement)
-    for name, requirements in extras.items():
+    for name in metadata.metadata("medzoo").get_all("Provides-Extra") or ():
+        requirements = [need for need in stated if need.marker and _applies(need, name)]
         lacking = [str(need.name) + str(need.specifier) for need in requirements if not _is_met(need)]
         if not lacking:
             found = ", ".join(f"{need.name} {_version(need.name)}" for need in requirements)
@@ -132,12 +131,23 @@ def _extras() -> Iterator[Finding]:
             yield Finding("extras", name, f"not installed ({', '.join(lacking)})", "missing", advice)
 
 
-def _is_met(requirement: object) -> bool:
+def _stated() -> list[Requirement]:
+    """What the installed package states that it needs, for itself and for its extras; [] where it is only found."""
     from packaging.requirements import Requirement
 
-    assert isinstance(requirement, Requirement)
-    version = _version(requirement.name)
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
+    try:
+        return [Requirement(text) for text in metadata.requires("medzoo") or ()]
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def _applies(need: Requirement, extra: str = "") -> bool:
+    return need.marker is None or need.marker.evaluate({"extra": extra})
+
+
+def _is_met(need: Requirement) -> bool:
+    version = _version(need.name)
+    return version is not None and need.specifier.contains(version, prereleases=True)
 
 
 def _version(name: str) -> str | None:
@@ -170,9 +180,8 @@ def _device() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from huggingface_hub import constants
-
     from medzoo.files import cache
+    from medzoo.weights.sources import hub
 
     folder = cache.root()
     items = cache.stored()
@@ -180,7 +189,7 @@ def _cache() -> Iterator[Finding]:
     yield _folder("medzoo", folder, "MEDZOO_CACHE", held)
     if cache.damaged():
         yield Finding("cache", "damaged", f"{len(cache.damaged())} records", "missing", "type: medzoo cache verify")
-    yield _folder("hub", Path(os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE), "HF_HUB_CACHE")
+    yield _folder("hub", hub.cache_folder(), "HF_HUB_CACHE")
 
 
 def _folder(name: str, folder: Path, variable: str, held: str = "") -> Finding:

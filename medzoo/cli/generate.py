@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     help="How many samples.  [default: 10, or one for each input image]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: samples/MODEL_ID]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Other seeds give other samples; the same one gives the same again.",
+)  # fmt: skip
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first sample.")
 @click.option(
     "--condition",
@@ -73,13 +76,16 @@ if TYPE_CHECKING:
 )
 @click.option("--noise", type=click.Choice(NOISES), help="StyleGAN: injected noise.  [default: the entry's]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time.  [default: what memory allows]")
-@click.option("--device", help="cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]")
 @click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
+    "--device", help="Where the model runs: cpu, cuda, cuda:1, mps.  [default: cuda if there is one, else cpu]"
 )
 @click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True,
+    help="Numbers that the network computes with; those of 16 bits are for GPUs.",
+)  # fmt: skip
+@click.option(
     "--format", type=click.Choice(formats.names()),
-    help="[default: png; of input volumes nifti or dicom, as they came]",
+    help="Format of the files.  [default: png; of input volumes nifti or dicom, as they came]",
 )  # fmt: skip
 @click.option(
     "--masks", type=click.Choice(["capture", "seg"]), default="capture", show_default=True,

@@ -48,13 +48,16 @@ INSTEAD = {
     "--from", "start", metavar="MODEL", help="With --family: fine-tune a model of the zoo, or a run's folder."
 )
 @click.option("--classes", is_flag=True, help="With --family: learn the classes of the images.")
-@click.option("--batch", type=click.IntRange(min=2), help="With --family: images of one update.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: of everything random.")
-@click.option("--patience", type=click.IntRange(min=1), help="With --family: measurements without a better snapshot.")
+@click.option("--batch", type=click.IntRange(min=2), help="With --family: how many images one update sees.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="With --family: seed of everything random.")
+@click.option(
+    "--patience", type=click.IntRange(min=1), metavar="N",
+    help="With --family: stop after N held-out measurements without a better snapshot.  [default: never]",
+)  # fmt: skip
 @click.option("--mirror", is_flag=True, help="With --family: flip every other real image left to right.")
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]),
-    help="With --family: of the arithmetic; float16 is for GPUs.  [default: float32]",
+    help="With --family: numbers that networks compute with; float16 is for GPUs.  [default: float32]",
 )  # fmt: skip
 @click.option("--lr", type=float, help="With --family: learning rate.")
 @click.option("--ema", type=float, help="With --family: decay of the averaged generator.")
@@ -135,7 +138,10 @@ def _train(config: Path | None, data: Path | None, out: Path, options: Any, sett
 @click.option(
     "--registry", type=click.Path(path_type=Path), default=Path("registry"), show_default=True, help="Registry folder."
 )
-@click.option("--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True)
+@click.option(
+    "--checkpoint", type=click.Choice(["best", "latest"]), default="best", show_default=True,
+    help="Which snapshot of the run is exported.",
+)  # fmt: skip
 @click.option("--half", is_flag=True, help="Store the weights as float16 (vectors stay float32).")
 @click.option("--data", type=click.Path(path_type=Path), help=DATA)
 @click.option("--device", help=DEVICE)

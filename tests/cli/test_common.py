@@ -129,23 +129,35 @@ def test_words(typed: list[str], words: str) -> None:
     assert done.exit_code == 2 and words in done.stderr
 
 
-def path_options() -> Iterator[tuple[str, str]]:
-    """Every option of every command that takes a path."""
+def options() -> Iterator[tuple[str, click.Option]]:
+    """Every option of every command."""
     context = click.Context(main)
     for verb in VERBS:
         yield from below(main.get_command(context, verb), verb)
 
 
-def below(command: click.Command | None, name: str) -> Iterator[tuple[str, str]]:
+def below(command: click.Command | None, name: str) -> Iterator[tuple[str, click.Option]]:
     assert command is not None
     for parameter in command.params:
-        if isinstance(parameter.type, click.Path) and isinstance(parameter, click.Option):
-            yield name, parameter.opts[-1]
+        if isinstance(parameter, click.Option):
+            yield name, parameter
     for verb, inner in (command.commands if isinstance(command, click.Group) else {}).items():
         yield from below(inner, f"{name} {verb}")
 
 
-@pytest.mark.parametrize(("verb", "option"), list(path_options()))
+def test_every_option_says_what_it_does() -> None:
+    """And not only which values it takes."""
+    said = {
+        f"{verb} {option.opts[-1]}": (option.help or "").partition("[default")[0].strip() for verb, option in options()
+    }
+    assert len(said) > 150
+    assert not [option for option, words in said.items() if not words]
+
+
+PATH_OPTIONS = [(verb, option.opts[-1]) for verb, option in options() if isinstance(option.type, click.Path)]
+
+
+@pytest.mark.parametrize(("verb", "option"), PATH_OPTIONS)
 def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, option: str) -> None:
     monkeypatch.chdir(tmp_path)
     done = run(*verb.split(), option, "gs://bucket/x")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from click.testing import CliRunner, Result
 from medzoo.cli import doctor as module
 from medzoo.cli import main
 from medzoo.errors import pip_install
+from tests.tools.paths import ROOT
 from tests.tools.servers import ZenodoServer
 
 
@@ -48,6 +53,32 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_version", lambda name: None if name == "pydicom" else there(name))
     finding = found("--offline")["extras", "dicom"]
     assert finding["status"] == "missing" and pip_install("medzoo[dicom]") in finding["advice"]
+
+
+@pytest.mark.parametrize("name", ["huggingface_hub", "pydantic", "packaging"])
+def test_a_library_that_does_not_load_is_a_finding_and_the_other_sections_stay(name: str) -> None:
+    code = f"import sys; sys.modules['{name}'] = None; from medzoo.cli import main; main(['doctor', '--offline'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and not done.stderr
+    assert re.search(f"^! .*{name}", done.stdout, re.MULTILINE)
+    assert {"Versions", "Extras", "Device", "Cache", "Registries", "Network"} <= set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", ["rich", "requests", "PyYAML", "tqdm"])
+def test_every_library_that_is_needed_is_looked_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    there = module._version
+    monkeypatch.setattr(module, "_version", lambda asked: None if asked.lower() == name.lower() else there(asked))
+    done = doctor("--offline")
+    assert done.exit_code == 2 and f"type: {pip_install(name.lower())}" in done.stdout
+
+
+def test_the_cache_of_the_hub_is_the_folder_that_downloads_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", "~/hub")
+    assert found("--offline")["cache", "hub"]["value"].startswith(f"{tmp_path / 'hub'}: ")
 
 
 def test_a_cache_that_cannot_be_written_is_to_fix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,11 +150,15 @@ def _compare(described: Any, address: Address, sha256: str | None, largest: int 
 
 def _need_space(size: int) -> None:
     with _disk_errors():
-        whole.need_space(next(folder for folder in (_folder(), *_folder().parents) if folder.is_dir()), size)
+        whole.need_space(next(folder for folder in (cache_folder(), *cache_folder().parents) if folder.is_dir()), size)
 
 
-def _folder() -> Path:
-    """The cache folder of the Hub client; it may not exist yet."""
+def cache_folder() -> Path:
+    """The cache folder of the Hub client; it may not exist yet.
+
+    Raises:
+        DiskError: ``HF_HUB_CACHE`` names a folder of a user whose home is not known.
+    """
     from huggingface_hub import constants
 
     stated = _cache_dir() or constants.HF_HUB_CACHE
@@ -166,7 +170,7 @@ def _folder() -> Path:
 
 def _disk_errors() -> AbstractContextManager[None]:
     return whole.disk_errors(
-        _folder(),
+        cache_folder(),
         DiskError,
         full="make room, or set HF_HUB_CACHE to a folder on another disk",
         denied="set HF_HUB_CACHE, the cache of the Hub client, to a folder that can be written",
