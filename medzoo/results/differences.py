@@ -188,7 +188,9 @@ def t_tail(t: float, freedom: float) -> float:
     return outside / (outside + area(0, edge)) if edge else 1.0
 
 
-@lru_cache(maxsize=256)  # what is paired by draws alone has as many degrees of freedom, however many differences there are
+@lru_cache(
+    maxsize=256
+)  # what is paired by draws alone has as many degrees of freedom, however many differences there are
 def t_quantile(freedom: float, level: float = 0.95) -> float:
     """x such that a share ``level`` of Student's t lies within -x..x.
 

@@ -99,6 +99,8 @@ class Samples:
             most = len(self.classes) - 1
             if self.labels.min() < 0 or self.labels.max() > most:
                 raise ValueError(f"labels of {len(self.classes)} classes reach from 0 to {most}")
+        if self.mask_names is not None and len(self.mask_names) != (0 if self.masks is None else self.masks.shape[1]):
+            raise ValueError(f"mask_names need one for each mask channel, found {self.mask_names}")
         _check_lengths("spacing", self.spacing, size, least=0)
         _check_lengths("origin", self.origin, size, least=-math.inf)
 

@@ -52,6 +52,7 @@ def make(n: int = 5, channels: int = 3, **changes: Any) -> Samples:
         ({"spacing": (1.0,)}, "spacing needs a tuple of 2 numbers"),
         ({"spacing": (1.0, 0.0)}, "above 0"),
         ({"origin": (1.0, float("nan"))}, "origin must be finite"),
+        ({"mask_names": ("lesion", "vessel")}, "mask_names need one for each mask channel"),
     ],
 )
 def test_wrong_arrays_are_refused(changes: dict[str, Any], message: str) -> None:
