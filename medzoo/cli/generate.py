@@ -169,8 +169,9 @@ def _report(done: Generated, as_json: bool) -> None:
         }  # fmt: skip
         click.echo(json.dumps(summary))
         return
+    samples = "sample" if done.whole == 1 else "samples"
     click.echo(
-        f"{done.folder}: {done.whole} synthetic sample{'s' * (done.whole != 1)} of {run.model_id}, {done.made} made in {done.seconds:.1f} s "
+        f"{done.folder}: {done.whole} synthetic {samples} of {run.model_id}, {done.made} made in {done.seconds:.1f} s "
         f"({rate:.1f} images/s)"
     )
     if done.grid:
