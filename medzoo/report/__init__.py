@@ -10,8 +10,8 @@ same numbers.
 
 from __future__ import annotations
 
-from medzoo.report.export import COLUMNS, csv_text, dataframe, write
-from medzoo.report.figures import write_figures
+from medzoo.report.export import COLUMNS, as_csv, csv_text, dataframe, write
+from medzoo.report.figures import check_figures, write_figures
 from medzoo.report.page import html_index, html_page
 from medzoo.report.pictures import Pair, Pictures, Strip
 from medzoo.report.remarks import HONEST
@@ -25,6 +25,8 @@ __all__ = [
     "Pair",
     "Pictures",
     "Strip",
+    "as_csv",
+    "check_figures",
     "csv_text",
     "dataframe",
     "html_index",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import click.testing
 import pytest
 
 from medzoo.cli import main
+from medzoo.errors import pip_install
 from tests.tools.bench_case import run, save_generators
 
 REAL = ("--size", "16", "--features", "pixels", "--only", "kernel,spectrum")
@@ -80,6 +82,26 @@ def test_results_of_two_machines_are_one_report(place: Path, tmp_path: Path) -> 
     assert medzoo("report", tmp_path / "b", "--out", out, "--benchmark", "again").exit_code == 0
     assert {path.name for path in out.iterdir()} == {"index.html", "again.md", "scores.csv"}
     assert other.setting.title in (out / "index.html").read_text()
+
+
+def test_a_benchmark_called_index_keeps_its_page(place: Path, tmp_path: Path) -> None:
+    folders = save_generators(tmp_path / "discs")
+    for name in ("index", "other"):
+        run(folders, tmp_path / "results", "good", only=("spectrum",), named=name, title=f"Discs of {name}")
+    assert medzoo("report", tmp_path / "results", "--out", tmp_path / "site").exit_code == 0
+    first, page = ((tmp_path / "site" / name).read_text() for name in ("index.html", "_index.html"))
+    assert 'href="_index.html"' in first and 'href="other.html"' in first and "<h1>Discs of index</h1>" in page
+
+
+def test_figures_without_matplotlib_are_refused_before_anything_is_written(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = save_generators(tmp_path / "discs")
+    run(folders, tmp_path / "results", "good", only=("spectrum",))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = medzoo("report", tmp_path / "results", "--out", tmp_path / "site", "--figures")
+    assert done.exit_code == 2 and pip_install("medzoo[figures]") in done.output
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.parametrize(
