@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,29 @@ def test_two_folders_then_their_results(place: Path) -> None:
     assert gap["winner"] == "B" and gap["paired"] and gap["difference"] > 0
     with (place / "d.csv").open() as file:
         assert next(row for row in csv.DictReader(file) if row["score"] == "spectrum_gap")["winner"] == "B"
+
+
+def test_what_could_not_be_measured_is_said(place: Path, tmp_path: Path) -> None:
+    words = ("--real", place / "held", "--size", "16", "--features", "pixels", "--only", "spectrum,inception_score")
+    done = medzoo("compare", place / "good", place / "blurred", *words, "--out", tmp_path, "--quiet")
+    assert done.exit_code == 0 and "good: inception_score was not measured: pixels has no classifier" in done.stderr
+
+
+def test_a_result_is_compared_with_a_result_alone(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    done = medzoo("compare", place / "good", tmp_path / "a.json")
+    assert done.exit_code == 2 and "good' is no stored result; give two of them, or none" in done.output
+
+
+def test_titles_are_told_apart_and_are_no_formulas() -> None:
+    from medzoo.cli.compare import _COLUMNS, _lines
+    from medzoo.report import as_csv
+    from medzoo.results.differences import Difference, in_words
+
+    one = Difference("kid", "pixels", "=1+1", "fidelity", "lower", False, 1.0, 2.0, 0.5, 1.5, 0.9, True)
+    assert next(csv.DictReader(as_csv(_COLUMNS, _lines([one])).splitlines()))["title"] == "'=1+1"
+    two = [replace(one, title="KID, n"), replace(one, title="KID, n", features="clip")]
+    assert in_words(two, "x", "y") == ["No difference beyond chance by KID, n (pixels); KID, n (clip)."]
 
 
 @pytest.mark.parametrize(
