@@ -56,7 +56,7 @@ def _limits(board: Board, results: Sequence[Result], failed: Mapping[str, str] |
         sentences += [
             f"{result['contender']['id']}: {name} was not measured: {why}" for name, why in result["failed"].items()
         ]
-    sentences += _left_out(results) + sizes.in_words(results) + _few(board, results) + _unlike(board, results)
+    sentences += _left_out(results) + sizes.size_notes(results) + _few(board, results) + _unlike(board, results)
     if board.contenders and not any(row.role == "floor" for row in board.references):
         sentences.append(
             "The floor, real images against real images, was not measured: distances have nothing to be read against."
