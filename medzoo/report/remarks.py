@@ -37,13 +37,11 @@ DISAGREE = (
 )
 
 
-def warnings(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[str]:
-    """What limits these numbers: few images, what could not be measured, what should not be compared."""
-    return _limits(board, results, failed) + notes(board)
-
-
 def grouped(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """The same as ``words`` with ``more`` beneath: what is about single scores is put away."""
+    """What limits these numbers: few images, what could not be measured, what should not be compared.
+
+    Each as ``words``, with ``more`` beneath: what is about single scores is put away.
+    """
     rows: list[dict[str, Any]] = [{"words": words, "more": []} for words in _limits(board, results, failed)]
     if of_scores := notes(board):
         rows.append({"words": OF_SCORES, "more": of_scores})
