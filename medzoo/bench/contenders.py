@@ -105,10 +105,8 @@ def of_model(
 
 def of_folder(path: Path, setting: Benchmark, reals: Reals, *, masks: Path | None = None) -> Contender:
     """A folder (or file) of images. Raises DatasetError."""
-    chosen = shuffled(
-        _in_classes(read(path, setting.image, masks=masks, window=setting.window or reals.window), reals.classes),
-        setting.n,
-    )
+    given = read(path, setting.image, masks=masks, window=reals.window)
+    chosen = shuffled(_in_classes(given, reals.classes), setting.n)
     record = ContenderRecord(
         id=safe(path.resolve().name),
         kind="folder",

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from medzoo.metrics import Case, Metric, View
 
 DRAWS = 24
-MOST = (
-    999  # images of a half: KID of 1000 takes 100 subsets; of more images the spread comes out too large, not too small
-)
+# Images of a half: KID of 1000 takes 100 subsets; of more images the spread comes out too large, not too small.
+MOST = 999
 FEWEST = 12  # of either set, as for the intervals of precision and recall
 
 
@@ -37,7 +36,10 @@ def draws(metric: Metric, case: Case, tell: Callable[[int, int], None] | None = 
         if tell is not None:
             tell(number, DRAWS)
         half = replace(case, fake=_half(case.fake, (number, 1)), real=_half(case.real, (number, 0)), repeats=2)
-        scores = metric.measure(half)
+        try:
+            scores = metric.measure(half)
+        except (ValueError, ArithmeticError):  # too few for it, say: no reason to lose the score of all of them
+            scores = {}
         for name, those in values.items():
             value = scores[name].value if name in scores else None
             those.append(value if value is not None and np.isfinite(value) else None)

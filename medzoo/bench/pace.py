@@ -29,7 +29,7 @@ class Pace:
     """The plan of a benchmark and its clock.
 
     Attributes:
-        size: of the work of one step, of what ``_FIRST`` holds for: number of images and pixels.
+        size: number of images, of the 300 that ``_FIRST`` holds for.
     """
 
     size: float = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medzoo.datasets import Images
@@ -16,9 +16,16 @@ def sizes(images: Images) -> dict[str, Any] | None:
     ``smallest`` and ``largest`` are [width, height], ``enlarged`` counts those with a side below that of ``images``,
     ``different`` the sizes, ``squeezed`` the images that are no squares, of ``n``.
     """
-    if not images.sizes:
-        return None
-    found, size = images.sizes, images.images.shape[-1]
+    return _counted(images.sizes, images.images.shape[-1]) if images.sizes else None
+
+
+def of_model(sides: Iterable[int] | None, size: int, n: int) -> dict[str, Any] | None:
+    """The same of a model, whose images all have one size (``sides``: height, width); None where nobody knows it."""
+    stated = () if sides is None else tuple(sides)
+    return _counted([(stated[0], stated[1])] * n, size) if len(stated) == 2 else None
+
+
+def _counted(found: Sequence[tuple[int, int]], size: int) -> dict[str, Any]:
     ordered = sorted(found, key=lambda one: (min(one), max(one)))
     return {
         "n": len(found),
@@ -28,15 +35,3 @@ def sizes(images: Images) -> dict[str, Any] | None:
         "enlarged": sum(min(one) < size for one in found),
         "squeezed": sum(max(one) > _SQUARE * min(one) for one in found),
     }
-
-
-def of_model(sides: Iterable[int] | None, size: int, n: int) -> dict[str, Any] | None:
-    """The same of a model, whose images all have one size (``sides``: height, width); None where nobody knows it."""
-    stated = () if sides is None else tuple(sides)
-    if len(stated) != 2:
-        return None
-    height, width = stated
-    return {
-        "n": n, "smallest": [width, height], "largest": [width, height], "different": 1,
-        "enlarged": n if min(stated) < size else 0, "squeezed": n if max(stated) > _SQUARE * min(stated) else 0,
-    }  # fmt: skip

@@ -123,10 +123,9 @@ def pop_files(options: dict[str, Any]) -> dict[str, Any]:
         if path is not None and path.is_dir():
             raise click.UsageError(f"{path}: is a folder; give the name of a file")
     if files["figures"] is not None:
-        import importlib.util
+        from medzoo.report import check_figures
 
-        if importlib.util.find_spec("matplotlib") is None:
-            raise click.UsageError("--figures needs matplotlib; type pip install matplotlib")
+        check_figures()
     return files
 
 

@@ -85,7 +85,8 @@ def clear(model_id: str | None, everything: bool, yes: bool) -> None:
 @click.argument("model_ids", nargs=-1, metavar="[MODEL_ID]...")
 @click.option(
     "--features", multiple=True, metavar="NAME",
-    help="Extractor of features that medzoo bench measures in: inception_fid, dinov2:small, ... May be repeated.",
+    help="Extractor of features: inception_fid, dinov2, ..., or of its networks another than medzoo bench takes: "
+    "dinov2:small. May be repeated.",
 )  # fmt: skip
 def warm(model_ids: tuple[str, ...], features: tuple[str, ...]) -> None:
     """Download and convert the weights of each MODEL_ID, and of extractors of features, so that they run offline."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medzoo.cli.bench import end, measuring, several
 from medzoo.cli.table import table
 
+if TYPE_CHECKING:
+    from medzoo.results.differences import Difference
+
 _Plain = dict[str, Any]
+_COLUMNS = (
+    "score", "features", "title", "group", "better", "a", "b", "difference", "low", "high", "p_holm", "paired",
+    "winner",
+)  # fmt: skip
 
 
 @click.command()
@@ -33,13 +41,10 @@ def compare(a: str, b: str, csv: Path | None, quiet: bool, as_json: bool, **opti
     medzoo compare made_a/ made_b/ --real held_out/ --training trained_on/ --quick
     medzoo compare results/A/1234/folders-x.json results/B/5678/folders-x.json
     """
-    from medzoo.report import write
+    from medzoo.report import as_csv, write
     from medzoo.results import differences
 
-    stored = [one for one in (a, b) if _is_result(one)]
-    if len(stored) == 1 and not (options["name"] or options["real"]):
-        raise click.UsageError(f"{stored[0]} is a stored result, the other is not: give two of them, or none")
-    if stored:
+    if _is_result(a) or _is_result(b):
         one, other = _read(a), _read(b)
     else:
         one, other = _measured(a, b, quiet or as_json, options)
@@ -47,7 +52,7 @@ def compare(a: str, b: str, csv: Path | None, quiet: bool, as_json: bool, **opti
     if not found:
         raise click.UsageError(f"{_name(one)} and {_name(other)} have no score in common; measure both again")
     if csv is not None:
-        write(csv, _csv(found))
+        write(csv, as_csv(_COLUMNS, _lines(found)))
     names = [_name(one), _name(other)]
     if names[0] == names[1]:
         names = [
@@ -61,8 +66,7 @@ def compare(a: str, b: str, csv: Path | None, quiet: bool, as_json: bool, **opti
     for words in said:
         click.echo(click.wrap_text(words, 100), err=True)
     click.echo(f"\nA = {names[0]}, B = {names[1]}", err=True)
-    named = len({d.features for d in found if d.features}) > 1
-    lines = [_row(d, named) for d in found]
+    lines = [_row(name, d) for name, d in zip(differences.titles(found), found, strict=True)]
     click.echo(table(["SCORE", "A", "B", "A - B", "95 % INTERVAL", "P (HOLM)", "VERDICT"], lines))
 
 
@@ -85,30 +89,24 @@ def _measured(a: str, b: str, quiet: bool, options: dict[str, Any]) -> tuple[_Pl
     """Both in one benchmark: a path is a folder or file of images, all else the id of a model."""
     from medzoo.bench import benchmark
 
-    paths = [Path(one) for one in (a, b) if Path(one).exists()]
+    paths = [one for one in (a, b) if Path(one).exists()]
     models = [one for one in (a, b) if not Path(one).exists()]
     outcome = benchmark(models=models, fake=paths, paired=True, progress=not quiet, **several(options))
-    if outcome.failed:
-        end(outcome, [])
-    made = {one.record.kind: [] for one in outcome.contenders}  # type: dict[str, list[_Plain]]
-    for contender, result in zip(outcome.contenders, outcome.plain(), strict=True):
-        made[contender.record.kind].append(result)
-    order = {kind: iter(made.get(kind, ())) for kind in ("model", "folder")}
-    first, second = (next(order["folder" if Path(one).exists() else "model"]) for one in (a, b))
-    return first, second
+    end(outcome, [])
+    made = dict(zip([*models, *paths], outcome.plain()[-2:], strict=True))  # reference points come first
+    return made[a], made[b]
 
 
 def _name(result: _Plain) -> str:
     return str(result["contender"]["id"])
 
 
-def _row(d: Any, features: bool) -> list[str]:
-    from medzoo.report.numbers import decimals, shown, span
+def _row(name: str, d: Difference) -> list[str]:
+    from medzoo.report.numbers import decimals, p_value, shown, signed, span
 
     places = decimals([d.a, d.b], d.percent)
-    name = f"{d.title} ({d.features})" if features and d.features else d.title
-    difference = f"{'+' if d.value > 0 else ''}{shown(d.value, places, d.percent)}"
-    p = "-" if d.p is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
+    difference = signed(d.value, places, d.percent)
+    p = "-" if d.p is None else p_value(d.p)
     if d.p is None:
         verdict = "not known how well"
     elif not d.certain:
@@ -120,30 +118,10 @@ def _row(d: Any, features: bool) -> list[str]:
     return [name, *values, difference, span(d.low, d.high, places, d.percent) or "-", p, verdict + unpaired]
 
 
-def _csv(found: list[Any]) -> str:
-    import csv
-    import io
-
-    stream = io.StringIO()
-    columns = [
-        "score",
-        "features",
-        "title",
-        "group",
-        "better",
-        "a",
-        "b",
-        "difference",
-        "low",
-        "high",
-        "p_holm",
-        "paired",
-        "winner",
-    ]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+def _lines(found: Sequence[Difference]) -> Iterator[dict[str, Any]]:
     for d in found:
-        writer.writerow(
-            [d.name, d.features, d.title, d.group, d.better, d.a, d.b, d.value, d.low, d.high, d.p, d.paired, d.winner]
-        )
-    return stream.getvalue()
+        yield {
+            "score": d.name, "features": d.features, "title": d.title, "group": d.group, "better": d.better,
+            "a": d.a, "b": d.b, "difference": d.value, "low": d.low, "high": d.high, "p_holm": d.p,
+            "paired": d.paired, "winner": d.winner,
+        }  # fmt: skip

@@ -42,31 +42,25 @@ def report(
             f"no results of '{unknown[0]}' here; there are of: {', '.join(there) or 'none'}" if unknown
             else f"no results in {', '.join(map(str, folders))}; medzoo bench --out writes them"
         )  # fmt: skip
+    if figures:
+        reports.check_figures()
     boards = [(name, found[name]) for name in names]
     written: list[Path] = []
     pages = []
     for name, plain in boards:
-        page = "index.html" if len(boards) == 1 else f"{name}.html"
+        page = "index.html" if len(boards) == 1 else _page_of(name)
         pages.append((plain, page))
-        written.append(_write(out / page, reports.html_page(plain)))
-        written.append(_write(out / f"{name}.md", reports.markdown(plain)))
+        written.append(reports.write(out / page, reports.html_page(plain), folders=True))
+        written.append(reports.write(out / f"{name}.md", reports.markdown(plain)))
         if figures:
             written += reports.write_figures(plain, out / f"{name}-figures")
     if len(boards) > 1:
-        written.insert(0, _write(out / "index.html", reports.html_index(title, pages)))
-    written.append(_write(out / "scores.csv", reports.csv_text([one for _, plain in boards for one in plain])))
+        written.insert(0, reports.write(out / "index.html", reports.html_index(title, pages)))
+    written.append(reports.write(out / "scores.csv", reports.csv_text([one for _, plain in boards for one in plain])))
     for path in [] if quiet else written:
         click.echo(printable(f"written: {path}"), err=True)
 
 
-def _write(path: Path, text: str) -> Path:
-    from medzoo.errors import ResultError
-    from medzoo.report import write
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultError(
-            f"{path.parent}: cannot be made ({error.strerror}); choose another folder with --out"
-        ) from None
-    return write(path, text)
+def _page_of(benchmark: str) -> str:
+    """File of its page; one that is called "index" must not take the place of the first."""
+    return "_index.html" if benchmark.casefold() == "index" else f"{benchmark}.html"

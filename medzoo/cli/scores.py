@@ -95,6 +95,8 @@ def _first(scores: Iterable[ScoreRecord], name: str) -> ScoreRecord:
 
 
 def _row(result: Result, score: ScoreRecord) -> list[str]:
+    from medzoo.report.board import titled
+
     real = next(
         (
             point
@@ -104,7 +106,12 @@ def _row(result: Result, score: ScoreRecord) -> list[str]:
         None,
     )
     shown = "-" if real is None else _shown(real.value, score.percent)
-    return [score.title, _shown(score.value, score.percent), shown, verdict(score, real)]
+    return [
+        titled(score.name, score.title, score.group),
+        _shown(score.value, score.percent),
+        shown,
+        verdict(score, real),
+    ]
 
 
 def _counterpart(name: str) -> str:
@@ -114,6 +121,8 @@ def _counterpart(name: str) -> str:
 
 
 def _shown(value: float | None, percent: bool) -> str:
+    from medzoo.report.numbers import short
+
     if value is None:
         return "-"
-    return f"{100 * value:.1f} %" if percent else f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.4f}"
+    return f"{100 * value:.1f} %" if percent else short(value)

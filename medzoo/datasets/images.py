@@ -48,8 +48,9 @@ class Images:
         expected = (n, 1, *self.images.shape[2:])
         if self.masks is not None and (self.masks.shape != expected or self.masks.dtype != np.uint8):
             raise ValueError(f"masks must be uint8 of shape {expected}, found {self.masks.dtype} {self.masks.shape}")
-        if self.groups is not None and len(self.groups) != n:
-            raise ValueError(f"{n} images, but {len(self.groups)} groups")
+        for what, those in (("groups", self.groups), ("sizes", self.sizes)):
+            if those is not None and len(those) != n:
+                raise ValueError(f"{n} images, but {len(those)} {what}")
         self._check_labels(n)
 
     def _check_labels(self, n: int) -> None:

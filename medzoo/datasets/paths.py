@@ -89,10 +89,9 @@ def smallest_side(path: Path | str, *, split: str | None = None, window: Window 
     """Pixels of the shortest side of any picture at a path, as ``load_path`` reads it. Raises DatasetError."""
     layout, source = _layout(path, None, split, window, None)
     if "window" in type(layout).model_fields:
-        of_arrays = (
-            window or layout.usual_window(source, split) if layout.file_kinds else Sides()
-        )  # else heads of files
-        layout = layout.model_copy(update={"window": of_arrays})
+        heads = not layout.file_kinds  # of picture files, which state their size
+        used = Sides() if heads else window or layout.usual_window(source, split)
+        layout = layout.model_copy(update={"window": used})
     sides = [int(min(item.pixels.shape[:2])) for item in layout.items(source, split)]
     if not sides:
         raise DatasetError(f"{path}: no image found")

@@ -6,8 +6,10 @@ named ``module:attribute``. ``features_of`` keeps what was extracted on disk.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from medzoo.errors import MedzooError
 from medzoo.features._cache import features_of
 from medzoo.lazy import exports
 from medzoo.plugins import Folder
@@ -51,11 +53,15 @@ def load(name: str, **options: Any) -> Extractor:
             ``resize``).
 
     Raises:
-        MedzooError: no extractor has that name, its weights are not available, or an option does not fit.
+        MedzooError: no extractor has that name, its weights are not available, it has no such variant, or an option
+            does not fit.
     """
     if ":" in name:
         from medzoo.features._own import load_own
 
         return load_own(name, options)
-    extractor: Extractor = _FOLDER.load(name)(**options)
+    create = _FOLDER.load(name)
+    if "variant" in options and "variant" not in inspect.signature(create).parameters:
+        raise MedzooError(f"features '{name}' have no variants; leave '{options['variant']}' out")
+    extractor: Extractor = create(**options)
     return extractor

@@ -10,30 +10,40 @@ same numbers.
 
 from __future__ import annotations
 
-from medzoo.report.export import COLUMNS, csv_text, dataframe, write
-from medzoo.report.figures import write_figures
-from medzoo.report.page import html_index, html_page
-from medzoo.report.pictures import Pair, Pictures, Strip
-from medzoo.report.remarks import HONEST
-from medzoo.report.sizes import in_words as size_notes
-from medzoo.report.text import legend, markdown, summary_table
-from medzoo.report.verdict import verdicts
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "COLUMNS",
-    "HONEST",
-    "Pair",
-    "Pictures",
-    "Strip",
-    "csv_text",
-    "dataframe",
-    "html_index",
-    "html_page",
-    "legend",
-    "markdown",
-    "size_notes",
-    "summary_table",
-    "verdicts",
-    "write",
-    "write_figures",
-]
+from medzoo.lazy import exports
+
+if TYPE_CHECKING:
+    from medzoo.report.export import COLUMNS as COLUMNS
+    from medzoo.report.export import as_csv as as_csv
+    from medzoo.report.export import csv_text as csv_text
+    from medzoo.report.export import dataframe as dataframe
+    from medzoo.report.export import write as write
+    from medzoo.report.figures import check_figures as check_figures
+    from medzoo.report.figures import write_figures as write_figures
+    from medzoo.report.page import html_index as html_index
+    from medzoo.report.page import html_page as html_page
+    from medzoo.report.pictures import Pair as Pair
+    from medzoo.report.pictures import Pictures as Pictures
+    from medzoo.report.pictures import Strip as Strip
+    from medzoo.report.remarks import HONEST as HONEST
+    from medzoo.report.sizes import size_notes as size_notes
+    from medzoo.report.text import legend as legend
+    from medzoo.report.text import markdown as markdown
+    from medzoo.report.text import summary_table as summary_table
+    from medzoo.report.verdict import verdicts as verdicts
+
+_HOMES = {
+    "export": ("COLUMNS", "as_csv", "csv_text", "dataframe", "write"),
+    "figures": ("check_figures", "write_figures"),
+    "page": ("html_index", "html_page"),
+    "pictures": ("Pair", "Pictures", "Strip"),
+    "remarks": ("HONEST",),
+    "sizes": ("size_notes",),
+    "text": ("legend", "markdown", "summary_table"),
+    "verdict": ("verdicts",),
+}
+__getattr__, __dir__ = exports(
+    __name__, {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+)

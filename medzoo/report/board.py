@@ -218,9 +218,14 @@ def _columns(
         title, group, better, about = (str(score.get(name) or "") for name in ("title", "group", "better", "about"))
         about = about[:1].upper() + about[1:].rstrip(".") + "." if about else ""
         aim = number(real[key].get("value")) if better == "neither" and key in real else None
-        unit = next((unit for end, unit in _UNITS.items() if group == "cost" and key[0].endswith(end)), "")
-        columns.append(Column(key, (title or key[0]) + unit, group, better, percent, about, places, aim))
+        columns.append(Column(key, titled(key[0], title, group), group, better, percent, about, places, aim))
     return sorted(columns, key=lambda column: place_of(column.group))
+
+
+def titled(name: str, title: str, group: str) -> str:
+    """The title of a score, of a cost with its unit."""
+    unit = next((unit for end, unit in _UNITS.items() if group == "cost" and name.endswith(end)), "")
+    return (title or name) + unit
 
 
 def _best_first(

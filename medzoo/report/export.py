@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo.errors import ResultError
+from medzoo.errors import ResultError, pip_install
 from medzoo.files import whole
 from medzoo.report.board import Result
 
@@ -40,11 +40,16 @@ def rows(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
 
 
 def csv_text(results: Sequence[Result]) -> str:
-    """The rows as CSV with a header. Text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """The rows as CSV."""
+    return as_csv(COLUMNS, rows(results))
+
+
+def as_csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """CSV with a header. Text that a spreadsheet would take for a formula begins with an apostrophe."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows(results))
+    writer.writerows({key: _cell(value) for key, value in line.items()} for line in lines)
     return stream.getvalue()
 
 
@@ -53,16 +58,16 @@ def dataframe(results: Sequence[Result]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise ResultError("a DataFrame needs pandas; type pip install pandas, or medzoo's extra [table]") from None
+        raise ResultError(f"a DataFrame needs pandas; type: {pip_install('medzoo[table]')}") from None
     return pandas.DataFrame(list(rows(results)), columns=list(COLUMNS))
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a file of a report, whole or not at all. Raises ResultError."""
-    try:
-        whole.write_bytes(path, text.encode())
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+def write(path: Path, content: str | bytes, *, folders: bool = False) -> Path:
+    """Write a file of a report, whole or not at all; ``folders``: make those it is to lie in. Raises ResultError."""
+    with whole.disk_errors(path, ResultError, denied="choose another place"):
+        if folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(path, content.encode() if isinstance(content, str) else content)
     return path
 
 

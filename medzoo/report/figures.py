@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medzoo.errors import ResultError
-from medzoo.files import whole
+from medzoo.errors import ResultError, pip_install
 from medzoo.report import bars, charts
 from medzoo.report.board import Board, Cell, Column, Result, build
+from medzoo.report.export import write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,16 +24,21 @@ _MARKERS = ("o", "s", "^", "D", "P", "X")
 _GREY = "#777777"
 
 
+def check_figures() -> None:
+    """Raises ResultError: matplotlib, which figures need, is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ResultError(f"figures need matplotlib; type: {pip_install('medzoo[figures]')}")
+
+
 def write_figures(results: Sequence[Result], folder: Path) -> list[Path]:
     """Write what can be drawn into a folder, which is made: ``scores``, ``precision_recall``, ``spectrum``,
     ``usefulness``, each as .svg and .png.
 
     Raises ResultError: matplotlib is not installed, or the folder cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise ResultError("figures need matplotlib; type pip install matplotlib") from None
+    check_figures()
+    import matplotlib
+
     board = build(results)
     written = []
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medzoo", "font.size": 9}):
@@ -49,12 +55,7 @@ def _saved(figure: Figure, path: Path, kind: str) -> Path:
     stream = io.BytesIO()
     stamp: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(stream, format=kind, dpi=DPI, bbox_inches="tight", metadata=stamp)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole.write_bytes(path, stream.getvalue())
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
-    return path
+    return write(path, stream.getvalue(), folders=True)
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:

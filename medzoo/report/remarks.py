@@ -37,13 +37,11 @@ DISAGREE = (
 )
 
 
-def warnings(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[str]:
-    """What limits these numbers: few images, what could not be measured, what should not be compared."""
-    return _limits(board, results, failed) + notes(board)
-
-
 def grouped(board: Board, results: Sequence[Result], failed: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """The same as ``words`` with ``more`` beneath: what is about single scores is put away."""
+    """What limits these numbers: few images, what could not be measured, what should not be compared.
+
+    Each as ``words``, with ``more`` beneath: what is about single scores is put away.
+    """
     rows: list[dict[str, Any]] = [{"words": words, "more": []} for words in _limits(board, results, failed)]
     if of_scores := notes(board):
         rows.append({"words": OF_SCORES, "more": of_scores})
@@ -56,7 +54,7 @@ def _limits(board: Board, results: Sequence[Result], failed: Mapping[str, str] |
         sentences += [
             f"{result['contender']['id']}: {name} was not measured: {why}" for name, why in result["failed"].items()
         ]
-    sentences += _left_out(results) + sizes.in_words(results) + _few(board, results) + _unlike(board, results)
+    sentences += _left_out(results) + sizes.size_notes(results) + _few(board, results) + _unlike(board, results)
     if board.contenders and not any(row.role == "floor" for row in board.references):
         sentences.append(
             "The floor, real images against real images, was not measured: distances have nothing to be read against."

@@ -8,7 +8,7 @@ from typing import Any
 from medzoo.report.board import Result
 
 
-def in_words(results: Sequence[Result]) -> list[str]:
+def size_notes(results: Sequence[Result]) -> list[str]:
     """One sentence for each set of images that did not come as squares of one size, large enough."""
     sets: dict[str, Mapping[str, Any]] = {}
     size = 0

@@ -9,7 +9,7 @@ scores by Holm's rule (Scandinavian Journal of Statistics 6, 1979). Needs neithe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean, variance
@@ -188,9 +188,7 @@ def t_tail(t: float, freedom: float) -> float:
     return outside / (outside + area(0, edge)) if edge else 1.0
 
 
-@lru_cache(
-    maxsize=256
-)  # what is paired by draws alone has as many degrees of freedom, however many differences there are
+@lru_cache(maxsize=256)  # whatever is paired by draws alone has as many degrees of freedom
 def t_quantile(freedom: float, level: float = 0.95) -> float:
     """x such that a share ``level`` of Student's t lies within -x..x.
 
@@ -208,22 +206,28 @@ def t_quantile(freedom: float, level: float = 0.95) -> float:
     return (low + high) / 2
 
 
-def in_words(found: Iterable[Difference], a: str, b: str) -> list[str]:
+def titles(found: Sequence[Difference]) -> list[str]:
+    """The title of each score, with the extractor where there are several."""
+    several = len({one.features for one in found if one.features}) > 1
+    return [f"{one.title} ({one.features})" if several and one.features else one.title for one in found]
+
+
+def in_words(found: Sequence[Difference], a: str, b: str) -> list[str]:
     """Who is better by what, and by what nobody can say, in sentences."""
-    found = list(found)
-    known = [one for one in found if one.p is not None and one.better in ("lower", "higher")]
+    named = zip(titles(found), found, strict=True)
+    known = [(title, one) for title, one in named if one.p is not None and one.better in ("lower", "higher")]
     sentences = []
     for which, name in (("A", a), ("B", b)):
-        titles = [one.title for one in known if one.winner == which]
-        if titles:
-            sentences.append(f"{name} is better by {', '.join(titles)}.")
-    level = [one.title for one in known if not one.certain]
+        better = [title for title, one in known if one.winner == which]
+        if better:
+            sentences.append(f"{name} is better by {'; '.join(better)}.")
+    level = [title for title, one in known if not one.certain]
     if level:
-        sentences.append(f"No difference beyond chance by {', '.join(level)}.")
-    unpaired = [one.title for one in known if not one.paired]
+        sentences.append(f"No difference beyond chance by {'; '.join(level)}.")
+    unpaired = [title for title, one in known if not one.paired]
     if unpaired:
         sentences.append(
-            f"Unpaired, by the intervals of each alone, and so less sensitive: {', '.join(unpaired)}."
+            f"Unpaired, by the intervals of each alone, and so less sensitive: {'; '.join(unpaired)}."
             if len(unpaired) < len(known)
             else "All of it is unpaired, by the intervals of each alone, and so less sensitive: these results hold no "
             "values on common resamplings; measure both with medzoo compare."

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import medzoo
-from medzoo.bench import halving
+from medzoo.bench import halving, measures
 from medzoo.bench.pace import IMAGES, Pace, Step, in_words
+from medzoo.metrics import Case, Metric, Score
 from medzoo.results import differences
 from tests.tools.bench_case import SIZE, run, save_generators
 
@@ -56,6 +59,23 @@ def test_draws_are_made_once_and_only_where_they_are_wanted(folders: dict[str, P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(halving, "draws", None)
         assert run(folders, tmp_path, "good", only=("kernel",), paired=True).plain()[-1]["draws"] == paired["draws"]
+
+
+def test_a_metric_that_cannot_take_halves_keeps_its_score(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Metrics of installed packages may ask for more images than a half has."""
+    kernel = measures.load("kernel")
+    assert isinstance(kernel, Metric)
+
+    def measure(case: Case) -> Mapping[str, Score]:
+        if len(case.fake) < 40:
+            raise ValueError("40 images are needed")
+        return kernel.measure(case)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "load", lambda name: replace(kernel, measure=measure))
+        made = run(folders, tmp_path, "good", only=("kernel",), paired=True).results[-1]
+    assert not made.failed and [score.name for score in made.scores] == ["kid"]
+    assert made.draws == {"kid pixels": (None,) * halving.DRAWS}
 
 
 def test_quick_leaves_out_what_trains() -> None:

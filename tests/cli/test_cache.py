@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from medzoo import weights
+from medzoo.cli import main
 from medzoo.cli.cache import cache
 from medzoo.errors import UnknownModelError
 from medzoo.files import cache as cachedir
@@ -138,4 +139,6 @@ def test_features_are_warmed() -> None:
     assert done.exit_code == 0 and done.stdout == "pixels: needs no weights\n"
     unknown = run(cache, ["warm", "--features", "inception"])
     assert unknown.exit_code == 2 and "there are clip, dinov2" in unknown.output and "inception_fid" in unknown.output
+    alone = CliRunner().invoke(main, ["cache", "warm", "--features", "pixels:small"])
+    assert alone.exit_code == 2 and "features 'pixels' have no variants; leave 'small' out" in alone.output
     assert "Give a MODEL_ID, or --features NAME" in run(cache, ["warm"]).output

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import click.testing
 import pytest
 
 from medzoo.cli import main
+from medzoo.errors import pip_install
 from tests.tools.bench_case import run, save_generators
 
 REAL = ("--size", "16", "--features", "pixels", "--only", "kernel,spectrum")
@@ -44,6 +47,29 @@ def test_two_folders_then_their_results(place: Path) -> None:
     assert gap["winner"] == "B" and gap["paired"] and gap["difference"] > 0
     with (place / "d.csv").open() as file:
         assert next(row for row in csv.DictReader(file) if row["score"] == "spectrum_gap")["winner"] == "B"
+
+
+def test_what_could_not_be_measured_is_said(place: Path, tmp_path: Path) -> None:
+    words = ("--real", place / "held", "--size", "16", "--features", "pixels", "--only", "spectrum,inception_score")
+    done = medzoo("compare", place / "good", place / "blurred", *words, "--out", tmp_path, "--quiet")
+    assert done.exit_code == 0 and "good: inception_score was not measured: pixels has no classifier" in done.stderr
+
+
+def test_a_result_is_compared_with_a_result_alone(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    done = medzoo("compare", place / "good", tmp_path / "a.json")
+    assert done.exit_code == 2 and "good' is no stored result; give two of them, or none" in done.output
+
+
+def test_titles_are_told_apart_and_are_no_formulas() -> None:
+    from medzoo.cli.compare import _COLUMNS, _lines
+    from medzoo.report import as_csv
+    from medzoo.results.differences import Difference, in_words
+
+    one = Difference("kid", "pixels", "=1+1", "fidelity", "lower", False, 1.0, 2.0, 0.5, 1.5, 0.9, True)
+    assert next(csv.DictReader(as_csv(_COLUMNS, _lines([one])).splitlines()))["title"] == "'=1+1"
+    two = [replace(one, title="KID, n"), replace(one, title="KID, n", features="clip")]
+    assert in_words(two, "x", "y") == ["No difference beyond chance by KID, n (pixels); KID, n (clip)."]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +106,26 @@ def test_results_of_two_machines_are_one_report(place: Path, tmp_path: Path) -> 
     assert medzoo("report", tmp_path / "b", "--out", out, "--benchmark", "again").exit_code == 0
     assert {path.name for path in out.iterdir()} == {"index.html", "again.md", "scores.csv"}
     assert other.setting.title in (out / "index.html").read_text()
+
+
+def test_a_benchmark_called_index_keeps_its_page(place: Path, tmp_path: Path) -> None:
+    folders = save_generators(tmp_path / "discs")
+    for name in ("index", "other"):
+        run(folders, tmp_path / "results", "good", only=("spectrum",), named=name, title=f"Discs of {name}")
+    assert medzoo("report", tmp_path / "results", "--out", tmp_path / "site").exit_code == 0
+    first, page = ((tmp_path / "site" / name).read_text() for name in ("index.html", "_index.html"))
+    assert 'href="_index.html"' in first and 'href="other.html"' in first and "<h1>Discs of index</h1>" in page
+
+
+def test_figures_without_matplotlib_are_refused_before_anything_is_written(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = save_generators(tmp_path / "discs")
+    run(folders, tmp_path / "results", "good", only=("spectrum",))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = medzoo("report", tmp_path / "results", "--out", tmp_path / "site", "--figures")
+    assert done.exit_code == 2 and pip_install("medzoo[figures]") in done.output
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ REAL = ReferenceScore(name="kid", features=None, value=0.5, low=0.4, high=0.6)
 )
 def test_verdicts(measured: ScoreRecord, said: str) -> None:
     assert verdict(measured, REAL) == said
+
+
+def test_numbers_and_units_are_those_of_reports() -> None:
+    from medzoo.cli.scores import _row
+
+    cost = {"name": "peak_memory_mb", "title": "peak memory", "group": "cost", "value": 1096.4}
+    record = score(None, None).model_copy(update=cost)
+    plain = types.SimpleNamespace(references={})
+    assert _row(plain, record) == ["peak memory, MB", "1096", "-", "-"]  # type: ignore[arg-type]
 
 
 def test_nothing_to_compare_with() -> None:

@@ -164,6 +164,7 @@ def test_some_of_the_images_by_positions_and_booleans() -> None:
         ({"labels": np.array([0, 2]), "classes": ("a", "b")}, "labels must be 0 to 1, found 0 to 2"),
         ({"labels": np.array([0, -1])}, "found -1"),
         ({"groups": ("a",)}, "1 groups"),
+        ({"sizes": ((8, 8),)}, "1 sizes"),
     ],
 )
 def test_labels_and_groups_fit_the_images(known: dict[str, object], told: str) -> None:

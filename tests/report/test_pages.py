@@ -367,14 +367,19 @@ def test_page_of_five_contenders_is_light() -> None:
     assert len(report.html_page(results(), given).encode()) < 1_500_000
 
 
+def warnings(rows: list[dict[str, Any]], failed: dict[str, str] | None = None) -> list[str]:
+    groups = remarks.grouped(build(rows), rows, failed)
+    return [words for group in groups for words in (group["words"], *group["more"])]
+
+
 def test_warnings_say_what_limits_the_numbers() -> None:
-    told = "\n".join(remarks.warnings(build(results()), results(), {"00020": "no weights"}))
+    told = "\n".join(warnings(results(), {"00020": "no weights"}))
     assert "00020 could not be measured: no weights" in told
     assert "my-diffusion-run-7: usefulness was not measured: the images have no masks" in told
     assert "89 images are fewer than the 1280 numbers" in told and "Rather read FD∞ or KID or CMMD." in told
     assert "only 89 held-out real images" in told
     bare = results(1, references=False)
-    assert "floor" in "\n".join(remarks.warnings(build(bare), bare))
+    assert "floor" in "\n".join(warnings(bare))
 
 
 @pytest.mark.parametrize(
@@ -389,9 +394,9 @@ def test_warnings_say_what_limits_the_numbers() -> None:
 )
 def test_rows_that_do_not_belong_together_are_told(change: Callable[[dict[str, Any]], None], words: str) -> None:
     rows = results()
-    before = remarks.warnings(build(rows), rows)
+    before = warnings(rows)
     change(next(row for row in reversed(rows) if any(score["group"] == "cost" for score in row["scores"])))
-    (added,) = set(remarks.warnings(build(rows), rows)) - set(before)
+    (added,) = set(warnings(rows)) - set(before)
     assert words in added
 
 
@@ -457,7 +462,7 @@ def test_a_note_that_only_names_the_aim_is_no_warning() -> None:
     for row in rows[-4:]:
         edit(row, "mask_area", note="real 0.13", detail={"real": 0.13})
         edit(row, "kid", note="one subset")
-    told = remarks.warnings(build(rows), rows)
+    told = warnings(rows)
     assert "KID: one subset" in told and not any("0.13" in one for one in told)
     assert "held-out real 13.0 %" in Page(report.html_page(rows)).text
 

@@ -119,8 +119,13 @@ def test_many_contenders_are_compared_quickly(monkeypatch: pytest.MonkeyPatch) -
     rows = results(4, references=False)
     for i, row in enumerate(rows):
         row["draws"] = {key_of(score): [i + 0.1 * k * k for k in range(24)] for score in row["scores"]}
-    calls = []
-    monkeypatch.setattr(differences, "t_tail", lambda t, freedom: calls.append(t) or 2.0 ** -min(t, 50))
+    calls: list[float] = []
+
+    def tail(t: float, freedom: float) -> float:
+        calls.append(t)
+        return float(2.0 ** -min(t, 50))
+
+    monkeypatch.setattr(differences, "t_tail", tail)
     differences.t_quantile.cache_clear()
     report.html_page(rows)
     differences.t_quantile.cache_clear()
