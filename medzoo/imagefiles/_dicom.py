@@ -42,6 +42,11 @@ def _read(path: Path, header: Any, frame: int, frames: int, asked: Asked) -> Pic
             f"{path}: is compressed ({syntax.name}) and cannot be decoded here; if it is not damaged, type: "
             "pip install 'pylibjpeg[all]', or write it anew with dcmdjpeg or gdcmconv --raw"
         ) from error
+    if pixels.shape[:2] != (header.Rows, header.Columns) or pixels.ndim != 2 + (header.SamplesPerPixel > 1):
+        raise ImageFileError(
+            f"{path}: a DICOM file that cannot be read: it states {'one picture' if frames == 1 else 'pictures'} of "
+            f"{header.Rows} x {header.Columns} pixels, and its numbers make {list(pixels.shape)}"
+        )
     if header.PhotometricInterpretation == "PALETTE COLOR":
         if asked.mask:
             return Picture(pixels, None)

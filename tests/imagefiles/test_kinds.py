@@ -415,6 +415,15 @@ def refused(read: Callable[[], object], told: str, *, seconds: float = 20.0, byt
     assert took < seconds and most < bytes, (took, most)
 
 
+@pytest.mark.filterwarnings("ignore:The number of bytes:UserWarning")  # of pydicom, as programs run it
+@pytest.mark.parametrize("changes", [{"Rows": 1}, {"Rows": 16}, {"Columns": 1}, {"Rows": 3, "Columns": 4}])
+def test_a_dicom_file_that_holds_more_than_it_states(changes: dict[str, int], tmp_path: Path) -> None:
+    """An empty number of frames: pydicom makes frames of the rest, which are no channels of one picture."""
+    path = case.dicom(tmp_path / "x.dcm", RAMP, NumberOfFrames=None, **changes)
+    refused(partial(read_image, path), "states one picture of .*, and its numbers make")
+    refused(lambda: load_path(tmp_path, Protocol(size=8), minimum=1), "states one picture of .*, and its numbers make")
+
+
 def test_frames_that_a_dicom_file_cannot_hold(tmp_path: Path) -> None:
     for frames, told in ((10**9, "100,000 are accepted"), (90_000, "90,000 frames, which its .* bytes do not hold")):
         path = case.dicom(tmp_path / "x.dcm", RAMP, NumberOfFrames=frames)
