@@ -178,17 +178,25 @@ def _with_fields(settings: dict[str, Any], stated: tuple[str, ...]) -> dict[str,
         place: Any = settings
         for name in path:
             place = place.setdefault(name, {}) if isinstance(place, dict) else None
-        if not (equals and last and isinstance(place, dict)):
-            raise click.BadParameter(f"'{text}': expected FIELD=VALUE, such as critic.ndf=32", param_hint="--set")
-        place[last] = _value(value)
+        try:
+            if not (equals and last and isinstance(place, dict)):
+                raise ValueError
+            place[last] = _value(value)
+        except ValueError:
+            raise click.BadParameter(
+                f"'{text}': expected FIELD=VALUE, such as critic.ndf=32", param_hint="--set"
+            ) from None
     return settings
 
 
 def _value(text: str) -> Any:
-    """A value as YAML has it, and numbers as people type them (1e-4 is text in YAML). Raises yaml.YAMLError."""
+    """A value as YAML has it, and numbers as people type them (1e-4 is text in YAML). Raises ValueError."""
     import yaml
 
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        raise ValueError(text) from None
     with suppress(TypeError, ValueError):
         return float(value) if isinstance(value, str) else value
     return value
@@ -196,15 +204,13 @@ def _value(text: str) -> Any:
 
 def _technique(text: str) -> dict[str, Any]:
     """``r1:gamma=10,every=16`` -> {name: r1, gamma: 10, every: 16}."""
-    import yaml
-
     name, _, options = text.partition(":")
     technique: dict[str, Any] = {"name": name}
     for option in filter(None, re.split(r",(?![^\[]*\])", options)):
         key, equals, value = option.partition("=")
         try:
             technique[key.strip()] = _value(value)
-        except yaml.YAMLError:
+        except ValueError:
             equals = ""
         if not equals:
             raise click.BadParameter(

@@ -155,6 +155,9 @@ def test_what_users_mistype(tmp_path: Path, data: Path, config: Callable[..., Pa
         assert "Traceback" not in done.output and not run.exists()
     done = medzoo_("train", tmp_path / "none.yaml", "--out", run)
     assert done.exit_code == 2 and "none.yaml: cannot be read (No such file or directory)" in done.stderr
+    for field in ("critic.ndf", "=3", "critic.ndf=[", "steps=!!python/object:x", "steps=" + 2000 * "["):
+        done = medzoo_("train", "--family", "dcgan", "--data", data, "--size", 16, "--set", field, "--dry-run")
+        assert done.exit_code == 2 and "expected FIELD=VALUE" in done.stderr, done.output
     done = medzoo_("train", config(), "--data", data)
     assert done.exit_code == 2 and "--out" in done.stderr
 
