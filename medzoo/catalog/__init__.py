@@ -7,6 +7,7 @@ any other file, and a broken file hides only itself.
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def resolve(model: str | int | Path) -> Located:
         return modelfolders.of_published(found.path)
     if found.kind == "entry":
         return load_file(found.path)
-    raise UnknownModelError(f"{text} has no entry; draft one: medzoo new model --weights {text}")
+    raise UnknownModelError(f"{text} has no entry; draft one: medzoo new model --weights {shlex.quote(text)}")
 
 
 def load_all() -> list[Located]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,4 +123,4 @@ def _report(drafted: Drafted, as_json: bool) -> None:
         click.echo(f"Then: pip install -e {drafted.package}; python -m pytest {drafted.package}")
         click.echo(f"and: medzoo check {drafted.model_id}")
     else:
-        click.echo(f"Then: medzoo check {drafted.files[-1]}")
+        click.echo(f"Then: medzoo check {shlex.quote(str(drafted.files[-1]))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -60,7 +61,7 @@ def list_(words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
     A terminal shows what fits its width; a pipe gets every column, separated by tabs.
     """
     if words:
-        raise click.UsageError(f"list takes filters, not words; type: medzoo search {' '.join(words)}")
+        raise click.UsageError(f"list takes filters, not words; type: medzoo search {shlex.join(words)}")
     raw_entries = lookup.read()
     found = lookup.select(raw_entries, **filters)
     if not found and raw_entries:

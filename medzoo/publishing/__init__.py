@@ -9,6 +9,7 @@ registry_file(...)  where the one file of a pull request to the registry goes
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +239,7 @@ def _not_without(located: Located, missing: Sequence[str]) -> PublishError:
 def _how_to_publish(path: Path, repo: str) -> str:
     return (
         f"{path}: weights alone say neither what they learned from nor who may use them. To publish them:\n"
-        f"  1. medzoo new model --weights {path}    drafts an entry, ENTRY.yaml\n"
+        f"  1. medzoo new model --weights {shlex.quote(str(path))}    drafts an entry, ENTRY.yaml\n"
         "  2. replace every TODO in it: title, modality, licences of weights and data, what it learned from\n"
         "  3. medzoo bench ENTRY.yaml --real HELD_OUT --training TRAINING    looks for copies of training images\n"
         f"  4. medzoo publish ENTRY.yaml --repo {repo}"
@@ -255,8 +256,9 @@ def _how(what: str | int) -> str:
 
     listed: Sequence[str] = names()
     name = listed[0] if len(listed) == 1 else "NAME"
+    typed = shlex.quote(str(what))
     choice = f" (NAME: {', '.join(listed)})" if len(listed) > 1 else ""
     return (
-        f"medzoo bench {what} --benchmark {name}{choice}, or with images of your own "
-        f"medzoo bench {what} --real HELD_OUT --training TRAINING"
+        f"medzoo bench {typed} --benchmark {name}{choice}, or with images of your own "
+        f"medzoo bench {typed} --real HELD_OUT --training TRAINING"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from medzoo.errors import PublishError
@@ -32,8 +33,9 @@ def exported(run: Path, model_id: str | None, repo: str, *, half: bool, data: Pa
     if files:
         weights, best = registry / "weights" / f"{files[0].stem}.safetensors", run / "best.safetensors"
         if weights.is_file() and best.is_file() and best.stat().st_mtime > weights.stat().st_mtime:
+            typed = shlex.quote(str(files[0]))
             raise PublishError(
-                f"{run} went on after {weights} was exported; keep it as it is with `medzoo publish {files[0]}`, or "
+                f"{run} went on after {weights} was exported; keep it as it is with `medzoo publish {typed}`, or "
                 f"delete {weights} and type the same command again"
             )
         if weights.is_file():

@@ -7,6 +7,7 @@ the output and the condition from the configuration. A folder that diffusers sav
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -180,9 +181,10 @@ def _report(family: str, files: Mapping[str | None, Path], failures: Mapping[str
     for words, error in sorted(failures.items(), key=lambda item: str(item[1]).count("missing; state it")):
         lines.setdefault(re.sub(r"^00000_[A-Z0-9_]+: ", "", str(error)), words)
     reasons = "".join(f"\n  {words}: {reason}" for reason, words in list(lines.items())[:3])
+    typed = shlex.quote(str(next(iter(files.values()))))
     return (
         f"{name}: nothing in it is a generator of family '{family}'.{reasons}\n"
-        f"What is in it: medzoo info {next(iter(files.values()))}; fields that it does not tell go in override="
+        f"What is in it: medzoo info {typed}; fields that it does not tell go in override="
         '{"config": {...}}'
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def _nothing(bare: BareFiles, failures: Mapping[str, MedzooError]) -> MedzooErro
     wrong = [error for error in failures.values() if isinstance(error, OverrideError)]
     if len(wrong) == len(failures) and wrong:
         return wrong[0]
-    path = next(iter(bare.files.values()))
+    path = shlex.quote(str(next(iter(bare.files.values()))))
     near = "".join(f"; the closest is {family}, {lacks}" for family, lacks in nearest(failures))
     return CheckpointError(
         f"{bare.name}: none of the {len(failures)} families fits it as it is{near}. `medzoo info {path}` says what is "

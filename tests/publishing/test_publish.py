@@ -375,6 +375,9 @@ def test_a_file_of_weights_says_how_to_publish_it(tmp_path: Path) -> None:
     done = publish("mine.pth", "--repo", REPO, "--dry-run")
     assert done.exit_code == 2 and "medzoo new model --weights mine.pth" in done.stderr
     assert f"medzoo publish ENTRY.yaml --repo {REPO}" in done.stderr
+    (tmp_path / "my model.pth").write_bytes(b"x")  # what is printed can be typed
+    done = publish("my model.pth", "--repo", REPO, "--dry-run")
+    assert done.exit_code == 2 and "medzoo new model --weights 'my model.pth'" in done.stderr
 
 
 def test_without_a_check_for_copies(add_model: Callable[..., str]) -> None:

@@ -19,7 +19,7 @@ class Misfit(ValueError):
     """A list of layers that makes no network of the tensors at hand; the message names the layer and what it found.
 
     Args:
-        place: of the layer, such as ``layers[3] (linear 'fc1')``; None where whoever builds or runs it knows.
+        place: of the layer, such as ``layers[3] (linear 'fc1')``; None where the chain that holds it adds one.
     """
 
     def __init__(self, why: str, place: str | None = None) -> None:
